@@ -29,7 +29,11 @@ function(mmu_library name)
   endif()
 endfunction()
 
-# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s]): one GoogleTest program, one ctest.
+# The programs that also run under ASan in CI, where bytes from outside enter: see mmu_test().
+add_custom_target(asan_tests)
+
+# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s]): one GoogleTest program,
+# one ctest. Tests of readers, importers and the model get the label `asan` by where they stand.
 function(mmu_test name)
   cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
@@ -40,6 +44,12 @@ function(mmu_test name)
     set(ARG_TIMEOUT 120)
   endif()
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
+  cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR}
+    OUTPUT_VARIABLE room)
+  if(room MATCHES "^(model|checker/trace|tools/import)(/|$)")
+    list(APPEND ARG_LABELS asan)
+    add_dependencies(asan_tests ${name})
+  endif()
   if(ARG_LABELS)
     set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}")
   endif()
