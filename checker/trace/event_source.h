@@ -52,7 +52,8 @@ enum class TraceErrorKind {
   kHashMismatch,  // complete, but not the bytes that were written
   kTooNew,        // written by a newer major version
   kTooLarge,      // exceeds a documented limit
-  kUnknownFormat  // no reader knows it
+  kUnknownFormat,  // no reader knows it
+  kInterrupted     // the stop flag was set while waiting for input
 };
 
 // One clear sentence; what() is "FILE: packet P, line L, byte B: MESSAGE" with the known parts only.
