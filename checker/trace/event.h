@@ -40,7 +40,9 @@ struct Event {
   uint32_t vm = 0;       // 0 unknown; 1.. in order of first appearance; a reused struct kvm: a new id
   uint32_t context = 0;  // kContext* bits
   uint64_t source_line = 0;    // line (text) or packet (binary) of the original recording; 0 unknown
-  uint64_t source_offset = 0;  // byte offset in the stream being read (uncompressed); not stored
+  // Place in the stream being read (not stored): its line, 0 in binary; uncompressed byte offset.
+  uint64_t stream_line = 0;
+  uint64_t source_offset = 0;
   uint32_t present = 0;        // bit i: f[i] is set
   std::array<uint64_t, kMaxFields> f{};  // by index; signed values as two's complement, bool 0 or 1
   std::string_view text;           // the kind's string field; valid until the next call of next()
