@@ -58,9 +58,10 @@ bool ByteStream::next_line(Line& line, size_t limit) {
   const char* newline = nullptr;
   std::string_view w = window();
   for (;;) {
-    newline = searched < w.size() ? static_cast<const char*>(std::memchr(
-                                        w.data() + searched, '\n', w.size() - searched))
-                                  : nullptr;
+    newline =
+        searched < w.size()
+            ? static_cast<const char*>(std::memchr(w.data() + searched, '\n', w.size() - searched))
+            : nullptr;
     if (newline != nullptr || w.size() > limit) break;
     searched = w.size();
     w = peek(std::min(limit + 1, searched + kInitialWindow / 2));

@@ -43,9 +43,8 @@ std::string gzip(const std::string& in) {
 std::string xz(const std::string& in) {
   std::string out(lzma_stream_buffer_bound(in.size()), '\0');
   size_t used = 0;
-  lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, nullptr,
-                          reinterpret_cast<const uint8_t*>(in.data()), in.size(),
-                          reinterpret_cast<uint8_t*>(out.data()), &used, out.size());
+  lzma_easy_buffer_encode(1, LZMA_CHECK_CRC32, nullptr, reinterpret_cast<const uint8_t*>(in.data()),
+                          in.size(), reinterpret_cast<uint8_t*>(out.data()), &used, out.size());
   out.resize(used);
   return out;
 }
@@ -77,10 +76,7 @@ TraceErrorKind error_of(const std::string& bytes) {
 TEST(ByteStream, ReadsEachCompressionByContent) {
   const std::string text = sample();
   const std::vector<std::pair<std::string, std::string>> forms = {
-      {"", text},
-      {"gz", gzip(text)},
-      {"xz", xz(text)},
-      {"zst", zst(text)}};
+      {"", text}, {"gz", gzip(text)}, {"xz", xz(text)}, {"zst", zst(text)}};
   for (const auto& [name, bytes] : forms) {
     const auto stream = ByteStream::from_memory(bytes);
     EXPECT_EQ(stream->compression(), name);

@@ -15,15 +15,18 @@ namespace mmucheck::trace {
 namespace {
 
 constexpr std::string_view kGzMagic = "\x1f\x8b";
-constexpr std::string_view kXzMagic("\xfd" "7zXZ\0", 6);
+constexpr std::string_view kXzMagic(
+    "\xfd"
+    "7zXZ\0",
+    6);
 constexpr std::string_view kZstMagic = "\x28\xb5\x2f\xfd";
 constexpr uint64_t kXzMemoryLimit = 256u << 20;
 constexpr int kZstWindowLogMax = 27;
 
 [[noreturn]] void truncated(const RawInput& input, const char* what) {
-  throw TraceError(TraceErrorKind::kTruncated, {.file = input.name()},
-                   fmt::format("the {} stream ends early, at compressed byte {}", what,
-                               input.offset()));
+  throw TraceError(
+      TraceErrorKind::kTruncated, {.file = input.name()},
+      fmt::format("the {} stream ends early, at compressed byte {}", what, input.offset()));
 }
 
 [[noreturn]] void damaged(const RawInput& input, const char* what, std::string_view why) {

@@ -1,6 +1,6 @@
 // Layer: checker/trace. Contract: the one in-memory form of a trace packet, free of protobuf.
-// A reader or importer fills an Event; the replayer reads it. Flat and cheap: no allocation an event.
-// Field meaning: event_kinds.def (which f[i] is what) and proto/mmucheck/v1 (units, ranges).
+// A reader or importer fills an Event; the replayer reads it. Flat and cheap: no allocation an
+// event. Field meaning: event_kinds.def (which f[i] is what) and proto/mmucheck/v1 (units, ranges).
 #pragma once
 
 #include <array>
@@ -33,20 +33,20 @@ inline constexpr uint32_t kContextNeedResched = 4;
 struct Event {
   EventKind kind = EventKind::kNone;
   PacketClass cls = PacketClass::kConfig;
-  uint64_t seq = 0;      // 1-based number of the packet in this stream
-  uint64_t ts_ns = 0;    // nanoseconds; of a bare counter clock the integer itself
-  uint32_t cpu = 0;      // CPU number
-  uint32_t thread = 0;   // thread id; 0: an idle task, or none
-  uint32_t vm = 0;       // 0 unknown; 1.. in order of first appearance; a reused struct kvm: a new id
-  uint32_t context = 0;  // kContext* bits
-  uint64_t source_line = 0;    // line (text) or packet (binary) of the original recording; 0 unknown
+  uint64_t seq = 0;     // 1-based number of the packet in this stream
+  uint64_t ts_ns = 0;   // nanoseconds; of a bare counter clock the integer itself
+  uint32_t cpu = 0;     // CPU number
+  uint32_t thread = 0;  // thread id; 0: an idle task, or none
+  uint32_t vm = 0;  // 0 unknown; 1.. in order of first appearance; a reused struct kvm: a new id
+  uint32_t context = 0;      // kContext* bits
+  uint64_t source_line = 0;  // line (text) or packet (binary) of the original recording; 0 unknown
   // Place in the stream being read (not stored): its line, 0 in binary; uncompressed byte offset.
   uint64_t stream_line = 0;
   uint64_t source_offset = 0;
-  uint32_t present = 0;        // bit i: f[i] is set
+  uint32_t present = 0;                  // bit i: f[i] is set
   std::array<uint64_t, kMaxFields> f{};  // by index; signed values as two's complement, bool 0 or 1
-  std::string_view text;           // the kind's string field; valid until the next call of next()
-  std::string_view unknown;        // body fields of a newer minor version, wire bytes; same validity
+  std::string_view text;     // the kind's string field; valid until the next call of next()
+  std::string_view unknown;  // body fields of a newer minor version, wire bytes; same validity
   std::string_view unknown_outer;  // packet fields of a newer minor version, wire bytes
 
   bool has(size_t i) const { return (present >> i & 1) != 0; }

@@ -54,16 +54,15 @@ inline OwnedEvent random_event(const KindInfo& info) {
 inline OwnedEvent random_event() {
   const auto kinds = all_kinds();
   // At full size from the start: a growing one would hardly reach the last kinds.
-  return random_event(kinds[*rc::gen::resize(
-      rc::kNominalSize, rc::gen::inRange<size_t>(0, kinds.size()))]);
+  return random_event(
+      kinds[*rc::gen::resize(rc::kNominalSize, rc::gen::inRange<size_t>(0, kinds.size()))]);
 }
 
 // Everything that is stored, but for unknown fields.
 inline bool same_event(const Event& a, const Event& b) {
   return a.kind == b.kind && a.cls == b.cls && a.ts_ns == b.ts_ns && a.cpu == b.cpu &&
          a.thread == b.thread && a.vm == b.vm && a.context == b.context &&
-         a.source_line == b.source_line && a.present == b.present && a.f == b.f &&
-         a.text == b.text;
+         a.source_line == b.source_line && a.present == b.present && a.f == b.f && a.text == b.text;
 }
 
 }  // namespace mmucheck::trace

@@ -21,7 +21,10 @@ constexpr FieldType field_type(char letter) {
 
 // Each kind's own array of fields. A leading sentinel keeps an array without fields legal.
 namespace fields_of {
-#define F(name, type) , FieldInfo{#name, field_type(#type[0])}
+#define F(name, type)           \
+  , FieldInfo {                 \
+#name, field_type(#type[0]) \
+  }
 #define T(name)
 #define EVENT(number, cpp, name, cls, kernel, fields) \
   constexpr FieldInfo name[] = {FieldInfo{"", FieldType::kUnsigned} fields};
@@ -56,9 +59,9 @@ constexpr KindInfo make_info(EventKind kind, std::string_view name, std::string_
 
 #define F(name, type)
 #define T(name) #name
-#define EVENT(number, cpp, name, cls, kernel, fields)                     \
-  make_info(EventKind::cpp, #name, kernel, PacketClass::cls,              \
-            without_sentinel(fields_of::name), std::string_view("" fields)),
+#define EVENT(number, cpp, name, cls, kernel, fields)                                           \
+  make_info(EventKind::cpp, #name, kernel, PacketClass::cls, without_sentinel(fields_of::name), \
+            std::string_view("" fields)),
 constexpr KindInfo kKinds[] = {
 #include "checker/trace/event_kinds.def"
 };
@@ -98,7 +101,9 @@ std::optional<size_t> KindInfo::field(std::string_view field_name) const {
   return std::nullopt;
 }
 
-std::span<const KindInfo> all_kinds() { return kKinds; }
+std::span<const KindInfo> all_kinds() {
+  return kKinds;
+}
 
 const KindInfo* find_kind(uint32_t number) {
   return number < kEventKindLimit ? kByNumber[number] : nullptr;
@@ -145,6 +150,8 @@ std::string_view class_name(PacketClass cls) {
   return "?";
 }
 
-void start_event(Event& event, EventKind kind) { event.reset_body(kind, kind_info(kind).cls); }
+void start_event(Event& event, EventKind kind) {
+  event.reset_body(kind, kind_info(kind).cls);
+}
 
 }  // namespace mmucheck::trace

@@ -31,8 +31,8 @@ struct FieldInfo {
 
 struct KindInfo {
   EventKind kind = EventKind::kNone;
-  std::string_view name;         // "changed_spte"
-  std::string_view kernel_name;  // as in ftrace text; empty: not a recorded event
+  std::string_view name;                   // "changed_spte"
+  std::string_view kernel_name;            // as in ftrace text; empty: not a recorded event
   PacketClass cls = PacketClass::kConfig;  // default class
   std::span<const FieldInfo> fields;       // index i is Event::f[i]
   std::string_view text_field;             // name of the string field; empty: none
@@ -64,30 +64,70 @@ enum class SpteFormat : uint32_t { kUnknown = 0, kNpt = 1, kEpt = 2 };
 enum class ClockKind : uint32_t { kUnknown = 0, kNanoseconds = 1, kCounter = 2 };
 enum class LossState : uint32_t { kUnknown = 0, kNone = 1, kLost = 2 };
 enum class ExpectedVerdict : uint32_t {
-  kUnspecified = 0, kHolds = 1, kViolated = 2, kDiverged = 3, kInconclusive = 4
+  kUnspecified = 0,
+  kHolds = 1,
+  kViolated = 2,
+  kDiverged = 3,
+  kInconclusive = 4
 };
 // How a loss was announced: a line with a number, a line without, header counts that differ, the
 // ring buffer's own statistics, or a gap that only the model can see.
 enum class LossHow : uint32_t {
-  kUnknown = 0, kCounted = 1, kUncounted = 2, kHeader = 3, kRingStats = 4, kTruncated = 5
+  kUnknown = 0,
+  kCounted = 1,
+  kUncounted = 2,
+  kHeader = 3,
+  kRingStats = 4,
+  kTruncated = 5
 };
 enum class CapabilityName : uint32_t {
-  kUnknown = 0, kSlotZapQuirk = 1, kManualProtect = 2, kInitiallySet = 3, kDirtyRing = 4,
+  kUnknown = 0,
+  kSlotZapQuirk = 1,
+  kManualProtect = 2,
+  kInitiallySet = 3,
+  kDirtyRing = 4,
   kExitHypercall = 5
 };
 enum class ModuleParam : uint32_t {
-  kUnknown = 0, kNxHugePages = 1, kEagerPageSplit = 2, kMmioCaching = 3, kNxRecoveryRatio = 4,
-  kNxRecoveryPeriodMs = 5, kPml = 6
+  kUnknown = 0,
+  kNxHugePages = 1,
+  kEagerPageSplit = 2,
+  kMmioCaching = 3,
+  kNxRecoveryRatio = 4,
+  kNxRecoveryPeriodMs = 5,
+  kPml = 6
 };
 enum class MmioType : uint32_t { kUnsatisfiedRead = 0, kRead = 1, kWrite = 2 };
 enum class HookKind : uint32_t { kUnknown = 0, kLink = 1, kSet = 2, kRemove = 3, kFree = 4 };
 enum class SeamcallLeaf : uint32_t {
-  kUnknown = 0, kMemSeptAdd = 1, kMemPageAdd = 2, kMemPageAug = 3, kMemRangeBlock = 4,
-  kMemTrack = 5, kMemPageRemove = 6, kMemSeptRemove = 7, kMemPageDemote = 8, kMemPagePromote = 9,
-  kMemRangeUnblock = 10, kPhymemPageWbinvd = 11, kPhymemPageReclaim = 12, kMemSeptRd = 13,
-  kMrExtend = 14, kMrFinalize = 15, kMngCreate = 16, kMngKeyConfig = 17, kMngInit = 18,
-  kVpCreate = 19, kVpInit = 20, kVpEnter = 21, kVpFlush = 22, kMngVpflushdone = 23,
-  kPhymemCacheWb = 24, kMngKeyFreeid = 25, kMemPageAccept = 26, kMemPageRelocate = 27
+  kUnknown = 0,
+  kMemSeptAdd = 1,
+  kMemPageAdd = 2,
+  kMemPageAug = 3,
+  kMemRangeBlock = 4,
+  kMemTrack = 5,
+  kMemPageRemove = 6,
+  kMemSeptRemove = 7,
+  kMemPageDemote = 8,
+  kMemPagePromote = 9,
+  kMemRangeUnblock = 10,
+  kPhymemPageWbinvd = 11,
+  kPhymemPageReclaim = 12,
+  kMemSeptRd = 13,
+  kMrExtend = 14,
+  kMrFinalize = 15,
+  kMngCreate = 16,
+  kMngKeyConfig = 17,
+  kMngInit = 18,
+  kVpCreate = 19,
+  kVpInit = 20,
+  kVpEnter = 21,
+  kVpFlush = 22,
+  kMngVpflushdone = 23,
+  kPhymemCacheWb = 24,
+  kMngKeyFreeid = 25,
+  kMemPageAccept = 26,
+  kMemPageRelocate = 27
 };
 
 }  // namespace mmucheck::trace

@@ -39,7 +39,8 @@ TEST(EventKinds, EveryKindHasItsMessage) {
         v1::Packet::descriptor()->FindFieldByName(std::string(info.name));
     ASSERT_NE(field, nullptr);
     EXPECT_EQ(field->containing_oneof(), &body());
-    EXPECT_EQ(field->number(), static_cast<int>(wire::kBodyFieldBase + static_cast<int>(info.kind)));
+    EXPECT_EQ(field->number(),
+              static_cast<int>(wire::kBodyFieldBase + static_cast<int>(info.kind)));
     const Descriptor* message = field->message_type();
     EXPECT_EQ(message->field_count(),
               static_cast<int>(info.fields.size()) + (info.text_field.empty() ? 0 : 1));
@@ -108,8 +109,7 @@ TEST(EventKinds, EnumsAgree) {
   EXPECT_EQ(v1::MODULE_PARAM_PML, static_cast<int>(ModuleParam::kPml));
   EXPECT_EQ(v1::MMIO_TYPE_WRITE, static_cast<int>(MmioType::kWrite));
   EXPECT_EQ(v1::HOOK_KIND_FREE, static_cast<int>(HookKind::kFree));
-  EXPECT_EQ(v1::SEAMCALL_LEAF_MEM_PAGE_RELOCATE,
-            static_cast<int>(SeamcallLeaf::kMemPageRelocate));
+  EXPECT_EQ(v1::SEAMCALL_LEAF_MEM_PAGE_RELOCATE, static_cast<int>(SeamcallLeaf::kMemPageRelocate));
   EXPECT_EQ(v1::PACKET_CLASS_OBSERVATION, static_cast<int>(PacketClass::kObservation) + 1);
 }
 

@@ -10,8 +10,8 @@ namespace {
 std::string describe(const TraceError::Where& where, const std::string& message) {
   std::string out = where.file;
   const auto add = [&out](std::string_view what, uint64_t number) {
-    out += fmt::format("{}{} {}", out.empty() ? "" : (out.back() == ':' ? " " : ", "),
-                       what, number);
+    out +=
+        fmt::format("{}{} {}", out.empty() ? "" : (out.back() == ':' ? " " : ", "), what, number);
   };
   if (!out.empty()) out += ':';
   if (where.packet != 0) add("packet", where.packet);

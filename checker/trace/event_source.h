@@ -25,45 +25,46 @@ struct LostEvents {
 };
 
 struct TraceInfo {
-  std::string file;         // as given by the user; "-" for standard input
-  std::string encoding;     // "pb", "txtpb", or the importer's name
-  std::string compression;  // "", "gz", "xz", "zst"
+  std::string file{};                           // as given by the user; "-" for standard input
+  std::string encoding{};                       // "pb", "txtpb", or the importer's name
+  std::string compression{};                    // "", "gz", "xz", "zst"
   uint32_t format_major = 0, format_minor = 0;  // of pb and txtpb; 0.0 otherwise
-  std::string kernel_text;                      // e.g. "6.12.117"; empty: unknown
+  std::string kernel_text{};                    // e.g. "6.12.117"; empty: unknown
   KernelVersion kernel = KernelVersion::kUnknown;
   ClockKind clock = ClockKind::kUnknown;
   LossState loss = LossState::kUnknown;
   // Kinds that the recording could contain (whether or not one occurs). Known before the first
   // next() where `capabilities_known`.
-  KindSet capabilities;
+  KindSet capabilities{};
   bool capabilities_known = false;
-  std::vector<std::string> unknown_capabilities;  // names that this version does not know
+  std::vector<std::string> unknown_capabilities{};  // names that this version does not know
   // The following grow while events are read and are complete once next() has returned false.
   uint64_t packets = 0;                       // events returned so far
-  std::map<std::string, uint64_t> skipped;    // by event name: understood as an event, not imported
+  std::map<std::string, uint64_t> skipped{};  // by event name: understood as an event, not imported
   uint64_t malformed = 0;                     // lines that are no event at all
-  std::vector<LostEvents> lost;
+  std::vector<LostEvents> lost{};
 };
 
 enum class TraceErrorKind {
-  kUnreadable,    // cannot be opened or read, or is not a file
-  kCorrupt,       // contradicts the format
-  kTruncated,     // ends before its end
-  kHashMismatch,  // complete, but not the bytes that were written
-  kTooNew,        // written by a newer major version
-  kTooLarge,      // exceeds a documented limit
+  kUnreadable,     // cannot be opened or read, or is not a file
+  kCorrupt,        // contradicts the format
+  kTruncated,      // ends before its end
+  kHashMismatch,   // complete, but not the bytes that were written
+  kTooNew,         // written by a newer major version
+  kTooLarge,       // exceeds a documented limit
   kUnknownFormat,  // no reader knows it
   kInterrupted     // the stop flag was set while waiting for input
 };
 
-// One clear sentence; what() is "FILE: packet P, line L, byte B: MESSAGE" with the known parts only.
+// One clear sentence; what() is "FILE: packet P, line L, byte B: MESSAGE" with the known parts
+// only.
 class TraceError : public std::runtime_error {
  public:
   struct Where {
-    std::string file;
-    uint64_t packet = 0;   // 1-based; 0 unknown
-    uint64_t line = 0;     // 1-based; 0 unknown
-    int64_t offset = -1;   // byte offset in the uncompressed stream; -1 unknown
+    std::string file{};
+    uint64_t packet = 0;  // 1-based; 0 unknown
+    uint64_t line = 0;    // 1-based; 0 unknown
+    int64_t offset = -1;  // byte offset in the uncompressed stream; -1 unknown
   };
   TraceError(TraceErrorKind kind, Where where, const std::string& message);
   TraceErrorKind kind() const { return kind_; }
@@ -92,6 +93,8 @@ class EventSink {
   virtual ~EventSink() = default;
   virtual void put(const Event& event) = 0;
   virtual void close() = 0;
+  // Packets of which something could not be written in this encoding.
+  virtual uint64_t dropped() const { return 0; }
 };
 
 }  // namespace mmucheck::trace

@@ -17,8 +17,8 @@ namespace mmucheck::trace {
 
 struct OpenOptions {
   const std::atomic<bool>* stop = nullptr;  // set by a signal handler: give up waiting for input
-  bool keep_unknown = false;  // return packets of unknown kind (EventKind::kNone) to copy them
-  std::string forced_format;  // name of a Format; empty: by content
+  bool keep_unknown = false;    // return packets of unknown kind (EventKind::kNone) to copy them
+  std::string forced_format{};  // name of a Format; empty: by content
 };
 
 // One format. `sniff` sees the first kSniffBytes bytes (or all, of a shorter file) after
@@ -41,5 +41,10 @@ std::unique_ptr<EventSource> open_trace(const std::string& path, const std::vect
 std::unique_ptr<EventSource> open_trace(std::unique_ptr<ByteStream> stream,
                                         const std::vector<Format>& formats,
                                         const OpenOptions& options = {});
+
+// Creates an output by the end of its name: .pb, .txtpb, each also with .zst; "-" is text on
+// standard output. `encoding` ("pb" or "txtpb") overrides the name. Throws TraceError.
+std::unique_ptr<EventSink> create_trace(const std::string& path, const TraceInfo& info,
+                                        std::string_view encoding = {});
 
 }  // namespace mmucheck::trace

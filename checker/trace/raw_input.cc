@@ -83,10 +83,9 @@ size_t RawInput::fill(char* out, size_t capacity) {
     const ssize_t got = ::read(fd_, out, capacity);
     if (got >= 0) return static_cast<size_t>(got);
     if (errno != EINTR) {
-      throw TraceError(
-          TraceErrorKind::kUnreadable,
-          {.file = name_, .offset = static_cast<int64_t>(base_ + end_)},
-          fmt::format("cannot read: {}", std::strerror(errno)));
+      throw TraceError(TraceErrorKind::kUnreadable,
+                       {.file = name_, .offset = static_cast<int64_t>(base_ + end_)},
+                       fmt::format("cannot read: {}", std::strerror(errno)));
     }
     if (stop_ != nullptr && stop_->load()) {
       throw TraceError(TraceErrorKind::kInterrupted, {.file = name_}, "interrupted while reading");
@@ -94,7 +93,9 @@ size_t RawInput::fill(char* out, size_t capacity) {
   }
 }
 
-std::string_view RawInput::available() { return peek(1); }
+std::string_view RawInput::available() {
+  return peek(1);
+}
 
 std::string_view RawInput::peek(size_t n) {
   while (end_ - begin_ < n && !ended_) {

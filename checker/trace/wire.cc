@@ -12,7 +12,14 @@ enum WireType : uint32_t { kVarint = 0, kFixed64 = 1, kLength = 2, kFixed32 = 5 
 
 // Fields of the envelope, as in packet.proto.
 enum Envelope : uint32_t {
-  kSeq = 1, kTime = 2, kCpu = 3, kThread = 4, kVm = 5, kContext = 6, kSourceLine = 7, kClass = 8
+  kSeq = 1,
+  kTime = 2,
+  kCpu = 3,
+  kThread = 4,
+  kVm = 5,
+  kContext = 6,
+  kSourceLine = 7,
+  kClass = 8
 };
 constexpr uint32_t kLastEnvelopeField = kClass;
 
@@ -185,10 +192,9 @@ Decoded Decoder::decode(std::string_view packet, Event& event) {
       continue;
     }
     const bool is_special = field == kHeaderField || field == kFooterField;
-    const KindInfo* const kind =
-        field > kBodyFieldBase && field < kBodyFieldBase + kEventKindLimit
-            ? find_kind(static_cast<uint32_t>(field) - kBodyFieldBase)
-            : nullptr;
+    const KindInfo* const kind = field > kBodyFieldBase && field < kBodyFieldBase + kEventKindLimit
+                                     ? find_kind(static_cast<uint32_t>(field) - kBodyFieldBase)
+                                     : nullptr;
     if (kind == nullptr && !is_special) {
       if (!skip_value(p, end, key & 7)) return bad("an unknown field is cut off or malformed", at);
       unknown_outer_.append(view(at, p));
@@ -210,7 +216,8 @@ Decoded Decoder::decode(std::string_view packet, Event& event) {
     p += value;
   }
 
-  if (special_field != 0) return special_field == kHeaderField ? Decoded::kHeader : Decoded::kFooter;
+  if (special_field != 0)
+    return special_field == kHeaderField ? Decoded::kHeader : Decoded::kFooter;
   if (cls > 4) return bad("the packet class does not exist", end);
   if (info == nullptr) {
     if (unknown_outer_.empty()) return bad("a packet has no body", end);

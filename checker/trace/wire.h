@@ -15,10 +15,10 @@
 namespace mmucheck::trace::wire {
 
 inline constexpr size_t kMaxPacketBytes = 1u << 20;
-inline constexpr uint32_t kBodyFieldBase = 32;    // body field = base + number of the kind
+inline constexpr uint32_t kBodyFieldBase = 32;  // body field = base + number of the kind
 inline constexpr uint32_t kHeaderField = 30;
 inline constexpr uint32_t kFooterField = 31;
-inline constexpr uint32_t kTextField = 31;        // within a body
+inline constexpr uint32_t kTextField = 31;  // within a body
 
 enum class Decoded : uint8_t {
   kEvent,

@@ -125,7 +125,8 @@ TEST(Wire, RefusesWithThePlace) {
   const std::vector<Case> cases = {
       {"", "a packet has no body", 0},
       {std::string("\x18", 1), "a number is cut off or too long", 0},
-      {std::string("\x18") + std::string(10, '\xff') + "\x01", "a number is cut off or too long", 0},
+      {std::string("\x18") + std::string(10, '\xff') + "\x01", "a number is cut off or too long",
+       0},
       {std::string("\x1a\x00", 2), "a field has the wrong wire type", 0},
       {step + step, "a packet has two bodies", 3},
       {std::string("\x82\x0a\x05\x08", 4), "the body is cut off", 0},
@@ -148,8 +149,8 @@ TEST(Wire, UnknownFieldsAndKindsAreHandedThrough) {
   Event e;
   start_event(e, EventKind::kStep);
   e.set(f::step::count, 7);
-  const std::string in_body("\xa0\x06\x2a\xaa\x06\x01x", 7);     // field 100: 42 and "x"
-  const std::string outer("\x80\x7d\x01", 3);                    // field 2000: 1
+  const std::string in_body("\xa0\x06\x2a\xaa\x06\x01x", 7);  // field 100: 42 and "x"
+  const std::string outer("\x80\x7d\x01", 3);                 // field 2000: 1
   e.unknown = in_body;
   e.unknown_outer = outer;
   std::string bytes;
