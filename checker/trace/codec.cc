@@ -41,6 +41,7 @@ class Plain final : public Codec {
   size_t read(char* out, size_t capacity) override {
     const std::string_view in = input_.available();
     const size_t n = std::min(in.size(), capacity);
+    if (n == 0) return 0;
     std::memcpy(out, in.data(), n);
     input_.consume(n);
     return n;
