@@ -19,8 +19,9 @@
 //                                                       has more than was written
 //   cmpxchg_lost          cmpxchg_spte_ret              ret != 0
 //                         tdp_map_ret                   ret = 1, where cmpxchg_spte is not recorded
-//                         iter_start                    the second and later walks before one
-//                                                       fast_page_fault (mmu.c: fast_page_fault())
+//                         iter_start                    a walk directly after another, in a
+//                                                       fault before tdp_map (mmu.c:
+//                                                       fast_page_fault() retries)
 //   yield_here            yield_read, yield_write       or before the flush_all directly before
 //                                                       them (tdp_mmu_iter_cond_resched() flushes
 //                                                       what is pending, then yields)

@@ -57,13 +57,13 @@ std::vector<ProbeArg> args_of(const KindInfo& info) {
   for (size_t i = 0; i < info.fields.size(); ++i) {
     const std::string_view field = info.fields[i].name;
     const uint8_t index = static_cast<uint8_t>(i);
-    bool aliased = false;
+    bool own_name = true;  // a plain alias stands beside the field's own name
     for (const Alias& a : kAliases) {
       if (a.field != field) continue;
       args.push_back({a.text, a.action, index});
-      aliased = true;
+      if (a.action != ArgAction::kField) own_name = false;
     }
-    if (aliased) continue;
+    if (!own_name) continue;
     if (slot_struct && field == "slot") {
       args.push_back({"id", ArgAction::kField, index});
     } else if (info.kind == EventKind::kChangedSpte && field == "gfn") {

@@ -126,6 +126,13 @@ void begin(Operation op, uint32_t vm, ThreadContext& c) {
 }  // namespace
 
 PacketClass classify(const Event& e, ThreadContext& c) {
+  if (c.notifier_ending) {  // kvm_mmu_notifier_invalidate_range_end() calls at most inv_end
+    c.operation = c.outer;
+    c.operation_vm = 0;
+    c.outer = Operation::kNone;
+    c.notifier_ending = false;
+    if (e.kind == EventKind::kInvEnd) return PacketClass::kObservation;
+  }
   if (const Operation op = started_by(e.kind); op != Operation::kNone) {
     begin(op, e.vm, c);
     c.zap_seen = false;
@@ -140,9 +147,7 @@ PacketClass classify(const Event& e, ThreadContext& c) {
       c.operation_vm = e.vm;
       return PacketClass::kStimulus;
     case EventKind::kMnInvEnd:
-      c.operation = c.outer;
-      c.operation_vm = 0;
-      c.outer = Operation::kNone;
+      c.notifier_ending = true;
       return PacketClass::kStimulus;
     case EventKind::kSetMemslotRet:
     case EventKind::kSetMemAttrRet:
@@ -165,9 +170,9 @@ PacketClass classify(const Event& e, ThreadContext& c) {
 }
 
 void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
+  if (e.kind != EventKind::kIterStart && e.kind != EventKind::kIterRestart) c.walks = 0;
   const auto attempt_ends = [&c, is_td](bool retry) {
     c.mapping = false;
-    c.walks = 0;
     // KVM_PRE_FAULT_MEMORY, the soft CPU's exit and a TD's violation handler go round again.
     const bool again = retry && (c.fault == FaultKind::kPrefault || is_td);
     if (c.fault != FaultKind::kSoft && !again) c.fault = FaultKind::kNone;
@@ -177,13 +182,11 @@ void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
       if (c.fault != FaultKind::kSoft) c.fault = FaultKind::kExit;
       c.rsvd = (e.get(f::page_fault::error_code) & 8) != 0;
       c.mapping = false;
-      c.walks = 0;
       break;
     case EventKind::kSoftExit:
       c.fault = FaultKind::kSoft;
       c.rsvd = (e.get(f::soft_exit::error_code) & 8) != 0;
       c.mapping = false;
-      c.walks = 0;
       break;
     case EventKind::kSoftExitRet:
       c.fault = FaultKind::kNone;
@@ -197,7 +200,6 @@ void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
       if (e.get_signed(f::faultin_ret::ret) != kRetPfContinue) {
         attempt_ends(e.get_signed(f::faultin_ret::ret) == kRetPfRetry);
       }
-      c.walks = 0;
       break;
     case EventKind::kFaultStaleRet:
       if (e.get(f::fault_stale_ret::stale) != 0) attempt_ends(true);
@@ -207,7 +209,6 @@ void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
       attempt_ends(e.get_signed(f::tdp_map_ret::ret) == kRetPfRetry);
       break;
     case EventKind::kFastPageFault:
-      c.walks = 0;
       if (e.get(f::fast_page_fault::spurious) != 0 || e.get(f::fast_page_fault::fixed) != 0) {
         attempt_ends(false);
       }

@@ -46,6 +46,7 @@ enum class FaultKind : uint8_t {
 struct ThreadContext {
   Operation operation = Operation::kNone;
   Operation outer = Operation::kNone;  // interrupted by a notifier
+  bool notifier_ending = false;        // mn_inv_end was seen; its inv_end follows
   uint32_t operation_vm = 0;
   bool nx_by_inference = false;  // the recovery worker's start was not recorded
   bool collapsing = false;       // 6.12: inside zap_collapsible
@@ -59,7 +60,7 @@ struct ThreadContext {
   FaultKind fault = FaultKind::kNone;
   bool rsvd = false;    // of the fault's error code
   bool mapping = false; // between tdp_map and tdp_map_ret
-  uint32_t walks = 0;   // iter_start of the current fast page fault
+  uint32_t walks = 0;   // iter_start of the current fast page fault, nothing else between
   uint64_t fault_gfn = 0;
 
   // The last values written or about to be, to tell what is new in a later one.

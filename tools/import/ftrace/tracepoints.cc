@@ -149,12 +149,24 @@ bool fast_page_fault(Cursor& c, RawEvent& raw) {
          word_dec(c, "fixed", e, f::fast_page_fault::fixed) && done(c);
 }
 
+// libtraceevent's plugin_kvm.c has a printer of its own: "new sp gfn 0 4 q0 direct wux !pae ..." and, for
+// prepare_zap_page, the same without gfn. Its role bits are those of an old kernel, but the level is
+// where it always was.
+bool plugin_mmu_page(Cursor& c, Event& e, bool has_created) {
+  namespace p = f::get_page;
+  const bool created = c.take_word("new");
+  if (!created && !c.take_word("existing") && has_created) return false;
+  if (has_created) e.set(p::created, created);
+  if (c.take_word("sp") && !word_hex(c, "gfn", e, p::gfn)) return false;
+  return word_dec(c, "", e, p::level) && word_dec(c, "q", e, p::quadrant);
+}
+
 // KVM_MMU_PAGE_PRINTK: "sp gen 0 gfn 0 l4 8-byte q0 direct wux nxe ad root 0 sync[ new]".
 bool mmu_page(Cursor& c, Event& e, bool has_created) {
   namespace p = f::get_page;  // prepare_zap_page has the same order but for `created`
   static_assert(size_t{f::prepare_zap_page::unsync} == size_t{f::get_page::unsync});
-  if (!c.take_word("sp") || !word_dec(c, "gen", e, p::valid_gen) ||
-      !word_hex(c, "gfn", e, p::gfn) || !word_dec(c, "l", e, p::level)) {
+  if (!c.take("sp gen ")) return plugin_mmu_page(c, e, has_created);
+  if (!word_dec(c, "", e, p::valid_gen) || !word_hex(c, "gfn", e, p::gfn) || !word_dec(c, "l", e, p::level)) {
     return false;
   }
   c.skip_spaces();
@@ -294,14 +306,19 @@ bool entry(Cursor& c, Event& e) {
 }
 
 bool exit_event(Cursor& c, Event& e) {
-  if (!word_dec(c, "vcpu", e, f::exit::vcpu_id) || !c.take_word("reason")) return false;
+  if (c.take_word("vcpu")) {  // missing in libtraceevent's own form
+    if (!word_dec(c, "", e, f::exit::vcpu_id)) return false;
+  }
+  if (!c.take_word("reason")) return false;
   c.skip_spaces();
   e.text = c.take_token();
-  if (!word_hex(c, "rip", e, f::exit::rip) || !word_hex(c, "info1", e, f::exit::info1) ||
-      !word_hex(c, "info2", e, f::exit::info2) ||
-      !word_hex(c, "intr_info", e, f::exit::intr_info) ||
-      !word_hex(c, "error_code", e, f::exit::error_code)) {
-    return false;
+  if (!word_hex(c, "rip", e, f::exit::rip)) return false;
+  if (word_hex(c, "info1", e, f::exit::info1)) {
+    if (!word_hex(c, "info2", e, f::exit::info2)) return false;
+    word_hex(c, "intr_info", e, f::exit::intr_info);
+    word_hex(c, "error_code", e, f::exit::error_code);
+  } else if (word_hex(c, "info", e, f::exit::info1)) {
+    return word_hex(c, "", e, f::exit::info2);
   }
   return true;  // newer kernels append the pending requests
 }
