@@ -1,0 +1,99 @@
+// model/store: the typed cells that hold all mutable state of a VM.
+//
+// A cell is named by its kind, an object and an index. One cell an object and an owner: never a
+// bit mask over vCPUs or CPUs, so that independent steps touch different cells. Tables are named
+// by the small ids that the store hands out (0 .. kMaxTables-1), never by address.
+// All values are uint64_t; "id + 1" means that 0 says "none".
+#pragma once
+
+#include <cstdint>
+
+namespace mmucheck::model {
+
+enum class CellKind : uint8_t {
+  // --- one page-table entry: object = table id, index = 0..511 ---
+  kPte,
+
+  // --- a page-table page (struct kvm_mmu_page): object = table id ---
+  kSpRole,         // role word
+  kSpGfn,          // sp->gfn
+  kSpParent,       // sp->ptep: (parent table id * 512 + index) + 1; 0 for a root
+  kSpPfn,          // page frame of the table
+  kSpState,        // SpState
+  kSpNx,           // nx_huge_page_disallowed
+  kNxNext,         // list of possible NX huge pages: next table id + 1
+  kNxPrev,
+  kNxOnList,       // 1 while on that list
+  kRootRefs,       // tdp_mmu_root_count
+  kRootScheduled,  // tdp_mmu_scheduled_root_to_zap
+  kRootNext,       // kvm->arch.tdp_mmu_roots: next root + 1
+  kRootPrev,
+  kSpExternal,     // external_spt: its frame + 1, mirror tables only
+
+  // --- one per VM ---
+  kRootHead,       // first root + 1; newest first
+  kNxHead,
+  kNxTail,
+  kNxCount,        // pages on the list, as the TDP MMU counts them (7.x: nr_pages)
+  kNxShadowCount,  // the shadow MMU's count, which recovery of 7.x decrements by mistake
+  kNxSplits,       // kvm->stat.nx_lpage_splits
+  kTdpMmuPages,    // kvm->arch.tdp_mmu_pages
+  kInvalidateSeq,         // mmu_invalidate_seq
+  kInvalidateInProgress,  // mmu_invalidate_in_progress
+  kInvalidateStart,       // mmu_invalidate_range_start
+  kInvalidateEnd,
+  kMemslotGen,     // kvm_memslots(kvm)->generation
+  kRcuHead,        // queue of pending RCU callbacks: first table + 1
+  kRcuTail,
+  kRcuCount,
+  kLockReaders,    // mmu_lock: readers inside
+  kLockWriter,     // mmu_lock: 1 while held for write
+  kVmBugged,       // kvm->vm_bugged
+  kDirtyLoggingSlots,  // kvm->nr_memslots_dirty_logging
+
+  // --- by object ---
+  kRcuNext,        // object = table id
+  kPageStat,       // kvm->stat.pages[]: object = level
+  kVcpuRoot,       // mmu->root.hpa: root table id + 1; object = vCPU, index = 0 root, 1 mirror
+  kVcpuRequest,    // object = vCPU, index = request number
+  kVcpuMode,       // object = vCPU: VcpuMode
+  kSlotField,      // object = slot handle, index = SlotField
+  kLpageDisallow,  // lpage_info[].disallow_lpage: object = slot handle, index = level << 40 | i
+  kMemAttr,        // object = 0, index = gfn: KVM_MEMORY_ATTRIBUTE_*
+  kDirtyBit,       // object = slot handle, index = page offset in the slot
+  kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
+  kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
+};
+
+inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
+inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
+inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
+inline constexpr CellKind kLastScalar = CellKind::kDirtyLoggingSlots;
+
+enum class SpState : uint8_t {
+  kFree,        // not a page table; any access is a violation
+  kAllocated,   // initialised, not yet reachable (or lost its race)
+  kLinked,
+  kRemoved,     // cut off, waiting for the RCU grace period
+};
+
+struct Cell {
+  CellKind kind;
+  uint32_t object = 0;
+  uint64_t index = 0;
+};
+
+constexpr bool operator==(const Cell& a, const Cell& b) {
+  return a.kind == b.kind && a.object == b.object && a.index == b.index;
+}
+
+namespace cell {
+constexpr Cell pte(uint32_t table, uint64_t index) { return {CellKind::kPte, table, index}; }
+constexpr Cell of(CellKind kind, uint32_t object = 0, uint64_t index = 0) {
+  return {kind, object, index};
+}
+}  // namespace cell
+
+inline constexpr uint32_t kNoTable = 0xffffffffu;
+
+}  // namespace mmucheck::model

@@ -1,0 +1,55 @@
+#include "model/store/radix_store.h"
+
+#include "model/spte/format.h"
+
+namespace mmucheck::model {
+
+RadixStore::RadixStore(const RadixStore& o) { *this = o; }
+
+RadixStore& RadixStore::operator=(const RadixStore& o) {
+  if (this == &o) return *this;
+  tables_.clear();
+  for (const auto& t : o.tables_) tables_.push_back(t ? std::make_unique<Table>(*t) : nullptr);
+  free_ids_ = o.free_ids_;
+  by_pfn_ = o.by_pfn_;
+  scalar_ = o.scalar_;
+  sparse_ = o.sparse_;
+  live_ = o.live_;
+  poisoned_reads_ = o.poisoned_reads_;
+  return *this;
+}
+
+uint32_t RadixStore::alloc_table(uint64_t pfn) {
+  if (by_pfn_.contains(pfn)) return kNoTable;
+  uint32_t id;
+  if (!free_ids_.empty()) {
+    id = *free_ids_.begin();
+    free_ids_.erase(free_ids_.begin());
+  } else {
+    if (tables_.size() >= kMaxTables) return kNoTable;
+    id = static_cast<uint32_t>(tables_.size());
+    tables_.emplace_back();
+  }
+  tables_[id] = std::make_unique<Table>();
+  tables_[id]->pte.fill(kNonpresent);
+  set(cell::of(CellKind::kSpPfn, id), pfn);
+  set(cell::of(CellKind::kSpState, id), static_cast<uint64_t>(SpState::kAllocated));
+  by_pfn_.emplace(pfn, id);
+  live_++;
+  return id;
+}
+
+void RadixStore::free_table(uint32_t table) {
+  if (!is_live(table)) return;
+  by_pfn_.erase(get(cell::of(CellKind::kSpPfn, table)));
+  tables_[table].reset();
+  free_ids_.insert(table);
+  live_--;
+}
+
+uint32_t RadixStore::find_table(uint64_t pfn) const {
+  const auto it = by_pfn_.find(pfn);
+  return it == by_pfn_.end() ? kNoTable : it->second;
+}
+
+}  // namespace mmucheck::model

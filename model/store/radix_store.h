@@ -1,0 +1,133 @@
+// model/store: the sparse store that replay uses: page tables on demand, everything else in maps.
+//
+// Contract: get of a cell never written gives 0, but for entries of a fresh table, which hold
+// kNonpresent. alloc_table gives the lowest free id (or the wanted one); free_table poisons it: a
+// later get of one of its cells counts in poisoned_reads() and gives 0. Live tables: at most
+// kMaxTables (documented limit; alloc_table then answers kNoTable).
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "model/store/cell.h"
+
+namespace mmucheck::model {
+
+class RadixStore {
+ public:
+  RadixStore() = default;
+  RadixStore(const RadixStore& o);
+  RadixStore& operator=(const RadixStore& o);
+
+  static constexpr uint32_t kMaxTables = 1u << 22;
+
+  uint64_t get(Cell c) const;
+  void set(Cell c, uint64_t v);
+  // Compare and exchange; `expected` receives what was found.
+  bool cas(Cell c, uint64_t& expected, uint64_t desired);
+  uint64_t add(Cell c, uint64_t delta);  // returns the new value
+
+  // `pfn` names the page frame; kNoTable when the limit is reached or the frame is a live table.
+  uint32_t alloc_table(uint64_t pfn);
+  void free_table(uint32_t table);
+  // The table that lives in frame `pfn`, or kNoTable.
+  uint32_t find_table(uint64_t pfn) const;
+  bool is_live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
+
+  uint64_t poisoned_reads() const { return poisoned_reads_; }
+  uint32_t live_tables() const { return live_; }
+  uint32_t table_bound() const { return static_cast<uint32_t>(tables_.size()); }
+
+ private:
+  static constexpr size_t kTableFields =
+      static_cast<size_t>(kLastTableField) - static_cast<size_t>(kFirstTableField) + 1;
+  static constexpr size_t kScalars =
+      static_cast<size_t>(kLastScalar) - static_cast<size_t>(kFirstScalar) + 1;
+  struct Table {
+    std::array<uint64_t, 512> pte;
+    std::array<uint64_t, kTableFields> field{};
+  };
+  struct Key {
+    uint64_t a, b;
+    bool operator==(const Key&) const = default;
+  };
+  struct KeyHash {
+    size_t operator()(const Key& k) const {
+      uint64_t h = (k.a ^ (k.b * 0x9e3779b97f4a7c15ull)) * 0xbf58476d1ce4e5b9ull;
+      return static_cast<size_t>(h ^ (h >> 31));
+    }
+  };
+  static Key key(Cell c) {
+    return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index};
+  }
+
+  std::vector<std::unique_ptr<Table>> tables_;
+  std::set<uint32_t> free_ids_;
+  std::unordered_map<uint64_t, uint32_t> by_pfn_;
+  std::array<uint64_t, kScalars> scalar_{};
+  std::unordered_map<Key, uint64_t, KeyHash> sparse_;
+  uint32_t live_ = 0;
+  mutable uint64_t poisoned_reads_ = 0;
+};
+
+inline uint64_t RadixStore::get(Cell c) const {
+  if (c.kind == CellKind::kPte) {
+    if (!is_live(c.object)) [[unlikely]] {
+      poisoned_reads_++;
+      return 0;
+    }
+    return tables_[c.object]->pte[c.index];
+  }
+  if (c.kind <= kLastTableField) {
+    if (!is_live(c.object)) [[unlikely]] {
+      poisoned_reads_++;
+      return 0;
+    }
+    return tables_[c.object]->field[static_cast<size_t>(c.kind) -
+                                    static_cast<size_t>(kFirstTableField)];
+  }
+  if (c.kind <= kLastScalar) {
+    return scalar_[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstScalar)];
+  }
+  const auto it = sparse_.find(key(c));
+  return it == sparse_.end() ? 0 : it->second;
+}
+
+inline void RadixStore::set(Cell c, uint64_t v) {
+  if (c.kind == CellKind::kPte) {
+    if (is_live(c.object)) tables_[c.object]->pte[c.index] = v;
+  } else if (c.kind <= kLastTableField) {
+    if (is_live(c.object)) {
+      tables_[c.object]->field[static_cast<size_t>(c.kind) -
+                               static_cast<size_t>(kFirstTableField)] = v;
+    }
+  } else if (c.kind <= kLastScalar) {
+    scalar_[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstScalar)] = v;
+  } else if (v == 0) {
+    sparse_.erase(key(c));
+  } else {
+    sparse_[key(c)] = v;
+  }
+}
+
+inline bool RadixStore::cas(Cell c, uint64_t& expected, uint64_t desired) {
+  const uint64_t found = get(c);
+  if (found != expected) {
+    expected = found;
+    return false;
+  }
+  set(c, desired);
+  return true;
+}
+
+inline uint64_t RadixStore::add(Cell c, uint64_t delta) {
+  const uint64_t v = get(c) + delta;
+  set(c, v);
+  return v;
+}
+
+}  // namespace mmucheck::model

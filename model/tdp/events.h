@@ -1,0 +1,78 @@
+// model/tdp: what a step makes visible: stores, tracepoints, function entries and returns.
+//
+// The fields are those of the kernel's tracepoints and of probes at function entry; tables are
+// named by store ids. gfn in 4 KiB frames; level 1..5; values are SPTE words.
+#pragma once
+
+#include <cstdint>
+
+namespace mmucheck::model::ev {
+
+enum class How : uint8_t { kCas, kXchg, kAnd, kSet };
+enum class FlushKind : uint8_t { kAll, kRange, kMemslot, kRequest };
+enum class TableKind : uint8_t { kVcpuCache, kSplit, kExternal };
+
+// --- page-table entries ---
+struct Store { uint32_t table; uint32_t index; uint64_t old_spte, new_spte; How how; };
+struct CasFail { uint32_t table; uint32_t index; uint64_t expected, found; };
+struct CmpxchgSpte { uint32_t table, index; uint64_t gfn; int level; uint64_t old_spte, new_spte; };
+struct CmpxchgSpteRet { int ret; };
+// Entry of handle_changed_spte (6.12) or __handle_changed_spte (7.x).
+struct ChangedSpte {
+  uint32_t table; uint32_t index; uint32_t as_id; uint64_t gfn; int level;
+  uint64_t old_spte, new_spte; bool shared;
+};
+// Tracepoint kvm_tdp_mmu_spte_changed.
+struct SpteChanged {
+  uint32_t as_id; uint64_t gfn; int level; uint64_t old_spte, new_spte;
+  uint32_t table, index;
+};
+struct SpteRequested { uint64_t gfn, pfn; int level, req_level; };
+struct SetSpte { int level; uint64_t gfn; uint32_t table, index; uint64_t spte; };
+struct MarkMmioSpte { uint32_t table, index; uint64_t gfn, spte; };
+struct SplitHugePage { uint64_t gfn, spte; int level, error; };
+struct FastPageFault {
+  uint64_t gfn; uint32_t table, index; uint64_t old_spte, new_spte; int ret; bool found;
+};
+
+// --- page-table pages ---
+struct AllocTable { uint32_t table; TableKind kind; };
+struct AllocFailed { TableKind kind; };
+struct InitSp { uint32_t table; uint32_t parent_table, parent_index; uint64_t gfn; uint32_t role; };
+struct GetPage { uint32_t table; uint64_t gfn; uint32_t role; };
+struct RemovedPt { uint32_t table; bool shared; };
+struct PrepareZapPage { uint32_t table; uint64_t gfn; uint32_t role; };
+struct RcuQueued { uint32_t table; uint64_t pending; };
+struct RcuFree { uint32_t table; uint64_t pfn; uint32_t role; };
+struct Freed { uint32_t table; };
+
+// --- walks, roots, locks ---
+struct IterStart { uint32_t root; int min_level; uint64_t start; };
+struct IterRestart { uint64_t next_gfn; int level; };
+struct PutRoot { uint32_t root; uint64_t refs; };
+struct Yield { bool write; };
+struct Lock { bool write; };
+struct Unlock { bool write; };
+struct Flush { FlushKind kind; uint64_t a, b; };
+struct MarkDirty { uint32_t slot; uint64_t gfn; };
+struct PfnHint { bool dirty; };  // kvm_set_pfn_dirty or kvm_set_pfn_accessed (6.12)
+
+// --- external page tables ---
+struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
+struct ExternalSetRet { int ret; };
+struct ExternalFree { uint32_t table; };
+
+// --- functions ---
+enum class Fn : uint8_t {
+  kTdpMap, kTdpMmuUnmapGfnRange, kZapLeafsRoot, kZapLeafs, kZapRoot, kZapAll,
+  kInvalidateRoots, kZapInvalidatedRoots, kZapSp, kZapPossibleNx, kZapCollapsible,
+  kRecoverHuge, kTrySplit, kSplitRoot, kWrprotSlot, kWrprotRange, kClearDirtySlot,
+  kClearDirtyRange, kClearDirtyPt, kWriteProtectGfn, kAgeRange, kTestAgeRange, kAllocRoot,
+};
+struct Enter { Fn fn; uint32_t root; uint64_t a, b, c, d; };  // meaning of a..d: by function
+struct Return { Fn fn; uint64_t value; };
+
+// A WARN or BUG condition of the kernel that fired, by the id of the invariant catalogue.
+struct Warn { const char* rule; };
+
+}  // namespace mmucheck::model::ev

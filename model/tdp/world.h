@@ -1,0 +1,108 @@
+// model/tdp: the world that a step machine runs in: the VM's cells, its constants, and the
+// environment that answers what no state determines.
+//
+// Env offers:
+//   template <class E> void emit(const E&)   something became visible (model/tdp/events.h)
+//   bool pause()                             return to the driver at this step?
+//   void before(Point, table, index)         an atomic action on an entry is about to happen
+//   bool need_resched(const TdpIter&)        is a reschedule due, or the lock contended?
+//   bool lose_cmpxchg(table, index)          must this compare-exchange fail although it need not?
+//   uint64_t new_table_frame(ev::TableKind)  frame of a fresh page-table page; kNoFrame: no memory
+//   int host_level(slot, gfn)                host_pfn_mapping_level
+//   int external_result(...)                 what the external hook answers
+#pragma once
+
+#include <cstdint>
+
+#include "model/design/design.h"
+#include "model/spte/change.h"
+#include "model/spte/role.h"
+#include "model/spte/spte.h"
+#include "model/store/cell.h"
+#include "model/tdp/events.h"
+
+namespace mmucheck::model {
+
+inline constexpr uint64_t kNoFrame = ~uint64_t{0};
+
+enum class Point : uint8_t { kRead, kCas, kXchg, kHook, kUnlocked };
+
+enum class LockMode : uint8_t { kNone, kRead, kWrite };
+
+// Constants of one VM while it lives.
+struct VmConfig {
+  uint64_t gfn_direct_bits = 0;  // kvm->arch.gfn_direct_bits
+  bool has_mirror = false;       // kvm_has_mirrored_tdp
+  bool has_private_mem = false;
+  int tdx_level_limit = 1;       // highest level of a private mapping
+};
+
+template <class StoreT, class EnvT>
+struct World {
+  StoreT& store;
+  EnvT& env;
+  const Design& design;
+  SpteFormat fmt;
+  HostMmu host;
+  VmConfig vm;
+
+  bool pause() { return env.pause(); }
+  template <class E>
+  void emit(const E& e) {
+    env.emit(e);
+  }
+  void warn(const char* rule) { env.emit(ev::Warn{rule}); }
+
+  uint64_t field(CellKind kind, uint32_t object = 0) const {
+    return store.get(cell::of(kind, object));
+  }
+  void set_field(CellKind kind, uint32_t object, uint64_t v) {
+    store.set(cell::of(kind, object), v);
+  }
+  uint32_t role(uint32_t table) const {
+    return static_cast<uint32_t>(field(CellKind::kSpRole, table));
+  }
+  bool root_invalid(uint32_t root) const { return role_invalid(design, role(root)); }
+  bool is_mirror(uint32_t table) const { return role_mirror(role(table)); }
+
+  // One read of an entry (kvm_tdp_mmu_read_spte).
+  uint64_t read_spte(uint32_t table, uint32_t index) {
+    env.before(Point::kRead, table, index);
+    return store.get(cell::pte(table, index));
+  }
+  // spte_to_child_pt: the table that a present non-leaf entry points to.
+  uint32_t child_table(uint64_t spte, int level) const {
+    if (!is_shadow_present_pte<>(spte) || is_last_spte<>(spte, level)) return kNoTable;
+    return store.find_table(spte_to_pfn<>(spte));
+  }
+  bool locked_for_write() const { return field(CellKind::kLockWriter) != 0; }
+  bool locked_for_read() const { return field(CellKind::kLockReaders) != 0; }
+};
+
+// Bits that index a root but are in no gfn (kvm_gfn_root_bits): none in a mirror.
+template <class W>
+uint64_t gfn_root_bits(const W& w, uint32_t root) {
+  return w.is_mirror(root) ? 0 : w.vm.gfn_direct_bits;
+}
+
+// mmu_lock, taken and dropped by the callers of the TDP MMU.
+template <class W>
+void mmu_lock(W& w, LockMode mode) {
+  const bool write = mode == LockMode::kWrite;
+  w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders), 1);
+  w.emit(ev::Lock{write});
+}
+template <class W>
+void mmu_unlock(W& w, LockMode mode) {
+  const bool write = mode == LockMode::kWrite;
+  w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders), ~uint64_t{0});
+  w.emit(ev::Unlock{write});
+}
+// What cond_resched_rwlock_*() does to the lock: dropped and taken again.
+template <class W>
+void mmu_lock_drop(W& w, bool write, bool drop) {
+  w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders),
+              drop ? ~uint64_t{0} : 1);
+}
+
+}  // namespace mmucheck::model

@@ -1,0 +1,111 @@
+// model/vm: memslots as cells. A slot is named by a small handle (0 .. kMaxSlots-1) that the
+// caller chooses; its fields are cells, so that an exploration sees accesses to them.
+// Units: base and npages in 4 KiB frames, hva in bytes. Source: kvm_main.c, x86.c
+// (kvm_alloc_memslot_metadata).
+#pragma once
+
+#include <cstdint>
+
+#include "model/address/address.h"
+#include "model/store/cell.h"
+
+namespace mmucheck::model {
+
+enum class SlotField : uint8_t {
+  kInUse,     // 1 while the handle names a slot
+  kAsId, kId, kBase, kNpages, kHva,
+  kFlags,     // KVM_MEM_*
+  kInvalid,   // KVM_MEMSLOT_INVALID: being deleted or moved
+  kGmem,      // guest_memfd handle + 1
+  kGmemOffset,
+};
+
+inline constexpr uint32_t kMaxSlots = 1024;
+inline constexpr uint32_t kNoSlot = 0xffffffffu;
+inline constexpr uint64_t kMemLogDirtyPages = 1;  // KVM_MEM_LOG_DIRTY_PAGES
+inline constexpr uint64_t kMemReadonly = 2;
+inline constexpr uint64_t kMemGuestMemfd = 4;
+inline constexpr uint64_t kLpageMixed = uint64_t{1} << 31;  // KVM_LPAGE_MIXED_FLAG
+
+template <class W>
+uint64_t slot_get(const W& w, uint32_t slot, SlotField f) {
+  return w.store.get(cell::of(CellKind::kSlotField, slot, static_cast<uint64_t>(f)));
+}
+template <class W>
+void slot_set(W& w, uint32_t slot, SlotField f, uint64_t v) {
+  w.store.set(cell::of(CellKind::kSlotField, slot, static_cast<uint64_t>(f)), v);
+}
+
+template <class W>
+bool slot_contains(const W& w, uint32_t slot, uint64_t gfn) {
+  const uint64_t base = slot_get(w, slot, SlotField::kBase);
+  return gfn >= base && gfn - base < slot_get(w, slot, SlotField::kNpages);
+}
+
+// kvm_slot_dirty_track_enabled.
+template <class W>
+bool slot_dirty_track_enabled(const W& w, uint32_t slot) {
+  return slot != kNoSlot && slot_get(w, slot, SlotField::kFlags) & kMemLogDirtyPages;
+}
+
+constexpr Cell lpage_cell(uint32_t slot, int level, uint64_t idx) {
+  return cell::of(CellKind::kLpageDisallow, slot, static_cast<uint64_t>(level) << 40 | idx);
+}
+// gfn_to_index.
+constexpr uint64_t gfn_to_index(uint64_t gfn, uint64_t base_gfn, int level) {
+  return (gfn >> (9 * (level - 1))) - (base_gfn >> (9 * (level - 1)));
+}
+
+// lpage_info_slot(gfn, slot, level)->disallow_lpage.
+template <class W>
+uint64_t lpage_disallow(const W& w, uint32_t slot, uint64_t gfn, int level) {
+  const uint64_t base = slot_get(w, slot, SlotField::kBase);
+  return w.store.get(lpage_cell(slot, level, gfn_to_index(gfn, base, level)));
+}
+
+// kvm_alloc_memslot_metadata: which large pages a slot can never have: a head or tail that is not
+// a whole one, and all of them when gfn and hva are not congruent.
+template <class W>
+void init_lpage_info(W& w, uint32_t slot) {
+  const uint64_t base = slot_get(w, slot, SlotField::kBase);
+  const uint64_t npages = slot_get(w, slot, SlotField::kNpages);
+  const uint64_t ugfn = slot_get(w, slot, SlotField::kHva) >> kPageShift;
+  for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
+    const uint64_t pages = pages_per_hpage(level);
+    const uint64_t n = gfn_to_index(base + npages - 1, base, level) + 1;
+    const bool incongruent = (base ^ ugfn) & (pages - 1);
+    for (uint64_t i = 0; i < n; i++) {
+      const bool head = i == 0 && (base & (pages - 1));
+      const bool tail = i == n - 1 && ((base + npages) & (pages - 1));
+      w.store.set(lpage_cell(slot, level, i), head || tail || incongruent ? 1 : 0);
+    }
+  }
+}
+
+// __kvm_mmu_max_mapping_level without the host's part: what lpage_info allows.
+template <class W>
+int lpage_max_level(const W& w, uint32_t slot, uint64_t gfn, int max_level) {
+  while (max_level > kPgLevel4K && lpage_disallow(w, slot, gfn, max_level) != 0) max_level--;
+  return max_level;
+}
+
+// kvm_mmu_max_mapping_level; `priv`: the mapping is of private memory, which has no host table.
+template <class W>
+int kvm_mmu_max_mapping_level(W& w, uint32_t slot, uint64_t gfn, int max_level, bool priv) {
+  if (max_level > w.host.max_huge_page_level) max_level = w.host.max_huge_page_level;
+  max_level = lpage_max_level(w, slot, gfn, max_level);
+  if (max_level == kPgLevel4K) return max_level;
+  if (priv) return w.vm.has_mirror ? w.vm.tdx_level_limit : max_level;
+  const int host = w.env.host_level(slot, gfn);
+  return host < max_level ? host : max_level;
+}
+
+// mark_page_dirty_in_slot: sets the bit of a logged slot; called for any slot.
+template <class W>
+void mark_page_dirty_in_slot(W& w, uint32_t slot, uint64_t gfn) {
+  w.emit(ev::MarkDirty{slot, gfn});
+  if (!slot_dirty_track_enabled(w, slot)) return;
+  w.store.set(cell::of(CellKind::kDirtyBit, slot, gfn - slot_get(w, slot, SlotField::kBase)), 1);
+}
+
+}  // namespace mmucheck::model
