@@ -79,12 +79,6 @@ constexpr bool table_is_sound() {
 }
 static_assert(table_is_sound(), "numbers ascend and stay below the limit; at most 20 fields");
 
-constexpr auto kByNumber = [] {
-  std::array<const KindInfo*, kEventKindLimit> table{};
-  for (const KindInfo& info : kKinds) table[static_cast<size_t>(info.kind)] = &info;
-  return table;
-}();
-
 using NameMap = std::unordered_map<std::string_view, EventKind>;
 
 EventKind look_up(const NameMap& map, std::string_view name) {
@@ -93,6 +87,14 @@ EventKind look_up(const NameMap& map, std::string_view name) {
 }
 
 }  // namespace
+
+namespace detail {
+constinit const std::array<const KindInfo*, kEventKindLimit> kKindByNumber = [] {
+  std::array<const KindInfo*, kEventKindLimit> table{};
+  for (const KindInfo& info : kKinds) table[static_cast<size_t>(info.kind)] = &info;
+  return table;
+}();
+}  // namespace detail
 
 std::optional<size_t> KindInfo::field(std::string_view field_name) const {
   for (size_t i = 0; i < fields.size(); ++i) {
@@ -103,10 +105,6 @@ std::optional<size_t> KindInfo::field(std::string_view field_name) const {
 
 std::span<const KindInfo> all_kinds() {
   return kKinds;
-}
-
-const KindInfo* find_kind(uint32_t number) {
-  return number < kEventKindLimit ? kByNumber[number] : nullptr;
 }
 
 const KindInfo& kind_info(EventKind kind) {

@@ -2,6 +2,7 @@
 // indices `f::KIND::FIELD` for Event::f. All tables are constant; look-ups do not allocate.
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -45,8 +46,13 @@ struct KindInfo {
 
 // All kinds, ascending by number.
 std::span<const KindInfo> all_kinds();
+namespace detail {
+extern const std::array<const KindInfo*, kEventKindLimit> kKindByNumber;
+}
 // nullptr when no kind has this number.
-const KindInfo* find_kind(uint32_t number);
+inline const KindInfo* find_kind(uint32_t number) {
+  return number < kEventKindLimit ? detail::kKindByNumber[number] : nullptr;
+}
 // `kind` must be a real one (not kNone).
 const KindInfo& kind_info(EventKind kind);
 // EventKind::kNone when there is none.
