@@ -1,0 +1,173 @@
+// The program as a user runs it: exit codes, where output goes, what is left behind.
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <string>
+
+namespace mmucheck::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kRecording = "traces/recorded/full-private/trace.txt.xz";
+
+struct Result {
+  int code = -1;
+  std::string out;  // standard output
+  std::string err;  // standard error
+};
+
+std::string content(const fs::path& path) {
+  std::ifstream in(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
+}
+
+class Cli : public testing::Test {
+ protected:
+  void SetUp() override {
+    dir_ = fs::path(testing::TempDir()) /
+           (std::string("mmucheck_cli_") +
+            testing::UnitTest::GetInstance()->current_test_info()->name());
+    fs::remove_all(dir_);
+    fs::create_directories(dir_);
+  }
+  void TearDown() override { fs::remove_all(dir_); }
+
+  Result run(const std::string& arguments) {
+    const std::string err = path("stderr");
+    const std::string command =
+        std::string(MMUCHECK_BINARY) + " " + arguments + " 2>" + err + " </dev/null";
+    Result result;
+    FILE* pipe = popen(command.c_str(), "r");
+    if (pipe == nullptr) return result;
+    char buffer[4096];
+    for (size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
+      result.out.append(buffer, n);
+    }
+    const int status = pclose(pipe);
+    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    result.err = content(err);
+    fs::remove(err);
+    return result;
+  }
+  std::string path(const std::string& name) const { return (dir_ / name).string(); }
+  size_t files() const {
+    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), {}));
+  }
+
+  fs::path dir_;
+};
+
+TEST_F(Cli, HelpNamesEveryExitCode) {
+  const Result help = run("--help");
+  EXPECT_EQ(help.code, 0);
+  for (const char* code : {"  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 "}) {
+    EXPECT_NE(help.out.find(std::string("\n") + code), std::string::npos) << code;
+  }
+  EXPECT_EQ(run("--version").code, 0);
+}
+
+TEST_F(Cli, WrongUsageIsTwo) {
+  for (const char* arguments : {"", "frobnicate", "show", "show a b --at", "--color green stats x",
+                                "show --kind nothing traces/README.md",
+                                "show --class nothing traces/README.md", "convert a"}) {
+    const Result result = run(arguments);
+    EXPECT_EQ(result.code, 2) << arguments;
+    EXPECT_EQ(result.out, "") << arguments;
+    EXPECT_NE(result.err, "") << arguments;
+  }
+}
+
+TEST_F(Cli, BadInputIsThreeAndLeavesNothing) {
+  std::ofstream(path("empty")).close();
+  std::ofstream(path("noise"), std::ios::binary) << std::string(5000, '\x01');
+  for (const std::string& file : {path("empty"), path("noise"), path("absent"), dir_.string()}) {
+    EXPECT_EQ(run("show " + file).code, 3) << file;
+    EXPECT_EQ(run("stats " + file).code, 3) << file;
+    EXPECT_EQ(run("import " + file + " -o " + path("out.pb")).code, 3) << file;
+    EXPECT_EQ(run("convert " + file + " -o " + path("out.pb")).code, 3) << file;
+    const Result json = run("--json stats " + file);
+    EXPECT_EQ(nlohmann::json::parse(json.out)["exit_code"], 3);
+  }
+  EXPECT_EQ(files(), 2u);
+}
+
+TEST_F(Cli, ShowFilters) {
+  const Result one = run(std::string("show ") + kRecording + " --kind changed_spte --limit 1");
+  EXPECT_EQ(one.code, 0);
+  EXPECT_NE(one.out.find(" O changed_spte as_id=0 gfn=0 old_spte=8000000000000000"),
+            std::string::npos)
+      << one.out;
+  EXPECT_EQ(std::count(one.out.begin(), one.out.end(), '\n'), 1);
+  EXPECT_EQ(run(std::string("show ") + kRecording + " --thread 4242").code, 4);
+  const Result at = run(std::string("show --at 4312 ") + kRecording);
+  EXPECT_EQ(std::count(at.out.begin(), at.out.end(), '\n'), 11);
+  EXPECT_NE(at.out.find("\n> "), std::string::npos);
+  EXPECT_NE(at.out.find(" :4312 "), std::string::npos);
+  const Result json = run(std::string("--json show --at 4312 ") + kRecording + " --cpu 1");
+  EXPECT_EQ(nlohmann::json::parse(json.out.substr(0, json.out.find('\n')))["cpu"], 1);
+}
+
+TEST_F(Cli, StatsCountWhatIsInTheText) {
+  const Result result = run(std::string("--json stats ") + kRecording);
+  EXPECT_EQ(result.code, 0);
+  const auto json = nlohmann::json::parse(result.out);
+  EXPECT_EQ(json["schema"], 1);
+  EXPECT_EQ(json["kinds"]["spte_changed"], 1676);
+  EXPECT_EQ(json["kernel"], "6.12.117");
+  EXPECT_EQ(json["vms"], 1);
+}
+
+TEST_F(Cli, EncodingsCarryTheSameEvents) {
+  const std::string recording = kRecording;
+  ASSERT_EQ(run("import " + recording + " -o " + path("a.pb")).code, 0);
+  ASSERT_EQ(run("convert " + recording + " -o " + path("b.pb.zst")).code, 0);
+  ASSERT_EQ(run("convert " + path("b.pb.zst") + " -o " + path("c.txtpb")).code, 0);
+  ASSERT_EQ(run("convert " + path("c.txtpb") + " -o " + path("d.pb")).code, 0);
+  EXPECT_EQ(content(path("a.pb")), content(path("d.pb")));
+  const std::string shown = run("show " + recording).out;
+  EXPECT_GT(shown.size(), 100000u);
+  for (const char* name : {"a.pb", "b.pb.zst", "c.txtpb"}) {
+    EXPECT_EQ(run("show " + path(name)).out, shown) << name;
+  }
+  EXPECT_EQ(run("import " + path("a.pb")).code, 2);
+}
+
+TEST_F(Cli, StrippedFilesHoldNoObservation) {
+  ASSERT_EQ(run(std::string("convert --strip-observations -o ") + path("s.pb") + " " + kRecording)
+                .code,
+            0);
+  const auto whole = nlohmann::json::parse(run(std::string("--json stats ") + kRecording).out);
+  const auto json = nlohmann::json::parse(run("--json stats " + path("s.pb")).out);
+  EXPECT_EQ(json["classes"]["observation"], 0);
+  EXPECT_EQ(json["classes"]["stimulus"], whole["classes"]["stimulus"]);
+  EXPECT_EQ(json["classes"]["config"], whole["classes"]["config"]);
+  EXPECT_EQ(json["kinds"]["fault_pfn"], whole["kinds"]["fault_pfn"]);
+}
+
+TEST_F(Cli, SalvageKeepsTheIntactPartAndSaysThatTheRestIsLost) {
+  ASSERT_EQ(run(std::string("convert -o ") + path("a.pb") + " " + kRecording).code, 0);
+  const std::string whole = content(path("a.pb"));
+  std::ofstream(path("half.pb"), std::ios::binary) << whole.substr(0, whole.size() / 2);
+  EXPECT_EQ(run("stats " + path("half.pb")).code, 3);
+  EXPECT_EQ(run("convert " + path("half.pb") + " -o " + path("b.pb")).code, 3);
+  EXPECT_FALSE(fs::exists(path("b.pb")));
+  EXPECT_EQ(run("convert --salvage " + path("half.pb") + " -o " + path("b.pb")).code, 0);
+  const auto json = nlohmann::json::parse(run("--json stats " + path("b.pb")).out);
+  EXPECT_EQ(json["kinds"]["lost_events"], 1);
+  EXPECT_GT(json["events"], 1000);
+}
+
+TEST_F(Cli, AFullDiskIsNoSuccess) {
+  if (!fs::exists("/dev/full")) GTEST_SKIP();
+  const Result result = run(std::string("show ") + kRecording + " >/dev/full");
+  EXPECT_EQ(result.code, 6);
+  EXPECT_NE(result.err.find("standard output"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace mmucheck::cli

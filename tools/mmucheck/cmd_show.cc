@@ -1,0 +1,129 @@
+// mmucheck show: the events of a trace, filtered.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <deque>
+#include <memory>
+#include <optional>
+
+#include "checker/trace/event_kinds.h"
+#include "tools/mmucheck/commands.h"
+#include "tools/mmucheck/event_text.h"
+#include "tools/mmucheck/progress.h"
+
+namespace mmucheck::cli {
+namespace {
+
+constexpr size_t kAround = 5;  // events before and after --at
+
+struct Options {
+  std::string file;
+  std::vector<std::string> kinds, classes;
+  std::optional<uint32_t> thread, cpu, vm;
+  std::optional<uint64_t> from, to, at, limit;
+};
+
+bool contains(const std::vector<std::string>& list, std::string_view name) {
+  return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
+}
+
+bool matches(const Options& o, const trace::Event& e) {
+  return (!o.from || e.seq >= *o.from) && (!o.thread || e.thread == *o.thread) &&
+         (!o.cpu || e.cpu == *o.cpu) && (!o.vm || e.vm == *o.vm) &&
+         contains(o.kinds, trace::kind_name(e.kind)) &&
+         contains(o.classes, trace::class_name(e.cls));
+}
+
+// The number that diagnostics call a place by: the line of a recording, else the packet.
+bool reached(const trace::Event& e, uint64_t at) {
+  if (e.source_line != 0) return e.source_line >= at;
+  return e.cls != trace::PacketClass::kConfig && e.seq >= at;
+}
+
+std::string rendered(const Session& session, const trace::Event& e, const trace::TraceInfo& info) {
+  if (session.json) {
+    return event_json(e).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  }
+  return event_line(e, info.clock == trace::ClockKind::kCounter) + "\n";
+}
+
+// Prints the events around a place; false when the trace ends before it.
+bool show_around(const Options& o, Session& session, trace::EventSource& source) {
+  std::deque<std::string> before;
+  size_t after = 0;
+  Progress progress;
+  for (trace::Event e; !session.stopped() && source.next(e); progress.tick()) {
+    if (!matches(o, e)) continue;
+    const std::string text = rendered(session, e, source.info());
+    const std::string_view margin = session.json ? "" : "  ";
+    if (after > 0) {
+      session.print(fmt::format("{}{}", margin, text));
+      if (++after > kAround) return true;
+    } else if (reached(e, *o.at)) {
+      for (const std::string& line : before) session.print(fmt::format("{}{}", margin, line));
+      session.print(fmt::format("{}{}", session.json ? "" : "> ", text));
+      after = 1;
+    } else {
+      before.push_back(text);
+      if (before.size() > kAround) before.pop_front();
+    }
+  }
+  return after > 0;
+}
+
+uint64_t show_all(const Options& o, Session& session, trace::EventSource& source) {
+  uint64_t shown = 0;
+  for (trace::Event e; !session.stopped() && source.next(e);) {
+    if (o.to && e.seq > *o.to) break;
+    if (!matches(o, e)) continue;
+    if (o.limit && shown == *o.limit) break;
+    session.print(rendered(session, e, source.info()));
+    ++shown;
+  }
+  return shown;
+}
+
+void check_names(const Options& o) {
+  for (const std::string& kind : o.kinds) {
+    if (trace::kind_by_name(kind) == trace::EventKind::kNone) {
+      throw CLI::ValidationError("--kind", "there is no event kind '" + kind + "'");
+    }
+  }
+}
+
+int show(const Options& o, Session& session) {
+  check_names(o);
+  const auto source = session.open(o.file, true);
+  const bool any = o.at ? show_around(o, session, *source) : show_all(o, session, *source) > 0;
+  if (session.stopped()) return report::kExitInterrupted;
+  if (any) return report::kExitOk;
+  return session.fail(report::kExitNothing, o.file + ": no event to show");
+}
+
+}  // namespace
+
+void add_show(CLI::App& app, Session& session) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("show", "print the events of a trace");
+  sub->add_option("FILE", o->file, "a trace; - is standard input")->required();
+  sub->add_option("--kind", o->kinds, "only these event kinds, e.g. changed_spte,tdp_map")
+      ->delimiter(',');
+  sub->add_option("--class", o->classes, "only config, stimulus, input or observation")
+      ->delimiter(',')
+      ->check(CLI::IsMember({"config", "stimulus", "input", "observation"}));
+  sub->add_option("--thread", o->thread, "only this thread id");
+  sub->add_option("--cpu", o->cpu, "only this CPU");
+  sub->add_option("--vm", o->vm, "only this VM (numbered from 1)");
+  sub->add_option("--from", o->from, "first packet number");
+  CLI::Option* to = sub->add_option("--to", o->to, "last packet number");
+  CLI::Option* limit = sub->add_option("--limit", o->limit, "at most so many events");
+  sub->add_option("--at", o->at, "the events around this line of a recording, or packet")
+      ->excludes(to)
+      ->excludes(limit);
+  sub->footer(
+      "\nExamples:\n  mmucheck show trace.txt.xz --kind changed_spte --limit 10\n"
+      "  mmucheck show trace.txt.xz --at 4312 --thread 502");
+  sub->callback([o, &session] { session.exit_code = show(*o, session); });
+}
+
+}  // namespace mmucheck::cli

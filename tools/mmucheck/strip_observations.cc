@@ -1,0 +1,37 @@
+#include "tools/mmucheck/strip_observations.h"
+
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::cli {
+
+using trace::Event;
+using trace::EventKind;
+using trace::PacketClass;
+
+StripObservations::StripObservations(std::unique_ptr<trace::EventSource> source)
+    : source_(std::move(source)) {}
+
+bool StripObservations::next(Event& event) {
+  if (has_ahead_) {
+    event = ahead_;  // its views are those of the last read, and nothing was read since
+    has_ahead_ = false;
+  } else if (!source_->next(event)) {
+    return false;
+  }
+  event.seq = ++seq_;
+  if (event.cls != PacketClass::kObservation) return true;
+
+  uint64_t count = 1;
+  while ((has_ahead_ = source_->next(ahead_))) {
+    const bool same_run = ahead_.cls == PacketClass::kObservation &&
+                          ahead_.thread == event.thread && ahead_.cpu == event.cpu &&
+                          ahead_.vm == event.vm && ahead_.context == event.context;
+    if (!same_run) break;
+    ++count;
+  }
+  event.reset_body(EventKind::kStep, PacketClass::kInput);
+  event.set(trace::f::step::count, count);
+  return true;
+}
+
+}  // namespace mmucheck::cli
