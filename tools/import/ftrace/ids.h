@@ -26,6 +26,7 @@ class VmTable {
   uint32_t by_notifier(uint64_t mn, std::optional<uint64_t> offset) const;
   // The only VM alive, or the last destroyed when none is; 0 when there are several.
   uint32_t sole() const;
+  bool several_alive() const { return alive_ > 1; }
   uint64_t overflow() const { return overflow_; }
   uint32_t count() const { return next_ - 1; }
   // How many VMs have lived at `kvm` so far.

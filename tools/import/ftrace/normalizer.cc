@@ -73,7 +73,6 @@ Normalizer::Result Normalizer::resolve(RawEvent& raw) {
     thread.vm = e.vm;
     result.vm_certain = true;
     if (raw.vcpu != 0 && e.kind != EventKind::kCreateVcpu && e.kind != EventKind::kMmuDestroy) {
-      if (thread.vcpu_vm != 0 && thread.vcpu_vm != e.vm) thread.several = true;
       thread.vcpu_vm = e.vm;
     }
   } else if (raw.mn != 0) {
@@ -99,7 +98,7 @@ Normalizer::Result Normalizer::resolve(RawEvent& raw) {
     }
     if (e.vm == 0 && of_vcpu(e.kind)) {
       e.vm = thread.vcpu_vm;
-      result.vm_contested = thread.several && e.kind == EventKind::kPageFault;
+      result.vm_contested = vms_.several_alive() && e.kind == EventKind::kPageFault;
     }
   }
 

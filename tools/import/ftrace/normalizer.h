@@ -22,7 +22,7 @@ class Normalizer {
 
   struct Result {
     bool vm_certain = false;  // from kvm=, mn= or the table's own VM
-    bool vm_contested = false;  // a fault in a thread that has run vCPUs of several VMs
+    bool vm_contested = false;  // a fault while several VMs live: it names only the vCPU number
   };
   Result resolve(RawEvent& raw);
 
@@ -37,7 +37,6 @@ class Normalizer {
   struct Thread {
     uint32_t vm = 0;       // of the last event that names one
     uint32_t vcpu_vm = 0;  // of the last vCPU that ran here
-    bool several = false;
     bool in_notifier = false;
   };
   bool to_physical(uint64_t va, uint64_t& pa) const;

@@ -66,6 +66,34 @@ void Profiler::see_spte(uint64_t old_spte, uint64_t new_spte, uint64_t level) {
   }
 }
 
+// Whether an event of `kind` can still teach something.
+bool Profiler::wanted(EventKind kind, bool first) const {
+  if (first) return true;
+  const bool format_open = npt_ + ept_ <= kEnough;
+  const bool base_open = base_votes_.size() != 1 || base_votes_.begin()->second <= kEnough;
+  switch (kind) {
+    // They carry facts of single VMs, keep the pairs below in step, or are rare.
+    case EventKind::kInitVm:
+    case EventKind::kDestroyVm:
+    case EventKind::kCreateVcpu:
+    case EventKind::kAllocRoot:
+    case EventKind::kMnInvStart:
+    case EventKind::kMnInvEnd:
+    case EventKind::kInvBegin:
+    case EventKind::kInitSp:
+    case EventKind::kClearDirtyPt:
+    case EventKind::kGetPage: return true;
+    case EventKind::kTdpMap: return !profile_.mirrors.empty() || format_open;
+    case EventKind::kSpteChanged:
+    case EventKind::kSpteRequested:
+    case EventKind::kIterStart: return format_open;
+    case EventKind::kSetSpte:
+    case EventKind::kFastPageFault: return format_open || base_open;
+    case EventKind::kChangedSpte: return format_open || base_votes_.size() != 1;
+    default: return false;
+  }
+}
+
 void Profiler::see(const Line& line) {
   switch (line.kind) {
     case LineKind::kEntries:
@@ -84,41 +112,7 @@ void Profiler::see(const Line& line) {
   if (kind == EventKind::kNone) return;
   const bool first = !profile_.kinds.test(static_cast<size_t>(kind));
   if (line.counter_clock) profile_.counter_clock = true;
-  switch (kind) {
-    // Always: they carry facts of single VMs, or keep the pairs below in step.
-    case EventKind::kInitVm:
-    case EventKind::kDestroyVm:
-    case EventKind::kCreateVcpu:
-    case EventKind::kAllocRoot:
-    case EventKind::kMnInvStart:
-    case EventKind::kMnInvEnd:
-    case EventKind::kInvBegin:
-    case EventKind::kInitSp:
-    case EventKind::kClearDirtyPt:
-    case EventKind::kGetPage: break;
-    case EventKind::kTdpMap:
-    case EventKind::kSpteChanged:
-    case EventKind::kSpteRequested:
-    case EventKind::kSetSpte:
-    case EventKind::kFastPageFault:
-    case EventKind::kMarkMmioSpte:
-      if (base_votes_.size() == 1 && base_votes_.begin()->second > kEnough) {
-        profile_.kinds.set(static_cast<size_t>(kind));
-        return;
-      }
-      break;
-    case EventKind::kIterStart: {
-      if (first || (kind == EventKind::kTdpMap && !profile_.mirrors.empty())) break;
-      if (npt_ + ept_ > kEnough) return;
-      break;
-    }
-    case EventKind::kChangedSpte:
-      if (npt_ + ept_ > kEnough && base_votes_.size() == 1) return;
-      break;
-    default:
-      profile_.kinds.set(static_cast<size_t>(kind));
-      return;
-  }
+  if (!wanted(kind, first)) return;
   if (parser().parse(line, kind, raw_) != ParseResult::kOk) return;
   profile_.kinds.set(static_cast<size_t>(kind));
   see_event(raw_, line);
@@ -127,6 +121,10 @@ void Profiler::see(const Line& line) {
 void Profiler::see_event(RawEvent& raw, const Line& line) {
   const Event& e = raw.event;
   if (raw.kvm != 0) vms_.see(raw.kvm, e.kind);
+  for (uint32_t bits = raw.va_pfn | raw.va; bits != 0; bits &= bits - 1) {
+    const uint64_t va = e.get(static_cast<size_t>(__builtin_ctz(bits)));
+    if (va < lowest_table_) lowest_table_ = va;
+  }
   ThreadNotes& thread = threads_.of(e);
   switch (e.kind) {
     case EventKind::kChangedSpte: {
@@ -165,7 +163,6 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
       namespace c = f::init_sp;
       see_role(e.get(c::role));
       thread.pending_spt = e.has(c::sptep) ? e.get(c::spt_pfn) : 0;
-      if (e.has(c::spt_pfn) && e.get(c::spt_pfn) < lowest_table_) lowest_table_ = e.get(c::spt_pfn);
       break;
     }
     case EventKind::kSetSpte:
@@ -175,18 +172,13 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
     case EventKind::kFastPageFault: {
       namespace c = f::fast_page_fault;
       const uint64_t va = e.get(c::sptep);
+      see_spte(e.get(c::old_spte), e.get(c::new_spte), 1);  // a present one is a leaf
       if (va == 0) break;
-      if (va < lowest_table_) lowest_table_ = va;
       const uint64_t gfn = e.get(c::address) >> 12;
       const EntryPlace& place = places_[gfn % places_.size()];
       if (place.gfn == gfn && place.pa != 0) vote_base(va, place.pa);
       break;
     }
-    case EventKind::kMarkMmioSpte:
-      if (e.get(f::mark_mmio_spte::sptep) < lowest_table_) {
-        lowest_table_ = e.get(f::mark_mmio_spte::sptep);
-      }
-      break;
     case EventKind::kIterStart:
       see_role(e.get(f::iter_start::role));
       break;

@@ -58,6 +58,7 @@ class Profiler {
     uint64_t pending_spt = 0;  // init_sp without its link so far
   };
 
+  bool wanted(trace::EventKind kind, bool first) const;
   void see_event(RawEvent& raw, const Line& line);
   void see_spte(uint64_t old_spte, uint64_t new_spte, uint64_t level);
   void see_role(uint64_t role);
