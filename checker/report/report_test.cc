@@ -130,7 +130,10 @@ TEST(Json, HasTheDocumentedShape) {
 TEST(Json, CarriesTheEvidence) {
   Verdict v = private_recording();
   v.divergences.push_back(zeroed_entry());
-  v.violations.push_back({"MMU-A-1", "says", "mmu.c", {3, 2, 0, 0, 9, 1, "zap"}, "op", "b", "a", {}});
+  Violation violation;
+  violation.invariant = "MMU-A-1";
+  violation.place.thread = 9;
+  v.violations.push_back(violation);
   v.expected = Expectation{Outcome::kHolds, "", {}, {}};
   const auto json = nlohmann::json::parse(to_json(v));
   EXPECT_EQ(json["verdict"], "violated");
