@@ -76,8 +76,8 @@ std::vector<trace::LostEvents> losses_before_and_after(const Profile& profile,
                                                        const SideFiles& files) {
   std::vector<trace::LostEvents> losses;
   if (profile.has_header && profile.header_written > profile.header_kept) {
-    losses.push_back({profile.header_written - profile.header_kept, UINT32_MAX,
-                      trace::LossHow::kHeader, 0});
+    losses.push_back(
+        {profile.header_written - profile.header_kept, UINT32_MAX, trace::LossHow::kHeader, 0});
   }
   for (const CpuDrops& cpu : files.drops) {
     if (cpu.dropped != 0) {
@@ -145,9 +145,9 @@ std::vector<Event> config_packets(const FtraceOptions& options, const SideFiles&
   if (params.present != 0) packets.push_back(params);
 
   Event clock = config(EventKind::kClock);
-  clock.set(f::clock::clock, static_cast<uint64_t>(profile.counter_clock
-                                                       ? trace::ClockKind::kCounter
-                                                       : trace::ClockKind::kNanoseconds));
+  clock.set(f::clock::clock,
+            static_cast<uint64_t>(profile.counter_clock ? trace::ClockKind::kCounter
+                                                        : trace::ClockKind::kNanoseconds));
   packets.push_back(clock);
 
   Event loss = config(EventKind::kEventLoss);

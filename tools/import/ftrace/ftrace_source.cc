@@ -19,10 +19,10 @@ using trace::Event;
 using trace::EventKind;
 namespace f = trace::f;
 
-constexpr size_t kWindow = 4096;        // how far rules may look ahead, in events; a power of two
-constexpr size_t kMaxNames = 1024;      // distinct names in the counts of the report
+constexpr size_t kWindow = 4096;    // how far rules may look ahead, in events; a power of two
+constexpr size_t kMaxNames = 1024;  // distinct names in the counts of the report
 constexpr size_t kMaxLostRecords = 65536;
-constexpr size_t kMaxOwnEvents = 64;    // how far in its own thread an event's VM may be found
+constexpr size_t kMaxOwnEvents = 64;  // how far in its own thread an event's VM may be found
 constexpr std::string_view kOtherNames = "(other)";
 
 struct Item {
@@ -111,8 +111,8 @@ class Source final : public FtraceSource {
     info_.compression = std::string(stream_->compression());
     info_.kernel = profile_.kernel;
     info_.kernel_text = kernel_text_;
-    info_.clock = profile_.counter_clock ? trace::ClockKind::kCounter
-                                         : trace::ClockKind::kNanoseconds;
+    info_.clock =
+        profile_.counter_clock ? trace::ClockKind::kCounter : trace::ClockKind::kNanoseconds;
     info_.loss = loss_state(profile_, side_);
     info_.capabilities = profile_.kinds;
     info_.capabilities_known = true;
@@ -187,10 +187,10 @@ class Source final : public FtraceSource {
           if (read_event(line, raw)) return true;
           break;
         case LineKind::kLost:
-          push_loss({line.a, line.cpu,
-                     line.has_count ? trace::LossHow::kCounted : trace::LossHow::kUncounted,
-                     raw.number},
-                    raw.offset);
+          push_loss(
+              {line.a, line.cpu,
+               line.has_count ? trace::LossHow::kCounted : trace::LossHow::kUncounted, raw.number},
+              raw.offset);
           return true;
         case LineKind::kBufferStarted:
           // With a start that was overwritten, this CPU's events begin only here.
@@ -254,10 +254,10 @@ class Source final : public FtraceSource {
   // A VM that only what follows in the thread can tell.
   void settle_vm(Item& item, const LookAhead& look) {
     const EventKind kind = item.event.kind;
-    const bool unknown = item.event.vm == 0 &&
-                         (kind == EventKind::kAgeHva || kind == EventKind::kTestAgeHva ||
-                          kind == EventKind::kGmemPunchHole || kind == EventKind::kPageFault ||
-                          kind == EventKind::kUnmapHvaRange);
+    const bool unknown =
+        item.event.vm == 0 && (kind == EventKind::kAgeHva || kind == EventKind::kTestAgeHva ||
+                               kind == EventKind::kGmemPunchHole || kind == EventKind::kPageFault ||
+                               kind == EventKind::kUnmapHvaRange);
     if (!unknown && !item.vm_contested) return;
     size_t index = 0;
     for (size_t n = 0; n < kMaxOwnEvents; ++n) {

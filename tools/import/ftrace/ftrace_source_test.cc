@@ -14,10 +14,9 @@ using trace::Event;
 using trace::EventKind;
 namespace f = trace::f;
 
-const Event& only(const std::vector<Event>& events) {
+Event only(const std::vector<Event>& events) {
   EXPECT_EQ(events.size(), 1u);
-  static const Event none;
-  return events.empty() ? none : events.front();
+  return events.empty() ? Event{} : events.front();
 }
 
 constexpr std::string_view kFault612 = R"(# tracer: nop
@@ -170,10 +169,10 @@ TEST(FtraceSource, LearnsARandomDirectMap) {
   const std::string body =
       "init_sp: (f+0x0/0xb0) sp=0x1 spt=0xffff9b1740adf000 sptep=0xffff9b1740b21008 gfn=0x0 "
       "role=0x3783";
-  const Imported r = import_text(
-      lines({body,
-             "changed_spte: (handle_changed_spte+0x0/0x670) kvm=0x10 as_id=0 gfn=0x0 "
-             "old=0x8000000000000000 new=0xadf827 level=4 shared=1"}));
+  const Imported r =
+      import_text(lines({body,
+                         "changed_spte: (handle_changed_spte+0x0/0x670) kvm=0x10 as_id=0 gfn=0x0 "
+                         "old=0x8000000000000000 new=0xadf827 level=4 shared=1"}));
   const Event& table = only(r.of(EventKind::kInitSp));
   EXPECT_EQ(table.get(f::init_sp::spt_pfn), 0xadfu);
   EXPECT_EQ(table.get(f::init_sp::sptep), 0xb21008u);
@@ -203,8 +202,8 @@ TEST(FtraceSource, FiveLevelHost) {
 TEST(FtraceSource, AddressesOutsideTheDirectMapBecomeAbsent) {
   FtraceOptions options;
   options.direct_map_base = 0xffff888000000000u;
-  const Imported r = import_text(
-      lines({"removed_pt: (f+0x0/0x220) kvm=0x10 pt=0xdead000 shared=1"}), options);
+  const Imported r =
+      import_text(lines({"removed_pt: (f+0x0/0x220) kvm=0x10 pt=0xdead000 shared=1"}), options);
   EXPECT_FALSE(only(r.of(EventKind::kRemovedPt)).has(f::removed_pt::spt_pfn));
   EXPECT_EQ(r.report.outside_direct_map, 1u);
 }
@@ -215,7 +214,8 @@ TEST(FtraceSource, TwoVmsAndAReusedPointer) {
       "init_vm: (f+0x4/0xf0) kvm=0xffffc90000200000 vm_type=1",
       "create_vcpu: (f+0x4/0x300) vcpu=0x5 vcpu_id=0 kvm=0xffffc90000100000",
       // A notifier's VM is found by its place in struct kvm, which inv_begin tells.
-      "mn_inv_start: (f+0x4/0x370) mn=0xffffc900002016a0 start=0x1000 end=0x2000 mnflags=0x1 event=1",
+      "mn_inv_start: (f+0x4/0x370) mn=0xffffc900002016a0 start=0x1000 end=0x2000 mnflags=0x1 "
+      "event=1",
       "kvm_unmap_hva_range: mmu notifier unmap range: 0x1000 -- 0x2000",
       "inv_begin: (f+0x4/0x40) kvm=0xffffc90000200000 seq=0x0 in_progress=0 rstart=0x0 rend=0x0",
       "mn_inv_end: (f+0x4/0x1c0) mn=0xffffc900001016a0 start=0x1000 end=0x2000",
@@ -249,7 +249,8 @@ TEST(FtraceSource, ContestedFault) {
       "tdp_map: (f+0x4/0x4f0) vcpu=0x6 vcpu_id=0 kvm=0x200000 addr=0x1000 gfn=0x1 pfn=0x8";
   const std::string fault = "kvm_page_fault: vcpu 0 rip 0x1 address 0x1000 error_code 0x4";
   const Imported r = import_text(lines({"init_vm: (f+0x4/0xf0) kvm=0x100000 vm_type=0",
-                                        "init_vm: (f+0x4/0xf0) kvm=0x200000 vm_type=0", fault, map1, fault, map2, fault, map1, fault}));
+                                        "init_vm: (f+0x4/0xf0) kvm=0x200000 vm_type=0", fault, map1,
+                                        fault, map2, fault, map1, fault}));
   const auto faults = r.of(EventKind::kPageFault);
   ASSERT_EQ(faults.size(), 4u);
   EXPECT_EQ(faults[2].vm, 1u);
@@ -288,6 +289,26 @@ TEST(FtraceSource, VmsBeyondTheLimitAreCounted) {
   EXPECT_EQ(r.report.vms, kMaxTracked);
   EXPECT_EQ(r.report.untracked_vms, 10u);
   EXPECT_EQ(r.events.back().vm, 0u);
+}
+
+// Looking ahead is bounded: a yield too far behind its flush is told at the yield itself, and no
+// event is lost or moved.
+TEST(FtraceSource, LookAheadIsBounded) {
+  std::string text = lines({"flush_all: (f+0x4/0x40) kvm=0x100000"}, 7);
+  constexpr int kOthers = 5000;
+  for (int i = 0; i < kOthers; ++i) {
+    text += lines({"kvm_userspace_exit: reason KVM_EXIT_IO (2)"}, 8);
+  }
+  text += lines({"yield_read: (f+0x4/0x50) lock=0x100000"}, 7);
+  const Imported r = import_text(text);
+  EXPECT_EQ(r.of(EventKind::kUserspaceExit).size(), size_t{kOthers});
+  uint64_t line = 0;
+  for (const Event& e : r.events) {
+    EXPECT_GE(e.source_line, line);
+    line = e.source_line;
+  }
+  const Event yield = only(r.of(EventKind::kYieldHere));
+  EXPECT_EQ(yield.source_line, kOthers + 2u);
 }
 
 // Whatever byte the text ends at, it is read to there.

@@ -17,8 +17,8 @@ VmTable::Entry* VmTable::insert(uint64_t kvm) {
 
 uint32_t VmTable::see(uint64_t kvm, EventKind kind) {
   if (kvm == 0) return 0;
-  const bool life_changes = kind == EventKind::kInitVm || kind == EventKind::kDestroyVm ||
-                            kind == EventKind::kCreateVcpu;
+  const bool life_changes =
+      kind == EventKind::kInitVm || kind == EventKind::kDestroyVm || kind == EventKind::kCreateVcpu;
   if (cached_ != nullptr && kvm == cached_pointer_ && !life_changes) return cached_->id;
   cached_ = nullptr;
   auto it = by_pointer_.find(kvm);

@@ -21,9 +21,9 @@ struct ImportReport {
   uint64_t lines = 0;
   uint64_t malformed = 0;  // lines that are no event at all
   uint64_t first_malformed_line = 0;
-  uint64_t overlong = 0;              // lines above the length limit, skipped
-  uint64_t outside_direct_map = 0;    // addresses that could not be made physical
-  uint64_t untracked_vms = 0;         // sightings of VMs beyond the limit
+  uint64_t overlong = 0;            // lines above the length limit, skipped
+  uint64_t outside_direct_map = 0;  // addresses that could not be made physical
+  uint64_t untracked_vms = 0;       // sightings of VMs beyond the limit
   uint32_t vms = 0;
   trace::KernelVersion kernel = trace::KernelVersion::kUnknown;
   std::vector<trace::LostEvents> lost;

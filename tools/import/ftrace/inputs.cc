@@ -56,9 +56,9 @@ const Event* next_of_thread(const Event& event, const LookAhead& ahead, size_t& 
 }
 
 InputSplitter::InputSplitter(const Profile& profile) : profile_(profile) {
-  for (const EventKind kind : {EventKind::kTrySplit, EventKind::kWrprotSlot,
-                               EventKind::kClearDirtySlot, EventKind::kFlushMemslot,
-                               EventKind::kFlushAll, EventKind::kIterStart}) {
+  for (const EventKind kind :
+       {EventKind::kTrySplit, EventKind::kWrprotSlot, EventKind::kClearDirtySlot,
+        EventKind::kFlushMemslot, EventKind::kFlushAll, EventKind::kIterStart}) {
     any_memslot_work_ = any_memslot_work_ || recorded(kind);
   }
 }
@@ -122,8 +122,8 @@ void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const Lo
   c.walks = 0;
   c.rsvd = false;
   // A fault by the CPU whose exit is not recorded is not a prefault.
-  const bool by_cpu = map != nullptr && map->has(f::tdp_map::prefetch) &&
-                      map->get(f::tdp_map::prefetch) == 0;
+  const bool by_cpu =
+      map != nullptr && map->has(f::tdp_map::prefetch) && map->get(f::tdp_map::prefetch) == 0;
   Event s = make(e, by_cpu ? EventKind::kPageFault : EventKind::kPrefault);
   s.cls = PacketClass::kStimulus;
   if (map != nullptr) {
@@ -157,6 +157,10 @@ void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const Lo
 
 void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhead& ahead,
                                  Out& out) {
+  const bool next_attempt = e.kind == EventKind::kGmemGetPfn || e.kind == EventKind::kFaultinRet;
+  if (next_attempt && c.mapping && c.fault == FaultKind::kPrefault) {
+    c.fault = FaultKind::kNone;  // its tdp_map_ret was not recorded
+  }
   switch (e.kind) {
     case EventKind::kGmemGetPfn:
       if (c.fault == FaultKind::kPrefault && c.fault_gfn != e.get(f::gmem_get_pfn::gfn)) {
@@ -277,8 +281,7 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       namespace x = f::set_spte;
       bool accessed = false, dirty = false, accessed_before = false, dirty_before = false;
       if (!ad_of(e.get(x::spte), e.get(x::level), accessed, dirty)) break;
-      if (c.written_valid && c.written_gfn == e.get(x::gfn) &&
-          c.written_level == e.get(x::level)) {
+      if (c.written_valid && c.written_gfn == e.get(x::gfn) && c.written_level == e.get(x::level)) {
         ad_of(c.written_new, c.written_level, accessed_before, dirty_before);
       }
       c.written_valid = false;
@@ -322,8 +325,8 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
       if (c.fault == FaultKind::kNone && profile_.ad_bits == false &&
           e.get_signed(w::min_level) == 1) {
         const Event* next = next_of_thread(e, ahead, index);
-        while (next != nullptr && (next->kind == EventKind::kIterRestart ||
-                                   next->kind == EventKind::kIterStart)) {
+        while (next != nullptr &&
+               (next->kind == EventKind::kIterRestart || next->kind == EventKind::kIterStart)) {
           next = next_of_thread(e, ahead, index);
         }
         if (next != nullptr && next->kind == EventKind::kFastPageFault) {

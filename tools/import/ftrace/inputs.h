@@ -7,9 +7,9 @@
 // cannot compute. Each with the place where the recording shows it:
 //
 //   input                 before                        taken from
-//   fault_pfn             tdp_map                       its pfn, map_writable, max_level; not without
-//                                                       memslot (pfn is then an error value). Without
-//                                                       tdp_map in the recording: spte_requested, pfn
+//   fault_pfn             tdp_map                       its pfn, map_writable, max_level; none
+//                                                       without memslot (pfn is an error value)
+//                         spte_requested                its pfn, where tdp_map is not recorded
 //   host_level            spte_requested                its level: the host's mapping, as clipped
 //   new_table             init_sp                       its page: which page the allocator gave
 //   hw_ad                 changed_spte, cmpxchg_spte,   A and D bits of `old`, where that is a
@@ -33,7 +33,8 @@
 //     slot_zap_quirk      whichever comes first between set_memslot and commit_memslot (x86.c:
 //                         kvm_arch_flush_shadow_memslot())
 //   capability            set_memslot_ret               directly after a commit_memslot that turns
-//     initially_set                                     dirty logging on (kvm_mmu_slot_apply_flags())
+//     initially_set                                     dirty logging on (mmu.c:
+//                                                       kvm_mmu_slot_apply_flags())
 //   collapse_host_level   flush_range (6.12), inside    pages flushed: 512 is level 2, 512*512 is 3
 //                         zap_collapsible
 //                         iter_start (7.2), min_level=1 level of the child table, plus 1

@@ -27,14 +27,17 @@ constexpr std::string_view kFault =
     "kvm_page_fault: vcpu 1 rip 0x1000 address 0x40001000 error_code 0x100000006";
 constexpr std::string_view kFaultinOk = "faultin_ret: (a+0x79/0xf0 <- kvm_faultin_pfn) ret=0";
 constexpr std::string_view kRetry = "faultin_ret: (a+0x79/0xf0 <- kvm_faultin_pfn) ret=1";
-constexpr std::string_view kNotStale = "fault_stale_ret: (a+0x95/0xf0 <- is_page_fault_stale) stale=0";
+constexpr std::string_view kNotStale =
+    "fault_stale_ret: (a+0x95/0xf0 <- is_page_fault_stale) stale=0";
 constexpr std::string_view kMapOk = "tdp_map_ret: (a+0xab/0xf0 <- kvm_tdp_mmu_map) ret=5";
 constexpr std::string_view kWalk =
     "iter_start: (f+0x4/0x60) iter=0x1 sp=0x2 spt=0xffff888000b21000 role=0x3784 gfn=0x0 refs=2 "
     "min_level=1 start=0x40001";
-constexpr std::string_view kRestart = "iter_restart: (f+0x4/0x70) iter=0x1 next_gfn=0x40001 level=0";
+constexpr std::string_view kRestart =
+    "iter_restart: (f+0x4/0x70) iter=0x1 next_gfn=0x40001 level=0";
 constexpr std::string_view kFast =
-    "fast_page_fault: vcpu 1 gva 40001000 error_code P|W|U sptep ffff888000b1f008 old 0x6a01e65 new "
+    "fast_page_fault: vcpu 1 gva 40001000 error_code P|W|U sptep ffff888000b1f008 old 0x6a01e65 "
+    "new "
     "6a01e67 spurious 0 fixed 1";
 // A leaf change in NPT format, so that the format is known.
 constexpr std::string_view kChange =
@@ -51,9 +54,9 @@ Event first_of(const Imported& r, EventKind kind) {
 }
 
 TEST(Inputs, FaultWithProbes) {
-  const Imported r = import_text(lines({kFault, kFaultinOk, kNotStale, kMap,
-                                        "kvm_mmu_spte_requested: gfn 40001 pfn 6a01 level 2", kWalk,
-                                        kRestart, kMapOk}));
+  const Imported r = import_text(
+      lines({kFault, kFaultinOk, kNotStale, kMap,
+             "kvm_mmu_spte_requested: gfn 40001 pfn 6a01 level 2", kWalk, kRestart, kMapOk}));
   EXPECT_EQ(r.outline(),
             "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map "
             "[host_level] spte_requested iter_start iter_restart tdp_map_ret");
@@ -68,8 +71,9 @@ TEST(Inputs, FaultWithProbes) {
 }
 
 TEST(Inputs, NoPfnWithoutMemslotAndPfnFromTracepointsAlone) {
-  EXPECT_EQ(import_text(lines({kFault, "tdp_map: (f+0x4/0x4f0) vcpu=0x5 vcpu_id=1 kvm=0x100000 "
-                                       "addr=0x1000 gfn=0x1 pfn=0x8000000000000000"}))
+  EXPECT_EQ(import_text(lines({kFault,
+                               "tdp_map: (f+0x4/0x4f0) vcpu=0x5 vcpu_id=1 kvm=0x100000 "
+                               "addr=0x1000 gfn=0x1 pfn=0x8000000000000000"}))
                 .outline(),
             "!page_fault tdp_map");
   const Imported r =
@@ -100,15 +104,15 @@ TEST(Inputs, HardwareAdOncePerChange) {
 }
 
 TEST(Inputs, HardwareAdComesWithTheCompareAndExchange) {
-  const Imported r = import_text(lines(
-      {"cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f008 gfn=0x40001 level=1 "
-       "old=0x6a01e67 new=0x8000000000000000",
-       "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=0", kChange, kChanged,
-       "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f010 gfn=0x40002 level=1 "
-       "old=0x6a02e47 new=0x8000000000000000",
-       "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=-16",
-       "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f010 gfn=0x40002 level=1 "
-       "old=0x6a02e67 new=0x8000000000000000"}));
+  const Imported r = import_text(
+      lines({"cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f008 gfn=0x40001 level=1 "
+             "old=0x6a01e67 new=0x8000000000000000",
+             "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=0", kChange, kChanged,
+             "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f010 gfn=0x40002 level=1 "
+             "old=0x6a02e47 new=0x8000000000000000",
+             "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=-16",
+             "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f010 gfn=0x40002 level=1 "
+             "old=0x6a02e67 new=0x8000000000000000"}));
   EXPECT_EQ(r.outline(),
             "[hw_ad] cmpxchg_spte cmpxchg_spte_ret changed_spte spte_changed [hw_ad] cmpxchg_spte "
             "[cmpxchg_lost] cmpxchg_spte_ret [hw_ad] cmpxchg_spte");
@@ -134,12 +138,14 @@ TEST(Inputs, RereadThatShowsMore) {
   const std::string_view written =
       "changed_spte: (handle_changed_spte+0x0/0x670) kvm=0x100000 as_id=0 gfn=0x40001 "
       "old=0x8000000000000000 new=0x6a01e27 level=1 shared=1";
-  EXPECT_EQ(import_text(lines({written, "kvm_mmu_set_spte: gfn 40001 spte 6a01e67 (rwxu) level 1 "
-                                        "at b1e008"}))
+  EXPECT_EQ(import_text(lines({written,
+                               "kvm_mmu_set_spte: gfn 40001 spte 6a01e67 (rwxu) level 1 "
+                               "at b1e008"}))
                 .outline(),
             "changed_spte [hw_ad] set_spte");
-  EXPECT_EQ(import_text(lines({written, "kvm_mmu_set_spte: gfn 40001 spte 6a01e27 (rwxu) level 1 "
-                                        "at b1e008"}))
+  EXPECT_EQ(import_text(lines({written,
+                               "kvm_mmu_set_spte: gfn 40001 spte 6a01e27 (rwxu) level 1 "
+                               "at b1e008"}))
                 .outline(),
             "changed_spte set_spte");
 }
@@ -194,10 +200,10 @@ TEST(Inputs, FailedAllocations) {
 }
 
 TEST(Inputs, PrefaultIsSeenFromWhatFollows) {
-  const Imported r = import_text(
-      lines({"gmem_get_pfn: (f+0x4/0x140) kvm=0x100000 slot=1 gfn=0x40002", kRetry,
-             "gmem_get_pfn: (f+0x4/0x140) kvm=0x100000 slot=1 gfn=0x40002", kFaultinOk, kNotStale,
-             kPrefetchMap, kMapOk, kFault, kRetry, kFault, kRetry}));
+  const Imported r =
+      import_text(lines({"gmem_get_pfn: (f+0x4/0x140) kvm=0x100000 slot=1 gfn=0x40002", kRetry,
+                         "gmem_get_pfn: (f+0x4/0x140) kvm=0x100000 slot=1 gfn=0x40002", kFaultinOk,
+                         kNotStale, kPrefetchMap, kMapOk, kFault, kRetry, kFault, kRetry}));
   EXPECT_EQ(r.outline(),
             "!prefault gmem_get_pfn [faultin_outcome] faultin_ret gmem_get_pfn [faultin_outcome] "
             "faultin_ret fault_stale_ret [fault_pfn] tdp_map tdp_map_ret !page_fault "
@@ -206,6 +212,14 @@ TEST(Inputs, PrefaultIsSeenFromWhatFollows) {
   EXPECT_EQ(prefault.get(f::prefault::gpa), 0x40002000u);
   EXPECT_EQ(prefault.get(f::prefault::is_private), 1u);
   EXPECT_EQ(prefault.get(f::prefault::error_code), 0x2000100000000u);
+}
+
+TEST(Inputs, PrefaultsWithoutTheirResult) {
+  EXPECT_EQ(
+      import_text(lines({kFaultinOk, kNotStale, kPrefetchMap, kFaultinOk, kNotStale, kPrefetchMap}))
+          .outline(),
+      "!prefault [faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map !prefault "
+      "[faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map");
 }
 
 TEST(Inputs, AFaultWhoseExitIsNotRecordedIsNoPrefault) {
@@ -220,20 +234,22 @@ TEST(Inputs, MemslotDeletionTellsTheQuirk) {
   const std::string_view set =
       "set_memslot: (f+0x4/0x540) kvm=0x100000 slot=0x1 mflags=0x0 gpa=0x0 size=0x0 hva=0x0 "
       "gmem_off=0x0 gmem_fd=0";
-  const std::string_view commit = "commit_memslot: (f+0x4/0x210) kvm=0x100000 old=0x1 new=0x0 "
-                                  "change=1 id=0 old_id=1";
+  const std::string_view commit =
+      "commit_memslot: (f+0x4/0x210) kvm=0x100000 old=0x1 new=0x0 "
+      "change=1 id=0 old_id=1";
   const std::string_view ret = "set_memslot_ret: (f+0x8dd/0x1670 <- g) ret=0";
-  const Imported fast = import_text(lines(
-      {set, "kvm_mmu_zap_all_fast: kvm-mmu-valid-gen 0 used_pages 0",
-       "invalidate_all_roots: (f+0x4/0x40) kvm=0x100000", commit, ret}));
+  const Imported fast =
+      import_text(lines({set, "kvm_mmu_zap_all_fast: kvm-mmu-valid-gen 0 used_pages 0",
+                         "invalidate_all_roots: (f+0x4/0x40) kvm=0x100000", commit, ret}));
   EXPECT_EQ(fast.outline(),
             "!set_memslot [capability] mmu_zap_all_fast invalidate_all_roots commit_memslot "
             "set_memslot_ret");
   EXPECT_EQ(first_of(fast, EventKind::kCapability).get(f::capability::value), 1u);
-  const Imported slow = import_text(lines(
-      {set, "unmap_gfn_range: (f+0x4/0xb0) kvm=0x100000 start=0x0 end=0x10 slot=1 as_id=0 arg=0x0 "
-            "attr_filter=0x0 may_block=1",
-       commit, ret}));
+  const Imported slow = import_text(
+      lines({set,
+             "unmap_gfn_range: (f+0x4/0xb0) kvm=0x100000 start=0x0 end=0x10 slot=1 as_id=0 arg=0x0 "
+             "attr_filter=0x0 may_block=1",
+             commit, ret}));
   EXPECT_EQ(slow.outline(),
             "!set_memslot [capability] unmap_gfn_range commit_memslot set_memslot_ret");
   EXPECT_EQ(first_of(slow, EventKind::kCapability).get(f::capability::value), 0u);
@@ -245,8 +261,9 @@ TEST(Inputs, DirtyLoggingWithAndWithoutInitiallySet) {
   const std::string_view set =
       "set_memslot: (f+0x4/0x540) kvm=0x100000 slot=0x1 mflags=0x1 gpa=0x40000000 size=0x400000 "
       "hva=0x7f00 gmem_off=0x0 gmem_fd=0";
-  const std::string_view commit = "commit_memslot: (f+0x4/0x210) kvm=0x100000 old=0x1 new=0x2 "
-                                  "change=3 id=1 old_id=1";
+  const std::string_view commit =
+      "commit_memslot: (f+0x4/0x210) kvm=0x100000 old=0x1 new=0x2 "
+      "change=3 id=1 old_id=1";
   const std::string_view ret = "set_memslot_ret: (f+0x8dd/0x1670 <- g) ret=0";
   const std::string_view work = "flush_all: (f+0x4/0x40) kvm=0x100000";
   const Imported r = import_text(lines({set, commit, ret, set, commit, work, ret}));
@@ -261,8 +278,9 @@ TEST(Inputs, DirtyLoggingWithAndWithoutInitiallySet) {
 }
 
 TEST(Inputs, ClearDirtyLogOfAChunk) {
-  const std::string slot = "kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 npages=0x400 "
-                           "hva=0x7f00 flags=0x1 ";
+  const std::string slot =
+      "kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 npages=0x400 "
+      "hva=0x7f00 flags=0x1 ";
   const std::string split =
       "try_split: (f+0x4/0xb0) " + slot + "start=0x40000 end=0x40040 target_level=1 shared=0";
   const std::string protect = "write_protect_gfn: (f+0x4/0xa0) " + slot + "gfn=0x40000 min_level=2";
@@ -276,16 +294,17 @@ TEST(Inputs, ClearDirtyLogOfAChunk) {
 }
 
 TEST(Inputs, HostLevelOfCollapseAndRecovery) {
-  const std::string slot = "kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 npages=0x400 "
-                           "hva=0x7f00 flags=0x0";
+  const std::string slot =
+      "kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 npages=0x400 "
+      "hva=0x7f00 flags=0x0";
   const std::string set =
       "set_memslot: (f+0x4/0x540) kvm=0x100000 slot=0x1 mflags=0x0 gpa=0x40000000 size=0x400000 "
       "hva=0x7f00 gmem_off=0x0 gmem_fd=0";
-  const Imported old = import_text(
-      lines({set, "zap_collapsible: (f+0x4/0x80) " + slot,
-             "flush_range: (f+0x4/0x20) kvm=0x100000 gfn=0x40000 nr=0x200",
-             "set_memslot_ret: (f+0x1/0x2 <- g) ret=0",
-             "flush_range: (f+0x4/0x20) kvm=0x100000 gfn=0x40000 nr=0x200"}));
+  const Imported old =
+      import_text(lines({set, "zap_collapsible: (f+0x4/0x80) " + slot,
+                         "flush_range: (f+0x4/0x20) kvm=0x100000 gfn=0x40000 nr=0x200",
+                         "set_memslot_ret: (f+0x1/0x2 <- g) ret=0",
+                         "flush_range: (f+0x4/0x20) kvm=0x100000 gfn=0x40000 nr=0x200"}));
   EXPECT_EQ(old.outline(),
             "!set_memslot zap_collapsible [collapse_host_level] flush_range set_memslot_ret "
             "flush_range");
@@ -301,8 +320,7 @@ TEST(Inputs, HostLevelOfCollapseAndRecovery) {
   EXPECT_EQ(recent.outline(),
             "!set_memslot recover_huge iter_start iter_restart [collapse_host_level] iter_start "
             "iter_restart");
-  EXPECT_EQ(first_of(recent, EventKind::kCollapseHostLevel).get(f::collapse_host_level::level),
-            3u);
+  EXPECT_EQ(first_of(recent, EventKind::kCollapseHostLevel).get(f::collapse_host_level::level), 3u);
 }
 
 TEST(Inputs, NxRecoveryWithAndWithoutItsStart) {
@@ -350,9 +368,10 @@ TEST(Inputs, WhatComesOutOfTheBlueIsAStimulus) {
 }
 
 TEST(Inputs, MarkersOfSettings) {
-  const Imported r = import_text(lines({"tracing_mark_write: PARAM kvm/parameters/nx_huge_pages=force",
-                                        "tracing_mark_write: ENABLE_CAP cap=168 arg0=0x3",
-                                        "tracing_mark_write: PARAM kvm/parameters/test_us=1"}));
+  const Imported r =
+      import_text(lines({"tracing_mark_write: PARAM kvm/parameters/nx_huge_pages=force",
+                         "tracing_mark_write: ENABLE_CAP cap=168 arg0=0x3",
+                         "tracing_mark_write: PARAM kvm/parameters/test_us=1"}));
   EXPECT_EQ(r.outline(), "!module_param_set !enable_cap !enable_cap");
   EXPECT_EQ(first_of(r, EventKind::kModuleParamSet).get(f::module_param_set::value), 1u);
   // The first setting toggles, so before it was off.

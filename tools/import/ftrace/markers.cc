@@ -26,8 +26,7 @@ size_t enable_cap(Cursor c, std::span<MarkerFacts, 2> facts) {
   if (c.take("MANUAL_DIRTY_LOG_PROTECT2 flags=")) {
     return c.take_number(argument) ? manual_protect(argument, facts) : 0;
   }
-  if (!c.take("cap=") || !c.take_number(cap) || !c.take_word("arg0=") ||
-      !c.take_number(argument)) {
+  if (!c.take("cap=") || !c.take_number(cap) || !c.take_word("arg0=") || !c.take_number(argument)) {
     return 0;
   }
   if (cap == kCapManualDirtyLogProtect2) return manual_protect(argument, facts);

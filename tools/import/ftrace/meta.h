@@ -2,8 +2,8 @@
 //
 // Contract: `meta.txt` beside the trace ("key: value" lines: kernel, trace_clock, options, cmdline,
 // "param MODULE/parameters/NAME: VALUE" as they were when the recording ended) and `ring-stats.txt`
-// (the per_cpu stats files of tracefs). Both are optional; what is absent or unreadable stays unset;
-// nothing here fails. At most 1 MiB of each is read.
+// (the per_cpu stats files of tracefs). Both are optional; what is absent or unreadable stays
+// unset; nothing here fails. At most 1 MiB of each is read.
 #pragma once
 
 #include <cstdint>

@@ -4,7 +4,8 @@
 // RawEvent marks. Table addresses become page frame numbers, entry addresses physical bytes; an
 // address outside the direct map becomes absent and is counted. A line without `kvm=` gets the VM
 // of what surrounds it in its thread: the vCPU's for fault events, else that of the thread's last
-// event with a VM, a table's for rcu_free_sp and iter_start; failing all, the only VM alive; else 0.
+// event with a VM, a table's for rcu_free_sp and iter_start; failing all, the only VM alive; else
+// 0.
 #pragma once
 
 #include <cstdint>
@@ -21,7 +22,7 @@ class Normalizer {
   explicit Normalizer(const Profile& profile) : profile_(profile) {}
 
   struct Result {
-    bool vm_certain = false;  // from kvm=, mn= or the table's own VM
+    bool vm_certain = false;    // from kvm=, mn= or the table's own VM
     bool vm_contested = false;  // a fault while several VMs live: it names only the vCPU number
   };
   Result resolve(RawEvent& raw);

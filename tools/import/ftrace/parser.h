@@ -1,10 +1,10 @@
 // tools/import/ftrace: the columns of a line into an event: which kind, which fields.
 //
 // Contract: constant tables, built once from checker/trace/event_kinds.def; parse() allocates
-// nothing and is const. A kprobe body "(func+0x4/0xf0) k=v k=v" is read by field name, in any order;
-// unknown names are ignored, missing ones stay absent, "(fault)" counts as absent. Tracepoint bodies
-// are read by hand-written readers (tracepoints.h); "[FAILED TO PARSE] k=v" of trace-cmd by name.
-// Sources of the texts: arch/x86/kvm/mmu/mmutrace.h, arch/x86/kvm/trace.h,
+// nothing and is const. A kprobe body "(func+0x4/0xf0) k=v k=v" is read by field name, in any
+// order; unknown names are ignored, missing ones stay absent, "(fault)" counts as absent.
+// Tracepoint bodies are read by hand-written readers (tracepoints.h); "[FAILED TO PARSE] k=v" of
+// trace-cmd by name. Sources of the texts: arch/x86/kvm/mmu/mmutrace.h, arch/x86/kvm/trace.h,
 // include/trace/events/kvm.h, and the probe definitions shipped beside each recording.
 #pragma once
 
@@ -28,10 +28,10 @@ enum class ParseResult : uint8_t {
 
 // What to do with a probe's argument of a given name.
 enum class ArgAction : uint8_t {
-  kField,       // store as it is
-  kVaPfn,       // kernel virtual address of a page; stored as its page frame number
-  kVa,          // kernel virtual address; stored as physical address; 0 stays absent
-  kEntryGfn,    // changed_spte of 7.2: `pgfn` is the entry's gfn, `gfn` that of the table
+  kField,     // store as it is
+  kVaPfn,     // kernel virtual address of a page; stored as its page frame number
+  kVa,        // kernel virtual address; stored as physical address; 0 stays absent
+  kEntryGfn,  // changed_spte of 7.2: `pgfn` is the entry's gfn, `gfn` that of the table
   kTableOrEntryGfn,
   kKvm,
   kVcpu,

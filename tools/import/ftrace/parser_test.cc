@@ -31,10 +31,10 @@ ParseResult result_of(std::string_view name, std::string_view body) {
 }
 
 TEST(Parser, KprobeOf612) {
-  const RawEvent r = parse_ok(
-      "changed_spte",
-      "(handle_changed_spte+0x0/0x670) kvm=0xffffc90000155000 as_id=1 gfn=0x40000 "
-      "old=0x8000000000000000 new=0xadf827 level=4 shared=1");
+  const RawEvent r =
+      parse_ok("changed_spte",
+               "(handle_changed_spte+0x0/0x670) kvm=0xffffc90000155000 as_id=1 gfn=0x40000 "
+               "old=0x8000000000000000 new=0xadf827 level=4 shared=1");
   namespace c = f::changed_spte;
   EXPECT_EQ(r.kvm, 0xffffc90000155000u);
   EXPECT_EQ(r.event.get(c::as_id), 1u);
@@ -88,10 +88,10 @@ TEST(Parser, SlotPointersAreDroppedAndSlotNumbersKept) {
       "hva=0x7f5db0c00000 flags=0x1 min_level=1");
   EXPECT_EQ(r.event.get_signed(f::wrprot_slot::slot), -1);
   EXPECT_EQ(r.event.get(f::wrprot_slot::npages), 0x400u);
-  const RawEvent set = parse_ok(
-      "set_memslot",
-      "(f+0x4/0x540) kvm=0x1 slot=0x10001 mflags=0x2 gpa=0x40000000 size=0x0 hva=0x7f00 "
-      "gmem_off=0x0 gmem_fd=-1");
+  const RawEvent set =
+      parse_ok("set_memslot",
+               "(f+0x4/0x540) kvm=0x1 slot=0x10001 mflags=0x2 gpa=0x40000000 size=0x0 hva=0x7f00 "
+               "gmem_off=0x0 gmem_fd=-1");
   EXPECT_EQ(set.event.get(f::set_memslot::slot), 0x10001u);
   EXPECT_EQ(set.event.get_signed(f::set_memslot::gmem_fd), -1);
 }
@@ -125,14 +125,14 @@ TEST(Parser, BadKprobeBodies) {
 }
 
 TEST(Parser, PageFaultAndChange) {
-  const RawEvent r = parse_ok("kvm_page_fault",
-                              "vcpu 1 rip 0x1040 address 0x0000000040001000 error_code 0x100000006");
+  const RawEvent r = parse_ok(
+      "kvm_page_fault", "vcpu 1 rip 0x1040 address 0x0000000040001000 error_code 0x100000006");
   EXPECT_EQ(r.event.get(f::page_fault::vcpu_id), 1u);
   EXPECT_EQ(r.event.get(f::page_fault::address), 0x40001000u);
   EXPECT_EQ(r.event.get(f::page_fault::error_code), 0x100000006u);
-  const RawEvent c = parse_ok(
-      "kvm_tdp_mmu_spte_changed",
-      "as id 1 gfn 401fc level 2 old_spte 73fce65 new_spte 80000000000005a0");
+  const RawEvent c =
+      parse_ok("kvm_tdp_mmu_spte_changed",
+               "as id 1 gfn 401fc level 2 old_spte 73fce65 new_spte 80000000000005a0");
   EXPECT_EQ(c.event.get(f::spte_changed::as_id), 1u);
   EXPECT_EQ(c.event.get(f::spte_changed::gfn), 0x401fcu);
   EXPECT_EQ(c.event.get(f::spte_changed::level), 2u);
@@ -174,9 +174,9 @@ TEST(Parser, SetSpteIsPhysical) {
 
 TEST(Parser, MmuPagesInThreeForms) {
   namespace p = f::get_page;
-  const RawEvent kernel = parse_ok(
-      "kvm_mmu_get_page",
-      "sp gen 1 gfn 40000 l2 8-byte q0 direct rwux invalid nxe !ad root -1 unsync new");
+  const RawEvent kernel =
+      parse_ok("kvm_mmu_get_page",
+               "sp gen 1 gfn 40000 l2 8-byte q0 direct rwux invalid nxe !ad root -1 unsync new");
   EXPECT_EQ(kernel.event.get(p::valid_gen), 1u);
   EXPECT_EQ(kernel.event.get(p::gfn), 0x40000u);
   EXPECT_EQ(kernel.event.get(p::level), 2u);
@@ -242,9 +242,9 @@ TEST(Parser, OtherTracepoints) {
   EXPECT_EQ(parse_ok("kvm_vm_set_mem_attributes", "0x40000 -- 0x40010 [0x8]")
                 .event.get(f::vm_set_mem_attributes::attributes),
             8u);
-  EXPECT_EQ(parse_ok("kvm_mmio", "mmio write len 4 gpa 0xd0000000 val 0x1000")
-                .event.get(f::mmio::type),
-            static_cast<uint64_t>(trace::MmioType::kWrite));
+  EXPECT_EQ(
+      parse_ok("kvm_mmio", "mmio write len 4 gpa 0xd0000000 val 0x1000").event.get(f::mmio::type),
+      static_cast<uint64_t>(trace::MmioType::kWrite));
   EXPECT_EQ(parse_ok("kvm_entry", "vcpu 0, rip 0x1000").event.get(f::entry::rip), 0x1000u);
   const RawEvent exit = parse_ok(
       "kvm_exit",

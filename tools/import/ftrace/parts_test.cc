@@ -23,8 +23,8 @@ TEST(Text, Numbers) {
   EXPECT_EQ(v, UINT64_MAX);
   EXPECT_TRUE(number("-16", v));
   EXPECT_EQ(static_cast<int64_t>(v), -16);
-  for (const std::string_view bad : {"", "-", "0x", "18446744073709551616", "0x10000000000000000",
-                                     "x", "--1", "1a"}) {
+  for (const std::string_view bad :
+       {"", "-", "0x", "18446744073709551616", "0x10000000000000000", "x", "--1", "1a"}) {
     EXPECT_FALSE(number(bad, v)) << bad;
   }
 }
@@ -51,9 +51,10 @@ TEST(Meta, KernelParametersAndOptions) {
 
 TEST(Meta, RingStatistics) {
   SideFiles files;
-  parse_ring_stats("dropped events: 5\n== cpu0\noverrun: 7\ndropped events: 34937\n== cpu1\n"
-                   "dropped events: 0\n",
-                   files);
+  parse_ring_stats(
+      "dropped events: 5\n== cpu0\noverrun: 7\ndropped events: 34937\n== cpu1\n"
+      "dropped events: 0\n",
+      files);
   ASSERT_EQ(files.drops.size(), 2u);
   EXPECT_EQ(files.drops[0].dropped, 34937u);
   EXPECT_EQ(files.drops[0].overrun, 7u);

@@ -146,9 +146,7 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
       see_spte(e.get(c::old_spte), e.get(c::new_spte), e.get(c::level));
       break;
     }
-    case EventKind::kSpteRequested:
-      ++by_text_[e.has(f::spte_requested::access) ? 1 : 0];
-      break;
+    case EventKind::kSpteRequested: ++by_text_[e.has(f::spte_requested::access) ? 1 : 0]; break;
     case EventKind::kGetPage: {
       namespace c = f::get_page;
       if (e.has(c::role)) see_role(e.get(c::role));
@@ -179,15 +177,9 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
       if (place.gfn == gfn && place.pa != 0) vote_base(va, place.pa);
       break;
     }
-    case EventKind::kIterStart:
-      see_role(e.get(f::iter_start::role));
-      break;
-    case EventKind::kMnInvStart:
-      thread.pending_mn = raw.mn;
-      break;
-    case EventKind::kMnInvEnd:
-      thread.pending_mn = 0;
-      break;
+    case EventKind::kIterStart: see_role(e.get(f::iter_start::role)); break;
+    case EventKind::kMnInvStart: thread.pending_mn = raw.mn; break;
+    case EventKind::kMnInvEnd: thread.pending_mn = 0; break;
     case EventKind::kInvBegin:
       if (thread.pending_mn != 0 && thread.pending_mn > raw.kvm &&
           thread.pending_mn - raw.kvm < 65536 && !profile_.notifier_offset) {

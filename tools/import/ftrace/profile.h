@@ -22,8 +22,8 @@
 namespace mmucheck::import {
 
 struct MirrorFacts {
-  bool mirror = false;              // alloc_root mirror=1 was seen
-  uint64_t direct_gfn_bits = 0;     // the shared bit, as a bit of the gfn; 0 unknown
+  bool mirror = false;           // alloc_root mirror=1 was seen
+  uint64_t direct_gfn_bits = 0;  // the shared bit, as a bit of the gfn; 0 unknown
 };
 
 struct Profile {
@@ -35,10 +35,10 @@ struct Profile {
   bool counter_clock = false;
   std::optional<uint64_t> direct_map_base;
   std::optional<uint64_t> notifier_offset;
-  std::optional<bool> nx_workaround;  // as the first fault had it
+  std::optional<bool> nx_workaround;     // as the first fault had it
   std::optional<uint64_t> memtype_bits;  // bits 6:3 of the first EPT leaf
-  bool pml = false;                   // D-bit based dirty logging was seen
-  bool has_header = false;            // entries-in-buffer/entries-written
+  bool pml = false;                      // D-bit based dirty logging was seen
+  bool has_header = false;               // entries-in-buffer/entries-written
   uint64_t header_kept = 0;
   uint64_t header_written = 0;
   bool lost_lines = false;
@@ -81,7 +81,7 @@ class Profiler {
     uint64_t pa = 0;
   };
   std::array<EntryPlace, 1024> places_;  // by gfn: where kvm_mmu_set_spte saw the entry
-  uint64_t lowest_table_ = UINT64_MAX;  // of all virtual addresses of tables and entries
+  uint64_t lowest_table_ = UINT64_MAX;   // of all virtual addresses of tables and entries
   uint32_t max_level_ = 0;
 };
 

@@ -10,8 +10,12 @@
 
 namespace mmucheck::import {
 
-inline bool is_digit(char c) { return c >= '0' && c <= '9'; }
-inline bool is_space(char c) { return c == ' ' || c == '\t'; }
+inline bool is_digit(char c) {
+  return c >= '0' && c <= '9';
+}
+inline bool is_space(char c) {
+  return c == ' ' || c == '\t';
+}
 
 inline int hex_digit(char c) {
   if (c >= '0' && c <= '9') return c - '0';

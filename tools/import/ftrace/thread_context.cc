@@ -13,16 +13,17 @@ namespace f = trace::f;
 constexpr int64_t kRetPfContinue = 0;  // mmu_internal.h: RET_PF_*
 constexpr int64_t kRetPfRetry = 1;
 
-constexpr uint32_t bit(Operation op) { return 1u << static_cast<uint32_t>(op); }
+constexpr uint32_t bit(Operation op) {
+  return 1u << static_cast<uint32_t>(op);
+}
 
 constexpr uint32_t kInvalidators = bit(Operation::kSetAttributes) | bit(Operation::kNotifier) |
                                    bit(Operation::kPunchHole) | bit(Operation::kGmemRelease) |
-                                   bit(Operation::kGmemInvalidate) |
-                                   bit(Operation::kZapGfnRange) | bit(Operation::kInvalidation) |
-                                   bit(Operation::kDestroyVm);
+                                   bit(Operation::kGmemInvalidate) | bit(Operation::kZapGfnRange) |
+                                   bit(Operation::kInvalidation) | bit(Operation::kDestroyVm);
 
 struct Dependence {
-  uint32_t explained_by = 0;              // operations that call this function
+  uint32_t explained_by = 0;               // operations that call this function
   Operation otherwise = Operation::kNone;  // what the thread is in when it comes out of the blue
 };
 
@@ -39,9 +40,7 @@ bool dependence(EventKind kind, Dependence& d) {
       return true;
     case EventKind::kInvBegin:
     case EventKind::kInvAdd:
-    case EventKind::kInvEnd:
-      d = {kInvalidators, Operation::kInvalidation};
-      return true;
+    case EventKind::kInvEnd: d = {kInvalidators, Operation::kInvalidation}; return true;
     case EventKind::kUnmapHvaRange:
       d = {bit(Operation::kNotifier), Operation::kNotifier};
       return true;
@@ -60,9 +59,7 @@ bool dependence(EventKind kind, Dependence& d) {
     case EventKind::kPostSetAttr:
       d = {bit(Operation::kSetAttributes), Operation::kSetAttributes};
       return true;
-    case EventKind::kZapLeafs:
-      d = {bit(Operation::kZapGfnRange), Operation::kNone};
-      return true;
+    case EventKind::kZapLeafs: d = {bit(Operation::kZapGfnRange), Operation::kNone}; return true;
     case EventKind::kZapAllFast:
       d = {bit(Operation::kSetMemslot), Operation::kZapAllFast};
       return true;
@@ -91,9 +88,7 @@ bool dependence(EventKind kind, Dependence& d) {
     case EventKind::kCommitMemslot:
       d = {bit(Operation::kSetMemslot), Operation::kNone};
       return true;
-    case EventKind::kAllocRoot:
-      d = {bit(Operation::kMmuLoad), Operation::kMmuLoad};
-      return true;
+    case EventKind::kAllocRoot: d = {bit(Operation::kMmuLoad), Operation::kMmuLoad}; return true;
     default: return false;
   }
 }
@@ -146,14 +141,11 @@ PacketClass classify(const Event& e, ThreadContext& c) {
       c.operation = Operation::kNotifier;
       c.operation_vm = e.vm;
       return PacketClass::kStimulus;
-    case EventKind::kMnInvEnd:
-      c.notifier_ending = true;
-      return PacketClass::kStimulus;
+    case EventKind::kMnInvEnd: c.notifier_ending = true; return PacketClass::kStimulus;
     case EventKind::kSetMemslotRet:
     case EventKind::kSetMemAttrRet:
     case EventKind::kClearDirtyPt: {
-      const bool ends = e.kind != EventKind::kClearDirtyPt ||
-                        c.operation == Operation::kDirtyChunk;
+      const bool ends = e.kind != EventKind::kClearDirtyPt || c.operation == Operation::kDirtyChunk;
       if (ends) begin(Operation::kNone, 0, c);
       return trace::kind_info(e.kind).cls;
     }
@@ -163,7 +155,10 @@ PacketClass classify(const Event& e, ThreadContext& c) {
   Dependence d;
   if (!dependence(e.kind, d)) return trace::kind_info(e.kind).cls;
   const bool same_vm = c.operation_vm == 0 || e.vm == 0 || c.operation_vm == e.vm;
-  const bool explained = same_vm && (d.explained_by & bit(c.operation)) != 0;
+  // kvm_mmu_slot_try_split_huge_pages() splits shared, kvm_mmu_try_split_huge_pages() does not.
+  const bool other_caller = e.kind == EventKind::kTrySplit && e.has(f::try_split::shared) &&
+                            e.get(f::try_split::shared) == 0;
+  const bool explained = same_vm && !other_caller && (d.explained_by & bit(c.operation)) != 0;
   if (!explained && d.otherwise != Operation::kNone) begin(d.otherwise, e.vm, c);
   if (e.kind == EventKind::kRecoverHuge) c.recovering = true;
   return explained ? PacketClass::kObservation : PacketClass::kStimulus;

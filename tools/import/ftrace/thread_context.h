@@ -4,7 +4,8 @@
 // (kvm_main.c, mmu.c, x86.c of 6.12 and 7.2) and nothing of page tables. It answers two things:
 //  - the class of an event. A function that KVM calls on behalf of an operation that the thread is
 //    seen to be in is an observation; the same function out of the blue is a stimulus, as then the
-//    operation itself was not recorded. Kinds that are not listed keep the class of the event table.
+//    operation itself was not recorded. Kinds that are not listed keep the class of the event
+//    table.
 //  - whether a page fault is being handled, and which.
 // Events in interrupt context (RCU callbacks) do not take part.
 #pragma once
@@ -58,9 +59,9 @@ struct ThreadContext {
   int64_t change = 0;            // of the last commit_memslot
 
   FaultKind fault = FaultKind::kNone;
-  bool rsvd = false;    // of the fault's error code
-  bool mapping = false; // between tdp_map and tdp_map_ret
-  uint32_t walks = 0;   // iter_start of the current fast page fault, nothing else between
+  bool rsvd = false;     // of the fault's error code
+  bool mapping = false;  // between tdp_map and tdp_map_ret
+  uint32_t walks = 0;    // iter_start of the current fast page fault, nothing else between
   uint64_t fault_gfn = 0;
 
   // The last values written or about to be, to tell what is new in a later one.

@@ -34,18 +34,23 @@ uint32_t decode_flags(std::string_view flags) {
   uint32_t bits = 0;
   if (flags.size() > 1) {
     switch (flags[1]) {
-      case 'N': case 'B': case 'n': case 'p': case 'b': case 'l': case 'L':
-        bits |= kContextNeedResched;
-        break;
-      default:
-        break;
+      case 'N':
+      case 'B':
+      case 'n':
+      case 'p':
+      case 'b':
+      case 'l':
+      case 'L': bits |= kContextNeedResched; break;
+      default: break;
     }
   }
   if (flags.size() > 2) {
     switch (flags[2]) {
       case 's': bits |= kContextSoftirq; break;
-      case 'h': case 'z': bits |= kContextHardirq; break;
-      case 'H': case 'Z': bits |= kContextHardirq | kContextSoftirq; break;
+      case 'h':
+      case 'z': bits |= kContextHardirq; break;
+      case 'H':
+      case 'Z': bits |= kContextHardirq | kContextSoftirq; break;
       default: break;
     }
   }
@@ -182,7 +187,7 @@ Line tokenize(std::string_view text) {
   }
   line = Line{};
   line.kind = text.starts_with("cpus=") || text.starts_with("version =") ? LineKind::kComment
-                                                                        : LineKind::kMalformed;
+                                                                         : LineKind::kMalformed;
   return line;
 }
 

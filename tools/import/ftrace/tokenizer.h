@@ -2,8 +2,9 @@
 //
 // Contract: the views in a Line point into the text handed in. Understood are the three forms in
 // which Linux gives out a trace:
-//   trace, trace_pipe  kvm-12     [001] ..s1.   103.159682: init_vm: (...)   (kernel: trace_output.c)
+//   trace, trace_pipe  kvm-12     [001] ..s1.   103.159682: init_vm: (...)
 //   trace-cmd report   kvm-12     [001]   148.123568: init_vm:        (...)
+// (kernel: trace_output.c; libtraceevent: tep_print_event())
 // with any task name ("<idle>", "<...>", spaces and dashes included), an optional tgid column, an
 // optional flags column of any width, and clocks that print secs.micros, secs.nanos or a bare
 // counter. Nothing is allocated and no line is an error: what is not an event is classified.

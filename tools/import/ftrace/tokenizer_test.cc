@@ -9,7 +9,8 @@ namespace {
 
 TEST(Tokenizer, TraceFileWithFlags) {
   const Line l = tokenize(
-      "         kvmload-61      [001] .Ns..     6.728667: init_vm: (kvm_mmu_init_vm+0x4/0xf0) kvm=0x1");
+      "         kvmload-61      [001] .Ns..     6.728667: init_vm: (kvm_mmu_init_vm+0x4/0xf0) "
+      "kvm=0x1");
   ASSERT_EQ(l.kind, LineKind::kEvent);
   EXPECT_EQ(l.task, "kvmload");
   EXPECT_EQ(l.pid, 61u);
@@ -87,7 +88,8 @@ TEST(Tokenizer, NotEvents) {
   EXPECT_EQ(tokenize("a-1 [0").kind, LineKind::kMalformed);
   EXPECT_EQ(tokenize("a-1 [000] .....  6.71750").kind, LineKind::kMalformed);
   EXPECT_EQ(tokenize("a-x [000] .....  6.717506: e: f").kind, LineKind::kMalformed);
-  EXPECT_EQ(tokenize("a-1 [99999999999999999999] .....  6.717506: e: f").kind, LineKind::kMalformed);
+  EXPECT_EQ(tokenize("a-1 [99999999999999999999] .....  6.717506: e: f").kind,
+            LineKind::kMalformed);
 }
 
 TEST(Tokenizer, FunctionTracerLineHasNoEventName) {

@@ -49,9 +49,9 @@ bool error_flags(std::string_view token, uint64_t& value) {
     std::string_view name;
     uint64_t bit;
   };
-  static constexpr Flag kFlags[] = {{"P", 1u << 0},   {"W", 1u << 1},   {"U", 1u << 2},
-                                    {"RSVD", 1u << 3}, {"F", 1u << 4},  {"PK", 1u << 5},
-                                    {"SS", 1u << 6},  {"SGX", 1u << 15}};
+  static constexpr Flag kFlags[] = {{"P", 1u << 0},    {"W", 1u << 1},   {"U", 1u << 2},
+                                    {"RSVD", 1u << 3}, {"F", 1u << 4},   {"PK", 1u << 5},
+                                    {"SS", 1u << 6},   {"SGX", 1u << 15}};
   value = 0;
   while (!token.empty()) {
     const size_t bar = token.find('|');
@@ -119,8 +119,7 @@ bool access_letters(Cursor& c, Event& e, size_t i) {
 
 bool set_spte(Cursor& c, Event& e) {
   return word_hex(c, "gfn", e, f::set_spte::gfn) && word_hex(c, "spte", e, f::set_spte::spte) &&
-         access_letters(c, e, f::set_spte::access) &&
-         word_dec(c, "level", e, f::set_spte::level) &&
+         access_letters(c, e, f::set_spte::access) && word_dec(c, "level", e, f::set_spte::level) &&
          word_hex(c, "at", e, f::set_spte::sptep) && done(c);  // "at" is a physical address
 }
 
@@ -149,9 +148,9 @@ bool fast_page_fault(Cursor& c, RawEvent& raw) {
          word_dec(c, "fixed", e, f::fast_page_fault::fixed) && done(c);
 }
 
-// libtraceevent's plugin_kvm.c has a printer of its own: "new sp gfn 0 4 q0 direct wux !pae ..." and, for
-// prepare_zap_page, the same without gfn. Its role bits are those of an old kernel, but the level is
-// where it always was.
+// libtraceevent's plugin_kvm.c has a printer of its own: "new sp gfn 0 4 q0 direct wux !pae ..."
+// and, for prepare_zap_page, the same without gfn. Its role bits are those of an old kernel, but
+// the level is where it always was.
 bool plugin_mmu_page(Cursor& c, Event& e, bool has_created) {
   namespace p = f::get_page;
   const bool created = c.take_word("new");
@@ -166,7 +165,8 @@ bool mmu_page(Cursor& c, Event& e, bool has_created) {
   namespace p = f::get_page;  // prepare_zap_page has the same order but for `created`
   static_assert(size_t{f::prepare_zap_page::unsync} == size_t{f::get_page::unsync});
   if (!c.take("sp gen ")) return plugin_mmu_page(c, e, has_created);
-  if (!word_dec(c, "", e, p::valid_gen) || !word_hex(c, "gfn", e, p::gfn) || !word_dec(c, "l", e, p::level)) {
+  if (!word_dec(c, "", e, p::valid_gen) || !word_hex(c, "gfn", e, p::gfn) ||
+      !word_dec(c, "l", e, p::level)) {
     return false;
   }
   c.skip_spaces();
@@ -337,8 +337,12 @@ bool raw_fields(Cursor& c, RawEvent& raw) {
     std::string_view text, field;
   };
   static constexpr Alias kAliases[] = {
-      {"mmu_valid_gen", "valid_gen"}, {"mmu_used_pages", "used_pages"}, {"errno", "err"},
-      {"fault_address", "address"},   {"guest_rip", "rip"},            {"cr2_or_gpa", "address"},
+      {"mmu_valid_gen", "valid_gen"},
+      {"mmu_used_pages", "used_pages"},
+      {"errno", "err"},
+      {"fault_address", "address"},
+      {"guest_rip", "rip"},
+      {"cr2_or_gpa", "address"},
   };
   Event& e = raw.event;
   const trace::KindInfo& info = trace::kind_info(e.kind);
