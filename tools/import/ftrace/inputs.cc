@@ -1,6 +1,7 @@
 #include "tools/import/ftrace/inputs.h"
 
 #include "checker/trace/event_kinds.h"
+#include "tools/import/ftrace/input_packet.h"
 #include "tools/import/ftrace/markers.h"
 
 namespace mmucheck::import {
@@ -12,26 +13,11 @@ using trace::PacketClass;
 namespace f = trace::f;
 
 constexpr int64_t kEnomem = -12;
-constexpr uint64_t kErrorPfn = uint64_t{1} << 63;  // kvm_types.h: KVM_PFN_NOSLOT and errors
 constexpr uint64_t kMmuPresent = 1u << 11;
 constexpr uint64_t kLargePage = 1u << 7;
 constexpr int64_t kChangeFlagsOnly = 3;  // kvm_host.h: KVM_MR_FLAGS_ONLY
 constexpr uint64_t kMemLogDirty = 1, kMemReadonly = 2;
 constexpr uint32_t kVmTypeTdx = 5;
-constexpr size_t kMaxOwnEvents = 64;  // how far in its own thread a fault's address may lie
-
-Event make(const Event& at, EventKind kind) {
-  Event e;
-  e.ts_ns = at.ts_ns;
-  e.cpu = at.cpu;
-  e.thread = at.thread;
-  e.vm = at.vm;
-  e.context = at.context;
-  e.source_line = at.source_line;
-  e.source_offset = at.source_offset;
-  trace::start_event(e, kind);
-  return e;
-}
 
 bool in_interrupt(const Event& e) {
   return e.kind == EventKind::kRcuFreeSp ||
@@ -40,6 +26,16 @@ bool in_interrupt(const Event& e) {
 
 bool is_yield(const Event* e) {
   return e != nullptr && (e->kind == EventKind::kYieldRead || e->kind == EventKind::kYieldWrite);
+}
+
+// The yield, with the gfn that the walk's restart behind it names.
+Event yield_here(const Event& e, const LookAhead& ahead, size_t index) {
+  Event input = make_packet(e, EventKind::kYieldHere);
+  const Event* restart = next_of_thread(e, ahead, index);
+  if (restart != nullptr && restart->kind == EventKind::kIterRestart) {
+    input.set(f::yield_here::next_gfn, restart->get(f::iter_restart::next_gfn));
+  }
+  return input;
 }
 
 }  // namespace
@@ -89,139 +85,16 @@ bool InputSplitter::ad_of(uint64_t spte, uint64_t level, bool& accessed, bool& d
   return true;
 }
 
-void InputSplitter::hw_ad(const Event& e, uint64_t spte, uint64_t level, Out& out) const {
+void InputSplitter::hw_ad(const Event& e, uint64_t spte, Entry entry, Out& out) const {
   bool accessed = false;
   bool dirty = false;
-  if (!ad_of(spte, level, accessed, dirty)) return;
-  Event input = make(e, EventKind::kHwAd);
+  if (!ad_of(spte, entry.level == 0 ? 1 : entry.level, accessed, dirty)) return;
+  Event input = make_packet(e, EventKind::kHwAd);
   input.set(f::hw_ad::accessed, accessed);
   input.set(f::hw_ad::dirty, dirty);
+  input.set(f::hw_ad::gfn, entry.gfn);
+  input.set(f::hw_ad::level, entry.level);
   out.push_back(input);
-}
-
-void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const LookAhead& ahead,
-                                      Out& out) {
-  const Event* map = e.kind == EventKind::kTdpMap ? &e : nullptr;
-  const Event* fast = nullptr;
-  const Event* gmem = e.kind == EventKind::kGmemGetPfn ? &e : nullptr;
-  size_t index = 0;
-  for (size_t n = 0; map == nullptr && fast == nullptr && n < kMaxOwnEvents; ++n) {
-    const Event* next = next_of_thread(e, ahead, index);
-    if (next == nullptr) break;
-    if (next->kind == EventKind::kTdpMap) map = next;
-    if (next->kind == EventKind::kFastPageFault) fast = next;
-    if (next->kind == EventKind::kGmemGetPfn && gmem == nullptr) gmem = next;
-    if (next->kind == EventKind::kPageFault || next->kind == EventKind::kUserspaceExit ||
-        next->kind == EventKind::kMarker || next->kind == EventKind::kMmuLoad ||
-        next->kind == EventKind::kSoftExit || next->kind == EventKind::kTdpMapRet) {
-      break;
-    }
-  }
-  c.fault = FaultKind::kPrefault;
-  c.mapping = false;
-  c.walks = 0;
-  c.rsvd = false;
-  // A fault by the CPU whose exit is not recorded is not a prefault.
-  const bool by_cpu =
-      map != nullptr && map->has(f::tdp_map::prefetch) && map->get(f::tdp_map::prefetch) == 0;
-  Event s = make(e, by_cpu ? EventKind::kPageFault : EventKind::kPrefault);
-  s.cls = PacketClass::kStimulus;
-  if (map != nullptr) {
-    namespace m = f::tdp_map;
-    c.fault_gfn = map->get(m::gfn);
-    s.vm = map->vm;
-    if (by_cpu) {
-      s.set(f::page_fault::vcpu_id, map->get(m::vcpu_id));
-      s.set(f::page_fault::address, map->get(m::addr));
-      s.set(f::page_fault::error_code, map->get(m::error_code));
-    } else {
-      s.set(f::prefault::vcpu_id, map->get(m::vcpu_id));
-      s.set(f::prefault::gpa, map->get(m::addr));
-      s.set(f::prefault::is_private, map->get(m::is_private));
-      s.set(f::prefault::error_code, map->get(m::error_code));
-    }
-  } else if (fast != nullptr) {
-    namespace p = f::fast_page_fault;
-    c.fault_gfn = fast->get(p::address) >> 12;
-    s.set(f::prefault::vcpu_id, fast->get(p::vcpu_id));
-    s.set(f::prefault::gpa, fast->get(p::address));
-    s.set(f::prefault::error_code, fast->get(p::error_code));
-  } else if (gmem != nullptr) {
-    c.fault_gfn = gmem->get(f::gmem_get_pfn::gfn);
-    s.vm = gmem->vm;
-    s.set(f::prefault::gpa, c.fault_gfn << 12);
-    s.set(f::prefault::is_private, 1);
-  }
-  out.push_back(s);
-}
-
-void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhead& ahead,
-                                 Out& out) {
-  const bool next_attempt = e.kind == EventKind::kGmemGetPfn || e.kind == EventKind::kFaultinRet;
-  if (next_attempt && c.mapping && c.fault == FaultKind::kPrefault) {
-    c.fault = FaultKind::kNone;  // its tdp_map_ret was not recorded
-  }
-  switch (e.kind) {
-    case EventKind::kGmemGetPfn:
-      if (c.fault == FaultKind::kPrefault && c.fault_gfn != e.get(f::gmem_get_pfn::gfn)) {
-        c.fault = FaultKind::kNone;
-      }
-      if (c.fault == FaultKind::kNone) open_unseen_fault(e, c, ahead, out);
-      break;
-    case EventKind::kFaultinRet: {
-      if (c.fault == FaultKind::kNone) open_unseen_fault(e, c, ahead, out);
-      Event input = make(e, EventKind::kFaultinOutcome);
-      input.set(f::faultin_outcome::ret, e.get(f::faultin_ret::ret));
-      out.push_back(input);
-      break;
-    }
-    case EventKind::kTdpMap: {
-      if (c.fault == FaultKind::kNone) open_unseen_fault(e, c, ahead, out);
-      if ((e.get(f::tdp_map::pfn) & kErrorPfn) != 0) break;
-      Event input = make(e, EventKind::kFaultPfn);
-      input.set(f::fault_pfn::pfn, e.get(f::tdp_map::pfn));
-      if (e.has(f::tdp_map::map_writable)) {
-        input.set(f::fault_pfn::map_writable, e.get(f::tdp_map::map_writable));
-      }
-      if (e.has(f::tdp_map::max_level)) {
-        input.set(f::fault_pfn::max_level, e.get(f::tdp_map::max_level));
-      }
-      out.push_back(input);
-      break;
-    }
-    case EventKind::kSpteRequested: {
-      if (!recorded(EventKind::kTdpMap)) {
-        Event pfn = make(e, EventKind::kFaultPfn);
-        pfn.set(f::fault_pfn::pfn, e.get(f::spte_requested::pfn));
-        out.push_back(pfn);
-      }
-      Event input = make(e, EventKind::kHostLevel);
-      input.set(f::host_level::level, e.get(f::spte_requested::level));
-      out.push_back(input);
-      break;
-    }
-    case EventKind::kTdpMapRet:
-      if (e.get(f::tdp_map_ret::ret) == 1 && !recorded(EventKind::kCmpxchgSpte)) {
-        out.push_back(make(e, EventKind::kCmpxchgLost));
-      }
-      break;
-    case EventKind::kSoftExitRet:
-      if (e.get_signed(f::soft_exit_ret::ret) == kEnomem) {
-        out.push_back(make(e, EventKind::kTopupFailed));
-      }
-      break;
-    case EventKind::kAllocRoot: {
-      Event input = make(e, EventKind::kVcpuRole);
-      input.set(f::vcpu_role::vcpu_id, e.get(f::alloc_root::vcpu_id));
-      input.set(f::vcpu_role::role, e.get(f::alloc_root::root_role));
-      if (e.has(f::alloc_root::mirror)) {
-        input.set(f::vcpu_role::mirror, e.get(f::alloc_root::mirror));
-      }
-      out.push_back(input);
-      break;
-    }
-    default: break;
-  }
 }
 
 void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
@@ -234,9 +107,8 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
   switch (e.kind) {
     case EventKind::kCmpxchgSpte: {
       namespace x = f::cmpxchg_spte;
-      hw_ad(e, e.get(x::old_spte), e.get(x::level), out);
+      hw_ad(e, e.get(x::old_spte), {e.get(x::gfn), e.get(x::level)}, out);
       c.cmpxchg_valid = true;
-      c.cmpxchg_gfn = e.get(x::gfn);
       c.cmpxchg_old = e.get(x::old_spte);
       break;
     }
@@ -244,7 +116,9 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       namespace x = f::changed_spte;
       const uint64_t gfn = e.get(x::gfn);
       const uint64_t old_spte = e.get(x::old_spte);
-      if (!c.cmpxchg_valid || c.cmpxchg_old != old_spte) hw_ad(e, old_spte, e.get(x::level), out);
+      if (!c.cmpxchg_valid || c.cmpxchg_old != old_spte) {
+        hw_ad(e, old_spte, {gfn, e.get(x::level)}, out);
+      }
       c.cmpxchg_valid = false;
       written(gfn, e.get(x::level), e.get(x::new_spte));
       if (c.open_change_count == c.open_changes.size()) {  // tracepoints that never came
@@ -267,7 +141,7 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
         }
       }
       if (!c.cmpxchg_valid || c.cmpxchg_old != e.get(x::old_spte)) {
-        hw_ad(e, e.get(x::old_spte), e.get(x::level), out);
+        hw_ad(e, e.get(x::old_spte), {e.get(x::gfn), e.get(x::level)}, out);
       }
       c.cmpxchg_valid = false;
       written(e.get(x::gfn), e.get(x::level), e.get(x::new_spte));
@@ -275,7 +149,8 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
     }
     case EventKind::kFastPageFault:
       // The walk ends at a leaf or at a non-present entry, so a present value is a leaf.
-      hw_ad(e, e.get(f::fast_page_fault::old_spte), 1, out);
+      hw_ad(e, e.get(f::fast_page_fault::old_spte), {e.get(f::fast_page_fault::address) >> 12, 0},
+            out);
       break;
     case EventKind::kSetSpte: {
       namespace x = f::set_spte;
@@ -286,13 +161,13 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       }
       c.written_valid = false;
       if ((accessed && !accessed_before) || (dirty && !dirty_before)) {
-        hw_ad(e, e.get(x::spte), e.get(x::level), out);
+        hw_ad(e, e.get(x::spte), {e.get(x::gfn), e.get(x::level)}, out);
       }
       break;
     }
     case EventKind::kCmpxchgSpteRet:
       if (e.get(f::cmpxchg_spte_ret::ret) != 0) {
-        out.push_back(make(e, EventKind::kCmpxchgLost));
+        out.push_back(make_packet(e, EventKind::kCmpxchgLost));
         c.cmpxchg_valid = false;
       }
       break;
@@ -307,7 +182,7 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
   switch (e.kind) {
     case EventKind::kInitSp: {
       if (!e.has(f::init_sp::spt_pfn)) break;
-      Event input = make(e, EventKind::kNewTable);
+      Event input = make_packet(e, EventKind::kNewTable);
       input.set(f::new_table::pfn, e.get(f::init_sp::spt_pfn));
       out.push_back(input);
       break;
@@ -315,8 +190,9 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
     case EventKind::kIterStart: {
       namespace w = f::iter_start;
       if (c.recovering && e.get_signed(w::min_level) == 1) {
-        Event input = make(e, EventKind::kCollapseHostLevel);
+        Event input = make_packet(e, EventKind::kCollapseHostLevel);
         input.set(f::collapse_host_level::level, (e.get(w::role) & 15) + 1);
+        input.set(f::collapse_host_level::gfn, e.get(w::start));
         out.push_back(input);
         break;
       }
@@ -334,22 +210,25 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
         }
       }
       if (c.fault == FaultKind::kNone || c.mapping || c.rsvd) break;
-      if (++c.walks > 1) out.push_back(make(e, EventKind::kCmpxchgLost));
+      if (++c.walks > 1) out.push_back(make_packet(e, EventKind::kCmpxchgLost));
       break;
     }
     case EventKind::kFlushRange: {
       namespace r = f::flush_range;
       const uint64_t pages = e.get(r::npages);
       if (!c.collapsing || (pages != 512 && pages != 512 * 512)) break;
-      Event input = make(e, EventKind::kCollapseHostLevel);
+      Event input = make_packet(e, EventKind::kCollapseHostLevel);
       input.set(f::collapse_host_level::level, pages == 512 ? 2 : 3);
+      input.set(f::collapse_host_level::gfn, e.get(r::gfn));
       out.push_back(input);
       break;
     }
     case EventKind::kFlushAll: {
       const bool yields = is_yield(next_of_thread(e, ahead, index));
       if (yields) {
-        out.push_back(make(e, EventKind::kYieldHere));
+        out.push_back(yield_here(e, ahead, index));
+      } else if (c.operation == Operation::kAge || c.after_dirty_chunk) {
+        out.push_back(make_packet(e, EventKind::kFlushHere));
       } else if (c.nx_by_inference) {
         c.operation = Operation::kNone;  // the worker's batch ends with its flush
         c.nx_by_inference = false;
@@ -359,12 +238,12 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
     }
     case EventKind::kYieldRead:
     case EventKind::kYieldWrite:
-      if (!c.yield_told) out.push_back(make(e, EventKind::kYieldHere));
+      if (!c.yield_told) out.push_back(yield_here(e, ahead, index));
       c.yield_told = false;
       break;
     case EventKind::kSplitHugePage:
       if (e.get_signed(f::split_huge_page::err) == kEnomem) {
-        out.push_back(make(e, EventKind::kAllocFailed));
+        out.push_back(make_packet(e, EventKind::kAllocFailed));
       }
       break;
     default: break;
@@ -373,7 +252,7 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
 
 void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out) {
   const auto capability = [&e, &out](trace::CapabilityName name, uint64_t value) {
-    Event input = make(e, EventKind::kCapability);
+    Event input = make_packet(e, EventKind::kCapability);
     input.set(f::capability::name, static_cast<uint64_t>(name));
     input.set(f::capability::value, value);
     out.push_back(input);
@@ -398,7 +277,7 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
       }
       break;
     case EventKind::kClearDirtyPt: {
-      Event input = make(e, EventKind::kDirtyMask);
+      Event input = make_packet(e, EventKind::kDirtyMask);
       input.set(f::dirty_mask::mask, e.get(f::clear_dirty_pt::mask));
       out.push_back(input);
       break;
@@ -409,11 +288,11 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
         c.operation = Operation::kNxRecovery;
         c.operation_vm = e.vm;
         c.nx_by_inference = true;
-        Event worker = make(e, EventKind::kNxRecovery);
+        Event worker = make_packet(e, EventKind::kNxRecovery);
         worker.cls = PacketClass::kStimulus;
         out.push_back(worker);
       }
-      Event input = make(e, EventKind::kNxRecoveryCount);
+      Event input = make_packet(e, EventKind::kNxRecoveryCount);
       input.set(f::nx_recovery_count::count, 1);
       out.push_back(input);
       break;
@@ -422,11 +301,63 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
   }
 }
 
+// All that is done for one chunk of a dirty log follows from its slot and mask.
+void InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out) const {
+  namespace d = f::clear_dirty_pt;
+  const Event* clear = e.kind == EventKind::kClearDirtyPt ? &e : nullptr;
+  size_t index = 0;
+  while (clear == nullptr) {
+    const Event* next = next_of_thread(e, ahead, index);
+    if (next == nullptr || next->kind == EventKind::kMarker) return;
+    if (next->kind == EventKind::kClearDirtyPt) clear = next;
+  }
+  Event s = make_packet(e, EventKind::kDirtyLogClear);
+  s.cls = PacketClass::kStimulus;
+  s.set(f::dirty_log_clear::slot, clear->get(d::slot));
+  s.set(f::dirty_log_clear::as_id, clear->get(d::as_id));
+  s.set(f::dirty_log_clear::first_page, clear->get(d::gfn) - clear->get(d::base_gfn));
+  s.set(f::dirty_log_clear::mask, clear->get(d::mask));
+  out.push_back(s);
+}
+
+// The paging mode of a vCPU and the workaround's switch, where they are not as last told.
+void InputSplitter::vcpu_facts(const Event& e, const ThreadContext& c, Out& out) {
+  namespace m = f::tdp_map;
+  namespace a = f::alloc_root;
+  const auto tell = [&](uint64_t vcpu, uint64_t role, bool say) {
+    if (vcpu_roles_.size() >= kMaxTracked) vcpu_roles_.clear();
+    uint64_t& known = vcpu_roles_[uint64_t{e.vm} << 32 | vcpu];
+    if (say && known != role) {
+      Event input = make_packet(e, EventKind::kVcpuRole);
+      input.set(f::vcpu_role::vcpu_id, vcpu);
+      input.set(f::vcpu_role::role, role);
+      out.push_back(input);
+    }
+    known = role;
+  };
+  if (e.kind == EventKind::kAllocRoot && e.get(a::mirror) == 0) {
+    tell(e.get(a::vcpu_id), e.get(a::root_role), false);
+  }
+  if (e.kind != EventKind::kTdpMap) return;
+  if (e.has(m::root_role) && c.fault != FaultKind::kNone) {
+    tell(e.get(m::vcpu_id), e.get(m::root_role), true);
+  }
+  if (!e.has(m::nx_workaround)) return;
+  const bool nx = e.get(m::nx_workaround) != 0;
+  if (nx_told_ != nx) {
+    Event input = make_packet(e, EventKind::kModuleParamSet);
+    input.set(f::module_param_set::param, static_cast<uint64_t>(trace::ModuleParam::kNxHugePages));
+    input.set(f::module_param_set::value, nx);
+    out.push_back(input);
+  }
+  nx_told_ = nx;
+}
+
 void InputSplitter::vm_config(const Event& e, const MirrorFacts* mirror, Out& out) {
   namespace v = f::vm_config;
   const uint32_t type = static_cast<uint32_t>(e.get(f::init_vm::vm_type));
   if (vm_types_.size() < kMaxTracked) vm_types_[e.vm] = type;
-  Event config = make(e, EventKind::kVmConfig);
+  Event config = make_packet(e, EventKind::kVmConfig);
   config.set(v::vm_type, type);
   // x86.h: kvm_arch_has_private_mem(): software-protected, SNP, TDX.
   config.set(v::has_private_mem, type == 1 || type == 4 || type == kVmTypeTdx);
@@ -443,7 +374,7 @@ void InputSplitter::marker(const Event& e, Out& out) {
   MarkerFacts facts[2];
   const size_t count = read_marker(e.text, facts);
   for (size_t i = 0; i < count; ++i) {
-    Event s = make(e, facts[i].kind);
+    Event s = make_packet(e, facts[i].kind);
     s.set(0, facts[i].name);
     s.set(1, facts[i].value);
     out.push_back(s);
@@ -458,7 +389,7 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
   }
   if (e.kind == EventKind::kRcuFreeSp) {
     if (!e.has(f::rcu_free_sp::spt_pfn)) return;
-    Event input = make(e, EventKind::kCallbackRun);
+    Event input = make_packet(e, EventKind::kCallbackRun);
     input.set(f::callback_run::spt_pfn, e.get(f::rcu_free_sp::spt_pfn));
     before.push_back(input);
     return;
@@ -469,13 +400,28 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
   if (ends_operation) operation_inputs(e, c, before);
   if (e.kind == EventKind::kInitVm) vm_config(e, mirror, before);
   e.cls = classify(e, c);
+  const bool starts_chunk =
+      e.cls == PacketClass::kStimulus &&
+      (e.kind == EventKind::kClearDirtyPt || e.kind == EventKind::kWriteProtectGfn ||
+       e.kind == EventKind::kTrySplit);
+  if (starts_chunk) {
+    dirty_chunk(e, ahead, before);
+    e.cls = PacketClass::kObservation;
+  }
   if (!ends_operation) operation_inputs(e, c, before);
+  vcpu_facts(e, c, before);
   fault_inputs(e, c, ahead, before);
   change_inputs(e, c, before);
   walk_inputs(e, c, ahead, before);
   if (e.kind == EventKind::kMarker) marker(e, after);
   follow_fault(e, is_td(e.vm), c);
   c.after_commit = e.kind == EventKind::kCommitMemslot;
+  if (e.kind == EventKind::kClearDirtyPt) {
+    c.after_dirty_chunk = true;
+  } else if (e.cls == PacketClass::kStimulus || e.kind == EventKind::kFlushAll ||
+             e.kind == EventKind::kFlushMemslot || e.kind == EventKind::kFlushRange) {
+    c.after_dirty_chunk = false;
+  }
   if (e.kind != EventKind::kFlushAll && !is_yield(&e)) c.yield_told = false;
 }
 

@@ -29,6 +29,13 @@
 //   topup_failed          soft_exit_ret                 ret = -12
 //   faultin_outcome       faultin_ret                   its ret
 //   vcpu_role             alloc_root                    role, and which of both roots
+//                         tdp_map                       root_role, when the vCPU was last seen with
+//                                                       another (a cached root is loaded silently)
+//   module_param_set      tdp_map                       nx_workaround, when it was another before
+//   flush_here            flush_all                     after age_range_ret (the caller asked for
+//                                                       clear_flush_young), after clear_dirty_pt
+//                                                       (a dirty ring is reset)
+//   dirty_log_clear       the first call for a chunk    slot and mask of its clear_dirty_pt
 //   capability            zap_all_fast, mmu_zap_all_fast, invalidate_all_roots or unmap_gfn_range,
 //     slot_zap_quirk      whichever comes first between set_memslot and commit_memslot (x86.c:
 //                         kvm_arch_flush_shadow_memslot())
@@ -52,6 +59,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <unordered_map>
 #include <vector>
 
@@ -90,13 +98,20 @@ class InputSplitter {
   void vm_config(const trace::Event& e, const MirrorFacts* mirror, Out& out);
   void marker(const trace::Event& e, Out& out);
   bool ad_of(uint64_t spte, uint64_t level, bool& accessed, bool& dirty) const;
-  void hw_ad(const trace::Event& e, uint64_t spte, uint64_t level, Out& out) const;
+  struct Entry {
+    uint64_t gfn = 0, level = 0;  // level 0: whatever leaf maps gfn
+  };
+  void hw_ad(const trace::Event& e, uint64_t spte, Entry entry, Out& out) const;
+  void dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;
+  void vcpu_facts(const trace::Event& e, const ThreadContext& c, Out& out);
   bool recorded(trace::EventKind kind) const;
   bool is_td(uint32_t vm) const;
 
   const Profile& profile_;
   ThreadMap<ThreadContext> threads_;
   std::unordered_map<uint32_t, uint32_t> vm_types_;
+  std::unordered_map<uint64_t, uint64_t> vcpu_roles_;  // by VM and vCPU: as last told
+  std::optional<bool> nx_told_;
   bool any_memslot_work_ = false;
 };
 

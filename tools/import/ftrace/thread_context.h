@@ -54,9 +54,10 @@ struct ThreadContext {
   bool recovering = false;       // 7.2: inside recover_huge
   bool zap_seen = false;         // set_memslot: which zap it uses has been told
   bool yield_told = false;       // yield_here was placed before the flush that belongs to the yield
-  bool after_commit = false;     // the last event was commit_memslot
-  uint64_t mflags = 0;           // of the set_memslot in progress
-  int64_t change = 0;            // of the last commit_memslot
+  bool after_dirty_chunk = false;  // clear_dirty_pt was the last function called
+  bool after_commit = false;       // the last event was commit_memslot
+  uint64_t mflags = 0;             // of the set_memslot in progress
+  int64_t change = 0;              // of the last commit_memslot
 
   FaultKind fault = FaultKind::kNone;
   bool rsvd = false;     // of the fault's error code
@@ -66,7 +67,7 @@ struct ThreadContext {
 
   // The last values written or about to be, to tell what is new in a later one.
   bool cmpxchg_valid = false;
-  uint64_t cmpxchg_gfn = 0, cmpxchg_old = 0;
+  uint64_t cmpxchg_old = 0;
   bool written_valid = false;
   uint64_t written_gfn = 0, written_level = 0, written_new = 0;
 
