@@ -120,6 +120,7 @@ Run tdp_iter_advance(W& w, TdpIter& it) {
     it.pc = 0;
     return tdp_iter_restart(w, it);
   }
+  if (!it.valid) return Run::kDone;  // a start that was refused, or the end
   if (it.yielded) return tdp_iter_restart(w, it);
   if (try_step_down(w, it)) return Run::kDone;
   do {
