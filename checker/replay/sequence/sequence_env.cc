@@ -55,13 +55,6 @@ ExpectedEvent parse_event(const json& e) {
   return x;
 }
 
-// Signed hexadecimal, modulo 2^64.
-uint64_t unhex_signed(const json& j) {
-  const std::string& s = j.get_ref<const std::string&>();
-  if (!s.empty() && s[0] == '-') return ~unhex(json(s.substr(1))) + 1;
-  return unhex(j);
-}
-
 std::string show(const ExpectedEvent& x) {
   std::string s;
   if (x.kind != ExpectedEvent::Kind::kTraced) {
@@ -84,13 +77,6 @@ std::string hex(uint64_t v) {
   char buf[17];
   const auto r = std::to_chars(buf, buf + sizeof buf, v, 16);
   return std::string(buf, r.ptr);
-}
-
-uint64_t unhex(const json& j) {
-  const std::string& s = j.get_ref<const std::string&>();
-  uint64_t v = 0;
-  std::from_chars(s.data(), s.data() + s.size(), v, 16);
-  return v;
 }
 
 void SequenceEnv::push(const json& record) {
@@ -290,7 +276,7 @@ void SequenceEnv::emit(const ev::Lock& e) { expect(json::array({"L", e.write ? 2
 void SequenceEnv::emit(const ev::Unlock& e) { expect(json::array({"U", e.write ? 2 : 1})); }
 void SequenceEnv::emit(const ev::Yield& e) { expect(json::array({"resched", e.write ? 2 : 1})); }
 void SequenceEnv::emit(const ev::MarkDirty& e) {
-  const HostSlot& s = slots.at(e.slot);
+  const HostSlot& s = slots[e.slot];
   expect(json::array({"dirty", s.as_id, s.id, hex(e.gfn)}));
 }
 void SequenceEnv::emit(const ev::PfnHint& e) {
@@ -311,7 +297,7 @@ void SequenceEnv::apply_hw(const json& entry) {
   const uint32_t table = table_of(entry[1].get<uint64_t>());
   const Cell c = cell::pte(table, entry[2].get<uint64_t>());
   const uint64_t was = store_.get(c);
-  if (was != unhex(entry[3])) differ(entry.dump(), "entry is " + hex(was));
+  if (was != unhex(entry[3])) return differ(entry.dump(), "entry is " + hex(was));
   store_.set(c, unhex(entry[4]));
 }
 
@@ -385,13 +371,17 @@ bool SequenceEnv::need_resched(const TdpIter& it) {
 
 uint64_t SequenceEnv::new_table_frame(ev::TableKind kind) {
   if (next_is("allocfail")) return kNoFrame;
+  if (pages_.size() >= kMaxSequenceTables) {
+    differ("at most " + std::to_string(kMaxSequenceTables) + " page tables", "one more");
+    return kNoFrame;
+  }
   uint64_t page = kind == ev::TableKind::kExternal ? kExternalPages : 0;
   for (auto it = pages_.lower_bound(page); it != pages_.end() && *it == page; ++it) page++;
   return pool_pfn_ + page;
 }
 
 uint64_t SequenceEnv::hva_of(uint32_t slot, uint64_t gfn) const {
-  const HostSlot& s = slots.at(slot);
+  const HostSlot& s = slots[slot];
   return s.hva + ((gfn - s.base) << kPageShift);
 }
 
@@ -400,16 +390,6 @@ int SequenceEnv::host_level(uint32_t slot, uint64_t gfn) const {
   if (host_1g.contains(hva >> 30)) return kPgLevel1G;
   const auto it = host_2m.find(hva >> 21);
   return it == host_2m.end() ? kPgLevel4K : it->second;
-}
-
-uint32_t SequenceEnv::slot_of(uint32_t as_id, uint64_t gfn) const {
-  for (size_t i = 0; i < slots.size(); i++) {
-    const HostSlot& s = slots[i];
-    if (s.as_id == as_id && gfn >= s.base && gfn - s.base < s.npages) {
-      return static_cast<uint32_t>(i);
-    }
-  }
-  return 0xffffffffu;
 }
 
 uint64_t SequenceEnv::page_of(uint32_t table) const {

@@ -16,12 +16,11 @@
 #include <unordered_set>
 #include <vector>
 
+#include "checker/replay/sequence/sequence_json.h"
 #include "model/store/radix_store.h"
 #include "model/tdp/iter.h"
 
 namespace mmucheck::replay {
-
-using nlohmann::json;
 
 // One expected event in numbers; kOther stays JSON.
 struct ExpectedEvent {
@@ -70,7 +69,7 @@ class SequenceEnv {
     uint32_t as_id = 0;
     uint64_t id = 0;
   };
-  std::vector<HostSlot> slots;
+  std::vector<HostSlot> slots;  // every slot that an operation or a fault names is one of them
   // Host page tables, by hva: what two slots with one backing share.
   std::unordered_map<uint64_t, uint8_t> host_2m;  // hva >> 21: 1 or 2
   std::unordered_set<uint64_t> host_1g;           // hva >> 30: a 1G page
@@ -83,7 +82,7 @@ class SequenceEnv {
   bool lose_cmpxchg(uint32_t, uint32_t) const { return false; }
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn) const;
-  uint32_t slot_of(uint32_t as_id, uint64_t gfn) const;
+  bool nx_goes_on() const { return true; }
   int external_result(uint64_t, int, uint64_t, uint64_t) const { return 0; }
 
   void emit(const model::ev::Store& e);
@@ -112,6 +111,7 @@ class SequenceEnv {
 
   // Page number of a table, as the record names it.
   uint64_t page_of(uint32_t table) const;
+  uint64_t pool_pfn() const { return pool_pfn_; }
   uint32_t table_of(uint64_t page) const { return store_.find_table(pool_pfn_ + page); }
   void hw_event(const json& entry) { apply_hw(entry); }
   void skip_events() { frames_.back().at = frames_.back().events->size(); }
@@ -146,6 +146,5 @@ class SequenceEnv {
 };
 
 std::string hex(uint64_t v);
-uint64_t unhex(const json& j);
 
 }  // namespace mmucheck::replay

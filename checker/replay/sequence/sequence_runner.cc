@@ -32,43 +32,72 @@ struct SequenceRunner::State {
 
 namespace {
 
-bool read_host(const json& h, HostMmu* host) {
-  const std::string& format = h.at("format").get_ref<const std::string&>();
-  host->format = format == "npt" ? PageTableFormat::kNpt : PageTableFormat::kEpt;
-  host->ad_bits = format != "ept-noad" && format != "eptnoad";
-  host->maxphyaddr = h.at("maxphyaddr").get<int>();
-  host->l1tf = h.at("l1tf").get<int>() != 0;
-  host->mmio_caching = h.at("mmio_caching").get<int>() != 0;
-  host->max_huge_page_level = h.at("max_huge_page_level").get<int>();
-  host->ept_memtype_bits = h.at("ept_memtype_bits").get<uint64_t>();
-  host->nx_huge_pages = h.at("nx_huge_pages").get<int>() != 0;
-  host->cpu_dirty_log_size = h.at("cpu_dirty_log_size").get<int>();
-  host->prove_mmu = h.at("prove_mmu").get<int>() != 0;
-  return true;
+bool flag_at(const json& h, const char* key) { return unsigned_at(h, key, 1) != 0; }
+int int_at(const json& h, const char* key, int min, int max) {
+  const int v = static_cast<int>(unsigned_at(h, key, static_cast<uint64_t>(max)));
+  if (v < min) throw BadSequence(std::string(key) + " is less than " + std::to_string(min));
+  return v;
 }
 
-void read_slot(SequenceWorld& w, const json& s) {
-  const auto slot = s.at("slot").get<uint32_t>();
+HostMmu read_host(const json& h) {
+  HostMmu host;
+  const std::string format = h.at("format").get<std::string>();
+  if (format != "npt" && format != "ept" && format != "ept-noad" && format != "tdx") {
+    throw BadSequence("format \"" + format + "\" is not known");
+  }
+  host.format = format == "npt" ? PageTableFormat::kNpt : PageTableFormat::kEpt;
+  host.ad_bits = format != "ept-noad";
+  host.maxphyaddr = int_at(h, "maxphyaddr", 32, 52);
+  host.l1tf = flag_at(h, "l1tf");
+  host.mmio_caching = flag_at(h, "mmio_caching");
+  host.max_huge_page_level = int_at(h, "max_huge_page_level", kPgLevel4K, kMaxHugepageLevel);
+  host.ept_memtype_bits = unsigned_at(h, "ept_memtype_bits", 0x78);  // bits 6:3
+  host.nx_huge_pages = flag_at(h, "nx_huge_pages");
+  host.cpu_dirty_log_size = int_at(h, "cpu_dirty_log_size", 0, 65536);
+  host.prove_mmu = flag_at(h, "prove_mmu");
+  return host;
+}
+
+const Design& read_design(const json& h) {
+  const std::string kernel = h.at("kernel").get<std::string>();
+  const Design* design = kernel.starts_with("6.12")  ? find_design("linux-6.12")
+                         : kernel.starts_with("7.2") ? find_design("linux-7.2")
+                                                     : nullptr;
+  if (design == nullptr) throw BadSequence("kernel \"" + kernel + "\" is not known");
+  return *design;
+}
+
+// `pages` counts the frames of all slots read so far.
+void read_slot(SequenceWorld& w, const json& s, uint64_t* pages) {
+  SequenceEnv::HostSlot host;
+  host.base = unhex_at(s, "base", kMaxGfn);
+  host.npages = unhex_at(s, "npages", kMaxSequencePages);
+  host.hva = unhex_at(s, "uaddr");
+  host.as_id = static_cast<uint32_t>(unsigned_at(s, "as_id", 255));
+  host.id = unsigned_at(s, "id");
+  *pages += host.npages;
+  if (host.npages == 0 || *pages > kMaxSequencePages) {
+    throw BadSequence("a memslot is empty, or all together are too large");
+  }
+  const auto slot = static_cast<uint32_t>(unsigned_at(s, "slot", kMaxSequenceSlots - 1));
   slot_set(w, slot, SlotField::kInUse, 1);
-  slot_set(w, slot, SlotField::kAsId, s.at("as_id").get<uint64_t>());
-  slot_set(w, slot, SlotField::kId, s.at("id").get<uint64_t>());
-  slot_set(w, slot, SlotField::kBase, unhex(s.at("base")));
-  slot_set(w, slot, SlotField::kNpages, unhex(s.at("npages")));
-  slot_set(w, slot, SlotField::kHva, unhex(s.at("uaddr")));
+  slot_set(w, slot, SlotField::kAsId, host.as_id);
+  slot_set(w, slot, SlotField::kId, host.id);
+  slot_set(w, slot, SlotField::kBase, host.base);
+  slot_set(w, slot, SlotField::kNpages, host.npages);
+  slot_set(w, slot, SlotField::kHva, host.hva);
   init_lpage_info(w, slot);
   if (w.env.slots.size() <= slot) w.env.slots.resize(slot + 1);
-  SequenceEnv::HostSlot& host = w.env.slots[slot];
-  host.base = unhex(s.at("base"));
-  host.npages = unhex(s.at("npages"));
-  host.as_id = s.at("as_id").get<uint32_t>();
-  host.id = s.at("id").get<uint64_t>();
-  host.hva = unhex(s.at("uaddr"));
+  w.env.slots[slot] = host;
   uint64_t gfn = host.base;
   for (const char c : s.at("host2M").get<std::string>()) {
+    if (c != '1' && c != '2') throw BadSequence("host2M has another digit than 1 and 2");
     w.env.host_2m[w.env.hva_of(slot, gfn) >> 21] = static_cast<uint8_t>(c - '0');
     gfn = gfn_round_for_level<>(gfn, kPgLevel2M) + pages_per_hpage(kPgLevel2M);
   }
-  if (s.at("host1G").at(0) == 3) w.env.host_1g.insert(host.hva >> 30);
+  const json& host1g = s.at("host1G");
+  if (!host1g.is_array() || host1g.empty()) throw BadSequence("host1G is no list");
+  if (host1g[0] == 3) w.env.host_1g.insert(host.hva >> 30);
 }
 
 // The masks that the kernel printed against those that the model built.
@@ -110,48 +139,46 @@ SequenceRunner::SequenceRunner() = default;
 SequenceRunner::~SequenceRunner() = default;
 
 bool SequenceRunner::line(std::string_view text) {
-  json j = json::parse(text, nullptr, /*allow_exceptions=*/false);
-  if (!j.is_object()) {
-    error_ = "not a JSON object";
-    return false;
-  }
   try {
-    if (!state_) return header(j);
-    if (j.contains("end")) {
+    if (ended_) throw BadSequence("the sequence goes on after its end");
+    const json j = parse_sequence_line(text);
+    if (!state_) {
+      header(j);
+    } else if (j.contains("end")) {
       ended_ = true;
-      return true;
+    } else {
+      record(j);
     }
-    record(j);
     return true;
+  } catch (const BadSequence& e) {
+    error_ = e.what();
   } catch (const json::exception& e) {
     error_ = e.what();
-    return false;
-  } catch (const std::out_of_range& e) {
-    error_ = e.what();
-    return false;
   }
+  return false;
 }
 
-bool SequenceRunner::header(const json& h) {
-  const std::string& kernel = h.at("kernel").get_ref<const std::string&>();
-  const Design* design = find_design(kernel.starts_with("6.12") ? "linux-6.12" : "linux-7.2");
-  HostMmu host;
-  read_host(h, &host);
-  mirror_ = h.at("mirror").get<int>() != 0;
-  state_ = std::make_unique<State>(*design, host, unhex(h.at("pool_pfn")));
-  SequenceWorld& w = state_->world;
+void SequenceRunner::header(const json& h) {
+  const Design& design = read_design(h);
+  auto state = std::make_unique<State>(design, read_host(h), unhex_at(h, "pool_pfn", kMaxGfn));
+  SequenceWorld& w = state->world;
+  mirror_ = flag_at(h, "mirror");
   w.vm.has_mirror = mirror_;
-  w.vm.gfn_direct_bits = unhex(h.at("direct_gfn_bits"));
+  w.vm.gfn_direct_bits = unhex_at(h, "direct_gfn_bits", kMaxGfn);
   const std::string broken = masks_differ(w.fmt, h.at("masks"));
-  if (!broken.empty()) first_ = Difference{-1, "header", broken, ""};
+  if (!broken.empty()) first_ = Difference{-1, "header", broken, "the masks that the model builds"};
   if (h.at("format") == "tdx") w.fmt = with_td_mmio_value(w.fmt);
-  w.set_field(CellKind::kMemslotGen, 0, unhex(h.at("memslot_gen")));
-  for (const json& s : h.at("slots")) read_slot(w, s);
-  return true;
+  w.set_field(CellKind::kMemslotGen, 0, unhex_at(h, "memslot_gen"));
+  const json& slots = h.at("slots");
+  if (!slots.is_array()) throw BadSequence("slots is no list");
+  uint64_t pages = 0;
+  for (const json& s : slots) read_slot(w, s, &pages);
+  state_ = std::move(state);
 }
 
 void SequenceRunner::record(const json& r) {
-  ops_++;
+  check_record(r, state_->world.fmt.accessed | state_->world.fmt.dirty);
+  if (++ops_ > kMaxSequenceOps) throw BadSequence("more operations than the limit of a million");
   if (first_) return;  // after a difference the states are no longer the same
   state_->run_with_choices(r);
   if (state_->env.difference()) {
@@ -164,7 +191,10 @@ void SequenceRunner::record(const json& r) {
 void SequenceRunner::State::run(const json& r) {
   env.push(r);
   if (r.at("op") == "hw") {
-    for (const json& e : r.at("ev")) env.hw_event(e);
+    for (const json& e : r.at("ev")) {
+      if (e[0] != "hw") throw BadSequence("the CPU does something else than set bits");
+      env.hw_event(e);
+    }
     env.skip_events();
   }
   const std::optional<json> ret = run_sequence_op(world, r);
@@ -180,21 +210,22 @@ void SequenceRunner::State::run(const json& r) {
 // Tries the other places that nested operations may have run at, when the first reading of the
 // record does not fit.
 void SequenceRunner::State::run_with_choices(const json& r) {
-  constexpr int kMaxTries = 256;
-  const bool nested = std::any_of(r.at("ev").begin(), r.at("ev").end(),
-                                  [](const json& e) { return e[0] == "op"; });
+  constexpr int64_t kMaxTries = 256;
+  constexpr int64_t kMaxNestedRuns = 1 << 16;  // in all tries
+  const int64_t nested = std::count_if(r.at("ev").begin(), r.at("ev").end(),
+                                       [](const json& e) { return e[0] == "op"; });
   std::optional<RadixStore> store_before;
   std::optional<SequenceEnv> env_before;
-  if (nested) {
+  if (nested != 0) {
     store_before.emplace(store);
     env_before.emplace(env);
   }
   env.choices.clear();
   env.choices_of.clear();
   run(r);
-  if (!nested || !env.difference()) return;
+  if (nested == 0 || !env.difference()) return;
   const Difference first = *env.difference();
-  for (int tries = 0; tries < kMaxTries; tries++) {
+  for (int64_t tries = 0; tries < std::min(kMaxTries, kMaxNestedRuns / nested); tries++) {
     // The next vector of choices in lexical order, the last choice running fastest.
     env.choices.resize(env.choices_of.size(), 0);
     while (!env.choices.empty() && ++env.choices.back() > env.choices_of[env.choices.size() - 1]) {

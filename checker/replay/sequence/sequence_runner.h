@@ -19,7 +19,8 @@ class SequenceRunner {
   SequenceRunner();
   ~SequenceRunner();
 
-  // Feeds one line. False when the line is no valid record; error() says why.
+  // Feeds one line. False when the line is no valid record; error() says why, and the runner must
+  // not be fed further. Limits: sequence_json.h.
   bool line(std::string_view text);
 
   const std::string& error() const { return error_; }
@@ -31,7 +32,7 @@ class SequenceRunner {
 
  private:
   struct State;
-  bool header(const json& h);
+  void header(const json& h);
   void record(const json& r);
 
   std::unique_ptr<State> state_;
