@@ -45,6 +45,12 @@ void count_name(std::map<std::string, uint64_t>& counts, std::string_view name) 
   }
 }
 
+Line overlong_line() {
+  Line line;
+  line.kind = LineKind::kMalformed;
+  return line;
+}
+
 class Source final : public FtraceSource {
  public:
   Source(std::unique_ptr<trace::ByteStream> stream, const FtraceOptions& options)
@@ -84,8 +90,7 @@ class Source final : public FtraceSource {
     uint64_t events = 0;
     uint64_t first_bad = 0;
     while (stream_->next_line(raw)) {
-      if (raw.overlong) continue;
-      const Line line = tokenize(raw.text);
+      const Line line = raw.overlong ? overlong_line() : tokenize(raw.text);
       if (line.kind == LineKind::kMalformed && first_bad == 0) first_bad = raw.number;
       if (line.kind == LineKind::kEvent) ++events;
       profiler.see(line);

@@ -155,6 +155,7 @@ TEST(FtraceSource, BadLinesAreCountedAndSkipped) {
 }
 
 TEST(FtraceSource, NothingOfATraceIsAnError) {
+  EXPECT_THROW(import_text(std::string(200000, '\0')), trace::TraceError);
   try {
     import_text("hello\nworld\n");
     FAIL() << "no error";
