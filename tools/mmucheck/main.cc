@@ -12,13 +12,15 @@ namespace {
 using mmucheck::cli::Session;
 
 constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
-                            mmucheck::cli::add_import, mmucheck::cli::add_convert};
+                            mmucheck::cli::add_import, mmucheck::cli::add_convert,
+                            mmucheck::cli::add_run_tdp};
 
 constexpr const char* kFooter = R"(
 Examples:
   mmucheck show trace.txt.xz --kind changed_spte,tdp_map --limit 20
   mmucheck stats trace.txt
   mmucheck import trace.txt -o trace.pb.zst
+  mmucheck run-tdp traces/sequences/*.jsonl.xz
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.
