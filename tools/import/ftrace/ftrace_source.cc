@@ -60,10 +60,15 @@ class Source final : public FtraceSource {
     first_pass();
     apply_overrides(options, side_, profile_);
     normalizer_ = std::make_unique<Normalizer>(profile_);
-    splitter_ = std::make_unique<InputSplitter>(profile_);
     kernel_text_ = kernel_text(profile_, side_);
     fill_info();
     out_ = config_packets(options, side_, profile_, first_settings_, kernel_text_);
+    for (const Event& e : out_) {
+      if (e.kind == EventKind::kModuleParams && e.has(f::module_params::nx_huge_pages)) {
+        profile_.nx_at_start = e.get(f::module_params::nx_huge_pages) != 0;
+      }
+    }
+    splitter_ = std::make_unique<InputSplitter>(profile_);
     add_losses_at_ends();
     stream_->rewind();
   }

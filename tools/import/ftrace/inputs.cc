@@ -51,7 +51,8 @@ const Event* next_of_thread(const Event& event, const LookAhead& ahead, size_t& 
   return nullptr;
 }
 
-InputSplitter::InputSplitter(const Profile& profile) : profile_(profile) {
+InputSplitter::InputSplitter(const Profile& profile)
+    : profile_(profile), nx_told_(profile.nx_at_start) {
   for (const EventKind kind :
        {EventKind::kTrySplit, EventKind::kWrprotSlot, EventKind::kClearDirtySlot,
         EventKind::kFlushMemslot, EventKind::kFlushAll, EventKind::kIterStart}) {
@@ -302,13 +303,13 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
 }
 
 // All that is done for one chunk of a dirty log follows from its slot and mask.
-void InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out) const {
+bool InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out) const {
   namespace d = f::clear_dirty_pt;
   const Event* clear = e.kind == EventKind::kClearDirtyPt ? &e : nullptr;
   size_t index = 0;
   while (clear == nullptr) {
     const Event* next = next_of_thread(e, ahead, index);
-    if (next == nullptr || next->kind == EventKind::kMarker) return;
+    if (next == nullptr || next->kind == EventKind::kMarker) return false;
     if (next->kind == EventKind::kClearDirtyPt) clear = next;
   }
   Event s = make_packet(e, EventKind::kDirtyLogClear);
@@ -318,6 +319,7 @@ void InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out
   s.set(f::dirty_log_clear::first_page, clear->get(d::gfn) - clear->get(d::base_gfn));
   s.set(f::dirty_log_clear::mask, clear->get(d::mask));
   out.push_back(s);
+  return true;
 }
 
 // The paging mode of a vCPU and the workaround's switch, where they are not as last told.
@@ -377,6 +379,10 @@ void InputSplitter::marker(const Event& e, Out& out) {
     Event s = make_packet(e, facts[i].kind);
     s.set(0, facts[i].name);
     s.set(1, facts[i].value);
+    if (facts[i].kind == EventKind::kModuleParamSet &&
+        facts[i].name == static_cast<uint64_t>(trace::ModuleParam::kNxHugePages)) {
+      nx_told_ = facts[i].value != 0;
+    }
     out.push_back(s);
   }
 }
@@ -404,10 +410,7 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
       e.cls == PacketClass::kStimulus &&
       (e.kind == EventKind::kClearDirtyPt || e.kind == EventKind::kWriteProtectGfn ||
        e.kind == EventKind::kTrySplit);
-  if (starts_chunk) {
-    dirty_chunk(e, ahead, before);
-    e.cls = PacketClass::kObservation;
-  }
+  if (starts_chunk && dirty_chunk(e, ahead, before)) e.cls = PacketClass::kObservation;
   if (!ends_operation) operation_inputs(e, c, before);
   vcpu_facts(e, c, before);
   fault_inputs(e, c, ahead, before);

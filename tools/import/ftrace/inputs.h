@@ -102,7 +102,7 @@ class InputSplitter {
     uint64_t gfn = 0, level = 0;  // level 0: whatever leaf maps gfn
   };
   void hw_ad(const trace::Event& e, uint64_t spte, Entry entry, Out& out) const;
-  void dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;
+  bool dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;
   void vcpu_facts(const trace::Event& e, const ThreadContext& c, Out& out);
   bool recorded(trace::EventKind kind) const;
   bool is_td(uint32_t vm) const;

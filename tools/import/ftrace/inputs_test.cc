@@ -58,8 +58,8 @@ TEST(Inputs, FaultWithProbes) {
       lines({kFault, kFaultinOk, kNotStale, kMap,
              "kvm_mmu_spte_requested: gfn 40001 pfn 6a01 level 2", kWalk, kRestart, kMapOk}));
   EXPECT_EQ(r.outline(),
-            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map "
-            "[host_level] spte_requested iter_start iter_restart tdp_map_ret");
+            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [vcpu_role] [fault_pfn] "
+            "tdp_map [host_level] spte_requested iter_start iter_restart tdp_map_ret");
   const Event pfn = first_of(r, EventKind::kFaultPfn);
   EXPECT_EQ(pfn.get(f::fault_pfn::pfn), 0x6a01u);
   EXPECT_EQ(pfn.get(f::fault_pfn::map_writable), 1u);
@@ -153,13 +153,14 @@ TEST(Inputs, RereadThatShowsMore) {
 TEST(Inputs, LostCompareAndExchangeWithoutItsProbe) {
   const std::string_view again = "tdp_map_ret: (a+0xab/0xf0 <- kvm_tdp_mmu_map) ret=1";
   EXPECT_EQ(import_text(lines({kFault, kMap, again})).outline(),
-            "!page_fault [fault_pfn] tdp_map [cmpxchg_lost] tdp_map_ret");
-  EXPECT_EQ(import_text(lines({kFault, kMap,
-                               "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 gfn=0x40001 level=1 old=0x0 "
-                               "new=0x1",
-                               "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=0", again}))
-                .outline(),
-            "!page_fault [fault_pfn] tdp_map cmpxchg_spte cmpxchg_spte_ret tdp_map_ret");
+            "!page_fault [vcpu_role] [fault_pfn] tdp_map [cmpxchg_lost] tdp_map_ret");
+  EXPECT_EQ(
+      import_text(lines({kFault, kMap,
+                         "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 gfn=0x40001 level=1 old=0x0 "
+                         "new=0x1",
+                         "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=0", again}))
+          .outline(),
+      "!page_fault [vcpu_role] [fault_pfn] tdp_map cmpxchg_spte cmpxchg_spte_ret tdp_map_ret");
 }
 
 TEST(Inputs, RetriedFastPageFault) {
@@ -172,8 +173,8 @@ TEST(Inputs, RetriedFastPageFault) {
                                "spt=0xffff888000b21000 role=0x3784 gfn=0x0 refs=3",
                                kWalk, kRestart, kMap, kWalk, kRestart}))
                 .outline(),
-            "!page_fault iter_start iter_restart put_root iter_start iter_restart [fault_pfn] "
-            "tdp_map iter_start iter_restart");
+            "!page_fault iter_start iter_restart put_root iter_start iter_restart [vcpu_role] "
+            "[fault_pfn] tdp_map iter_start iter_restart");
 }
 
 TEST(Inputs, YieldsAndTheirFlush) {
@@ -225,8 +226,8 @@ TEST(Inputs, PrefaultsWithoutTheirResult) {
 TEST(Inputs, AFaultWhoseExitIsNotRecordedIsNoPrefault) {
   const Imported r = import_text(lines({kFaultinOk, kNotStale, kMap, kMapOk}));
   EXPECT_EQ(r.outline(),
-            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map "
-            "tdp_map_ret");
+            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [vcpu_role] [fault_pfn] "
+            "tdp_map tdp_map_ret");
   EXPECT_EQ(first_of(r, EventKind::kPageFault).get(f::page_fault::address), 0x40001000u);
 }
 
@@ -288,8 +289,9 @@ TEST(Inputs, ClearDirtyLogOfAChunk) {
       "clear_dirty_pt: (f+0x4/0x90) " + slot + "gfn=0x40000 mask=0xffff wrprot=1";
   const Imported r = import_text(lines({split, protect, clear, protect, protect, clear, clear}));
   EXPECT_EQ(r.outline(),
-            "!try_split write_protect_gfn [dirty_mask] !clear_dirty_pt !write_protect_gfn "
-            "write_protect_gfn [dirty_mask] !clear_dirty_pt [dirty_mask] !clear_dirty_pt");
+            "!dirty_log_clear try_split write_protect_gfn [dirty_mask] clear_dirty_pt "
+            "!dirty_log_clear write_protect_gfn write_protect_gfn [dirty_mask] clear_dirty_pt "
+            "!dirty_log_clear [dirty_mask] clear_dirty_pt");
   EXPECT_EQ(first_of(r, EventKind::kDirtyMask).get(f::dirty_mask::mask), 0xffffu);
 }
 

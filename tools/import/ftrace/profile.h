@@ -37,6 +37,7 @@ struct Profile {
   std::optional<uint64_t> notifier_offset;
   std::optional<bool> nx_workaround;     // as the first fault had it
   std::optional<uint64_t> memtype_bits;  // bits 6:3 of the first EPT leaf
+  std::optional<bool> nx_at_start;       // as module_params tells it; see config_packets.h
   bool pml = false;                      // D-bit based dirty logging was seen
   bool has_header = false;               // entries-in-buffer/entries-written
   uint64_t header_kept = 0;

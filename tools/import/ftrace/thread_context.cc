@@ -145,9 +145,10 @@ PacketClass classify(const Event& e, ThreadContext& c) {
     case EventKind::kSetMemslotRet:
     case EventKind::kSetMemAttrRet:
     case EventKind::kClearDirtyPt: {
-      const bool ends = e.kind != EventKind::kClearDirtyPt || c.operation == Operation::kDirtyChunk;
+      const bool chunk = e.kind == EventKind::kClearDirtyPt;
+      const bool ends = !chunk || c.operation == Operation::kDirtyChunk;
       if (ends) begin(Operation::kNone, 0, c);
-      return trace::kind_info(e.kind).cls;
+      return chunk && !ends ? PacketClass::kStimulus : PacketClass::kObservation;
     }
     case EventKind::kZapCollapsible: c.collapsing = true; break;
     default: break;
