@@ -189,6 +189,45 @@ TEST(Inputs, YieldsAndTheirFlush) {
             "[yield_here] flush_all iter_restart yield_read");
 }
 
+TEST(Inputs, InputsNameTheirPlace) {
+  const Imported yield = import_text(lines({"flush_all: (f+0x4/0x40) kvm=0x100000",
+                                            "yield_write: (f+0x4/0x50) lock=0x100000", kRestart}));
+  EXPECT_EQ(first_of(yield, EventKind::kYieldHere).get(f::yield_here::next_gfn), 0x40001u);
+  const Event of_change = first_of(import_text(lines({kChange, kChanged})), EventKind::kHwAd);
+  EXPECT_EQ(of_change.get(f::hw_ad::gfn), 0x40001u);
+  EXPECT_EQ(of_change.get(f::hw_ad::level), 1u);
+  const Event of_fast = first_of(import_text(lines({kFault, kFast})), EventKind::kHwAd);
+  EXPECT_EQ(of_fast.get(f::hw_ad::gfn), 0x40001u);
+  EXPECT_EQ(of_fast.get(f::hw_ad::level), 0u);  // whichever leaf maps it
+}
+
+TEST(Inputs, FlushesThatNoStateDecides) {
+  const std::string_view age = "kvm_age_hva: mmu notifier age hva: 0x1000 -- 0x2000";
+  const std::string_view range =
+      "age_range: (f+0x4/0x280) kvm=0x100000 start=0x40008 end=0x40009 slot=1 as_id=0 arg=0x0 "
+      "attr_filter=0x1 may_block=0";
+  const std::string_view young = "age_range_ret: (f+0x5e/0x70 <- g) young=1";
+  const std::string_view flush = "flush_all: (f+0x4/0x40) kvm=0x100000";
+  EXPECT_EQ(import_text(lines({age, range, young, flush})).outline(),
+            "!age_hva age_range age_range_ret [flush_here] flush_all");
+  EXPECT_EQ(
+      import_text(lines({"zap_gfn_range: (f+0x0/0x260) kvm=0x100000 start=0x1 end=0x2", flush}))
+          .outline(),
+      "!zap_gfn_range flush_all");
+}
+
+// A cached root is loaded without an event: the role is told with the next fault.
+TEST(Inputs, RoleOfACachedRoot) {
+  const std::string smm =
+      "tdp_map: (f+0x4/0x4f0) vcpu=0x5 vcpu_id=1 kvm=0x100000 "
+      "root_role=0x1003784 addr=0x40001000 gfn=0x40001 pfn=0x6a01";
+  const Imported r = import_text(lines({kFault, kMap, kMapOk, kFault, smm, kMapOk, kFault, smm}));
+  const auto roles = r.of(EventKind::kVcpuRole);
+  ASSERT_EQ(roles.size(), 2u);
+  EXPECT_EQ(roles[0].get(f::vcpu_role::role), 0x3784u);
+  EXPECT_EQ(roles[1].get(f::vcpu_role::role), 0x1003784u);
+}
+
 TEST(Inputs, FailedAllocations) {
   EXPECT_EQ(import_text(lines({"kvm_mmu_split_huge_page: gfn 40000 spte 7200ee7 level 2 errno -12",
                                "kvm_mmu_split_huge_page: gfn 40000 spte 7200ee7 level 2 errno -16",
