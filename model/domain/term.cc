@@ -79,7 +79,10 @@ bool PathOracle::next() {
   return true;
 }
 
-bool Term::branch(const Bool& c) { return current_oracle ? current_oracle->decide(c) : true; }
+bool Term::branch(const Bool& c) {
+  if (is_const(c.n)) return c.n->value != 0;  // needs no oracle
+  return current_oracle ? current_oracle->decide(c) : true;
+}
 
 void with_oracle(PathOracle& oracle, void (*body)(void*), void* arg) {
   PathOracle* saved = std::exchange(current_oracle, &oracle);
