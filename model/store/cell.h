@@ -42,7 +42,6 @@ enum class CellKind : uint8_t {
   kInvalidateInProgress,  // mmu_invalidate_in_progress
   kInvalidateStart,       // mmu_invalidate_range_start
   kInvalidateEnd,
-  kMemslotGen,     // kvm_memslots(kvm)->generation
   kRcuHead,        // queue of pending RCU callbacks: first table + 1
   kRcuTail,
   kRcuCount,
@@ -50,11 +49,15 @@ enum class CellKind : uint8_t {
   kLockWriter,     // mmu_lock: 1 while held for write
   kVmBugged,       // kvm->vm_bugged
   kDirtyLoggingSlots,  // kvm->nr_memslots_dirty_logging
+  kSlotBound,      // slot handles in use are below
+  kSlotStamp,      // counts memslots ever created
+  kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---
+  kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation: object = address space
   kRcuNext,        // object = table id
   kPageStat,       // kvm->stat.pages[]: object = level
-  kVcpuRoot,       // mmu->root.hpa: root table id + 1; object = vCPU, index = 0 root, 1 mirror
+  kVcpuRoot,       // mmu->root.hpa: root table id + 1; object = vCPU, index = 0 root, 1 mirror, 2.. prev_roots
   kVcpuRequest,    // object = vCPU, index = request number
   kVcpuMode,       // object = vCPU: VcpuMode
   kSlotField,      // object = slot handle, index = SlotField
@@ -68,7 +71,7 @@ enum class CellKind : uint8_t {
 inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
 inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
-inline constexpr CellKind kLastScalar = CellKind::kDirtyLoggingSlots;
+inline constexpr CellKind kLastScalar = CellKind::kMmReleased;
 
 enum class SpState : uint8_t {
   kFree,        // not a page table; any access is a violation

@@ -47,6 +47,17 @@ void RadixStore::free_table(uint32_t table) {
   live_--;
 }
 
+bool RadixStore::move_table(uint32_t table, uint64_t pfn) {
+  if (!is_live(table)) return false;
+  const uint64_t old_pfn = get(cell::of(CellKind::kSpPfn, table));
+  if (old_pfn == pfn) return true;
+  if (by_pfn_.contains(pfn)) return false;
+  by_pfn_.erase(old_pfn);
+  by_pfn_.emplace(pfn, table);
+  set(cell::of(CellKind::kSpPfn, table), pfn);
+  return true;
+}
+
 uint32_t RadixStore::find_table(uint64_t pfn) const {
   const auto it = by_pfn_.find(pfn);
   return it == by_pfn_.end() ? kNoTable : it->second;

@@ -34,6 +34,8 @@ class RadixStore {
   // `pfn` names the page frame; kNoTable when the limit is reached or the frame is a live table.
   uint32_t alloc_table(uint64_t pfn);
   void free_table(uint32_t table);
+  // Gives a live table another frame; false when that frame is a live table's.
+  bool move_table(uint32_t table, uint64_t pfn);
   // The table that lives in frame `pfn`, or kNoTable.
   uint32_t find_table(uint64_t pfn) const;
   bool is_live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }

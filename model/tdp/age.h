@@ -15,6 +15,7 @@ struct AgeRange {
   bool changed = false;
   uint8_t attr_filter = 1;
   uint32_t as_id = 0;
+  uint32_t slot = 0xffffffffu;
   uint64_t start = 0;
   uint64_t end = 0;
   uint64_t new_spte = 0;
@@ -51,7 +52,7 @@ Run kvm_tdp_mmu_age_gfn_range(W& w, AgeRange& m) {
   MMU_BEGIN(m);
   m.young = false;
   MMU_EMIT(m, 1, ev::Enter{m.test_only ? ev::Fn::kTestAgeRange : ev::Fn::kAgeRange, kNoTable,
-                           m.start, m.end, m.attr_filter, m.as_id});
+                           {m.start, m.end, m.attr_filter, m.as_id, m.slot}});
   {
     const uint8_t types = lockless ? gfn_range_filter_to_root_types(w, m.attr_filter)
                                    : static_cast<uint8_t>(kDirectRoots | kInvalidRoots);

@@ -53,7 +53,7 @@ struct PutRoot { uint32_t root; uint64_t refs; };
 struct Yield { bool write; };
 struct Lock { bool write; };
 struct Unlock { bool write; };
-struct Flush { FlushKind kind; uint64_t a, b; };
+struct Flush { FlushKind kind; uint64_t a, b; uint32_t slot = 0; };  // a, b: gfn and frames
 struct MarkDirty { uint32_t slot; uint64_t gfn; };
 struct PfnHint { bool dirty; };  // kvm_set_pfn_dirty or kvm_set_pfn_accessed (6.12)
 
@@ -62,14 +62,46 @@ struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
 struct ExternalSetRet { int ret; };
 struct ExternalFree { uint32_t table; };
 
-// --- functions ---
+// --- functions of the TDP MMU and of KVM around it, at entry and at return ---
+// Arguments in order, by function:
 enum class Fn : uint8_t {
-  kTdpMap, kTdpMmuUnmapGfnRange, kZapLeafsRoot, kZapLeafs, kZapRoot, kZapAll,
-  kInvalidateRoots, kZapInvalidatedRoots, kZapSp, kZapPossibleNx, kZapCollapsible,
-  kRecoverHuge, kTrySplit, kSplitRoot, kWrprotSlot, kWrprotRange, kClearDirtySlot,
-  kClearDirtyRange, kClearDirtyPt, kWriteProtectGfn, kAgeRange, kTestAgeRange, kAllocRoot,
+  kZapLeafsRoot,        // start, end, can_yield, flush; returns flush
+  kZapLeafs,            // start, end, flush
+  kZapRoot,             // shared, zap_level
+  kZapAll, kZapSp, kZapPossibleNx,
+  kInvalidateRoots,     // root types
+  kZapInvalidatedRoots, // shared
+  kZapCollapsibleKvm, kZapCollapsible, kRecoverHuge,  // slot
+  kTrySplit,            // start, end, target_level, shared, slot
+  kSplitRoot,           // start, end, target_level, shared
+  kWrprotSlot, kClearDirtySlot,    // slot, min_level
+  kWrprotRange, kClearDirtyRange,  // start, end, min_level
+  kClearDirtyPt,        // slot, gfn, mask, wrprot
+  kWriteProtectGfn,     // slot, gfn, min_level
+  kAgeRange, kTestAgeRange,  // start, end, attr_filter, as_id, slot; returns young
+  kAllocRoot,           // vcpu, role, mirror
+  kPageFaultWalk,
+  kCheckMmioSpte,       // spte, generation of the VM, generation of the entry, valid
+  kHandleMmioPageFault, // address, gfn
+  kGmemGetPfn,          // slot, gfn
+  kFaultin,             // returns RET_PF_* or an error
+  kFaultStale,          // returns stale
+  kTdpMap,              // vcpu, addr, gfn, pfn, write, exec, prefetch, is_private, max_level,
+                        // map_writable, nx_workaround, mmu_seq, slot; returns RET_PF_*
+  kInvBegin, kInvEnd,   // seq, in_progress, range start, range end: values before
+  kInvAdd,              // start, end, then the same
+  kMmuUnmapGfnRange, kUnmapGfnRange, kTdpUnmapGfnRange,  // start, end, slot, filter, may_block,
+                                                         // flush; returns flush
+  kZapAllFast, kMmuZapAllFast,
+  kCommitMemslot,       // change, id, old id
+  kSetMemslot,          // returns 0 or an error
+  kVmSetMemAttributes,  // start, end, attributes: the tracepoint
+  kSetMemAttr,          // returns 0 or an error
+  kPreSetAttr, kPostSetAttr,  // start, end, slot
+  kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages
+  kFlushMemslot,        // slot
 };
-struct Enter { Fn fn; uint32_t root; uint64_t a, b, c, d; };  // meaning of a..d: by function
+struct Enter { Fn fn; uint32_t root; uint64_t a[13]; };
 struct Return { Fn fn; uint64_t value; };
 
 // A WARN or BUG condition of the kernel that fired, by the id of the invariant catalogue.

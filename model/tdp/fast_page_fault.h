@@ -43,6 +43,10 @@ FastFix fast_pf_try(W& w, FastPageFault& m) {
   const int level = role_level(w.role(m.table));
   if (!is_last_spte<>(m.spte, level)) return FastFix::kStop;
   if (is_access_allowed<>(w.fmt, access, m.spte)) {
+    // Another vCPU's store may be what allows it, after this one had read the entry.
+    if (w.env.lose_cmpxchg(m.table, m.index)) {
+      return ++m.retries > 4 ? FastFix::kStop : FastFix::kRetryWalk;
+    }
     m.ret = RetPf::kSpurious;
     return FastFix::kStop;
   }

@@ -37,8 +37,8 @@ void kvm_mmu_hugepage_adjust(W& w, Fault& f) {
   f.req_level = f.goal_level = kPgLevel4K;
   if (f.max_level == kPgLevel4K || f.slot == kNoSlot) return;
   if (slot_dirty_track_enabled(w, f.slot)) return;
-  f.req_level = static_cast<uint8_t>(
-      kvm_mmu_max_mapping_level(w, f.slot, f.gfn, f.max_level, f.is_private));
+  f.req_level = static_cast<uint8_t>(kvm_mmu_max_mapping_level(
+      w, f.slot, f.gfn, f.max_level, f.is_private, f.huge_page_disallowed));
   if (f.req_level == kPgLevel4K || f.huge_page_disallowed) return;
   f.goal_level = f.req_level;
   const uint64_t mask = pages_per_hpage(f.goal_level) - 1;

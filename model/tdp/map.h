@@ -95,6 +95,11 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   if (w.design.early_spurious && is_shadow_present_pte<>(it.old_spte) &&
       (f.prefetch || is_access_allowed<>(w.fmt, {f.write, f.exec}, it.old_spte)) &&
       is_last_spte<>(it.old_spte, it.level)) {
+    // Another thread's store may be what makes it spurious, after this one had read the entry.
+    if (w.env.lose_cmpxchg(it.table, it.index)) {
+      m.ret = RetPf::kRetry;
+      return Run::kDone;
+    }
     if (f.pfn != spte_to_pfn<>(it.old_spte)) w.warn("MMU-FAULT-SPURIOUS");
     m.ret = RetPf::kSpurious;
     return Run::kDone;
@@ -103,6 +108,10 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   m.old_spte = it.old_spte;
   if (m.new_spte == it.old_spte) {
     m.ret = RetPf::kSpurious;
+    if (w.env.lose_cmpxchg(it.table, it.index)) {
+      m.ret = RetPf::kRetry;
+      return Run::kDone;
+    }
   } else {
     MMU_CALL(m, 1, tdp_mmu_set_spte_atomic(w, m.set, it, m.new_spte));
     if (m.set.lost) {

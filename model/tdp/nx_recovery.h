@@ -11,6 +11,7 @@ struct RecoverNxHugePages {
   uint8_t pc = 0;
   bool flush = false;
   uint64_t ratio = 0;   // nx_huge_pages_recovery_ratio; 0: nothing is zapped
+  bool counted = true;  // false: the environment says when the batch ends
   uint64_t to_zap = 0;
   uint32_t sp = kNoTable;
   ZapSp zap = {};
@@ -22,7 +23,8 @@ namespace detail {
 template <class W>
 bool sp_dirty_logging_enabled(const W& w, uint32_t sp) {
   if (w.field(CellKind::kDirtyLoggingSlots) == 0) return false;
-  const uint32_t slot = w.env.slot_of(role_as_id(w.role(sp)), w.field(CellKind::kSpGfn, sp));
+  const uint32_t slot =
+      gfn_to_memslot(w, role_as_id(w.role(sp)), w.field(CellKind::kSpGfn, sp));
   return slot_dirty_track_enabled(w, slot);
 }
 
@@ -34,11 +36,12 @@ Run kvm_recover_nx_huge_pages(W& w, RecoverNxHugePages& m) {
   const bool shared = w.design.nx_recovery == NxRecovery::kReadLockZapPossibleNx;
   MMU_BEGIN(m);
   m.flush = false;
-  m.to_zap = m.ratio == 0 ? 0
+  m.to_zap = !m.counted ? ~uint64_t{0}
+             : m.ratio == 0 ? 0
                           : (w.field(shared ? CellKind::kNxCount : CellKind::kNxSplits) + m.ratio -
                              1) / m.ratio;
   for (; m.to_zap > 0; m.to_zap--) {
-    if (w.field(CellKind::kNxHead) == 0) break;
+    if (!w.env.nx_goes_on() || w.field(CellKind::kNxHead) == 0) break;
     m.sp = static_cast<uint32_t>(w.field(CellKind::kNxHead) - 1);
     if (!w.field(CellKind::kSpNx, m.sp)) w.warn("MMU-NX-FLAG");
     m.zap = {};

@@ -133,7 +133,7 @@ Run recover_huge_pages_range(W& w, RecoverRange& m) {
       }
     }
   }
-  if (m.flush) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kMemslot, m.start, m.end - m.start});
+  if (m.flush) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kMemslot, m.start, m.end - m.start, m.slot});
   MMU_END(m);
 }
 

@@ -88,7 +88,7 @@ template <class W>
 Run kvm_tdp_mmu_try_split_huge_pages(W& w, TrySplit& m) {
   MMU_BEGIN(m);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kTrySplit, kNoTable, m.start, m.end,
-                           static_cast<uint64_t>(m.target_level), m.shared});
+                           static_cast<uint64_t>(m.target_level), m.shared, m.slot});
   if (m.shared ? !w.locked_for_read() : !w.locked_for_write()) w.warn("MMU-LOCK-MODE");
   m.roots = root_iter(kValidRoots, static_cast<int>(slot_get(w, m.slot, SlotField::kAsId)));
   while (true) {

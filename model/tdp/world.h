@@ -10,6 +10,17 @@
 //   uint64_t new_table_frame(ev::TableKind)  frame of a fresh page-table page; kNoFrame: no memory
 //   int host_level(slot, gfn)                host_pfn_mapping_level
 //   int external_result(...)                 what the external hook answers
+// and for the operations of KVM around the TDP MMU:
+//   bool sees_inlined()                      are calls visible that most builds inline?
+//   bool nx_goes_on()                        does the recovery worker take another page?
+//   bool topup_failed(), gets_gmem_pfn(), flush_here(), initially_all_set(), eager_page_split()
+//   bool slot_zap_all(bool default_type)     does deleting a slot zap all roots?
+//   int32_t faultin_outcome(result, open)    `result`, or another one where `open` allows it
+//   FaultinPfn faultin_pfn()                 pfn, map_writable, max_level
+//   int32_t memory_region_result(result)
+//   uint32_t vcpu_role(vcpu)                 root role that the vCPU's mode asks for
+//   void faultin_window()                    the fault has taken its snapshots and may sleep
+//   void vcpus_go()                          the vCPUs of a dying VM give up their roots now
 #pragma once
 
 #include <cstdint>
@@ -33,7 +44,8 @@ enum class LockMode : uint8_t { kNone, kRead, kWrite };
 struct VmConfig {
   uint64_t gfn_direct_bits = 0;  // kvm->arch.gfn_direct_bits
   bool has_mirror = false;       // kvm_has_mirrored_tdp
-  bool has_private_mem = false;
+  bool has_private_mem = false;  // VM types with memory attributes
+  bool default_type = true;      // KVM_X86_DEFAULT_VM
   int tdx_level_limit = 1;       // highest level of a private mapping
 };
 

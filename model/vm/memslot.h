@@ -17,7 +17,8 @@ enum class SlotField : uint8_t {
   kFlags,     // KVM_MEM_*
   kInvalid,   // KVM_MEMSLOT_INVALID: being deleted or moved
   kGmem,      // guest_memfd handle + 1
-  kGmemOffset,
+  kGmemOffset, // page offset of the slot in the file
+  kStamp,      // order of creation
 };
 
 inline constexpr uint32_t kMaxSlots = 1024;
@@ -36,10 +37,43 @@ void slot_set(W& w, uint32_t slot, SlotField f, uint64_t v) {
   w.store.set(cell::of(CellKind::kSlotField, slot, static_cast<uint64_t>(f)), v);
 }
 
+constexpr uint64_t kMemoryAttributePrivate = 8;  // KVM_MEMORY_ATTRIBUTE_PRIVATE
+
+template <class W>
+bool slot_in_use(const W& w, uint32_t slot) {
+  return slot_get(w, slot, SlotField::kInUse) != 0;
+}
+template <class W>
+uint32_t slot_bound(const W& w) {
+  return static_cast<uint32_t>(w.field(CellKind::kSlotBound));
+}
+
 template <class W>
 bool slot_contains(const W& w, uint32_t slot, uint64_t gfn) {
   const uint64_t base = slot_get(w, slot, SlotField::kBase);
   return gfn >= base && gfn - base < slot_get(w, slot, SlotField::kNpages);
+}
+
+// The slot that maps `gfn` in an address space (__gfn_to_memslot); INVALID ones too.
+template <class W>
+uint32_t gfn_to_memslot(const W& w, uint32_t as_id, uint64_t gfn) {
+  for (uint32_t s = 0; s < slot_bound(w); s++) {
+    if (slot_in_use(w, s) && slot_get(w, s, SlotField::kAsId) == as_id && slot_contains(w, s, gfn)) {
+      return s;
+    }
+  }
+  return kNoSlot;
+}
+// id_to_memslot.
+template <class W>
+uint32_t id_to_memslot(const W& w, uint32_t as_id, uint64_t id) {
+  for (uint32_t s = 0; s < slot_bound(w); s++) {
+    if (slot_in_use(w, s) && slot_get(w, s, SlotField::kAsId) == as_id &&
+        slot_get(w, s, SlotField::kId) == id) {
+      return s;
+    }
+  }
+  return kNoSlot;
 }
 
 // kvm_slot_dirty_track_enabled.
@@ -82,6 +116,16 @@ void init_lpage_info(W& w, uint32_t slot) {
   }
 }
 
+template <class W>
+void clear_lpage_info(W& w, uint32_t slot) {
+  const uint64_t base = slot_get(w, slot, SlotField::kBase);
+  const uint64_t npages = slot_get(w, slot, SlotField::kNpages);
+  for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
+    const uint64_t n = gfn_to_index(base + npages - 1, base, level) + 1;
+    for (uint64_t i = 0; i < n; i++) w.store.set(lpage_cell(slot, level, i), 0);
+  }
+}
+
 // __kvm_mmu_max_mapping_level without the host's part: what lpage_info allows.
 template <class W>
 int lpage_max_level(const W& w, uint32_t slot, uint64_t gfn, int max_level) {
@@ -89,14 +133,17 @@ int lpage_max_level(const W& w, uint32_t slot, uint64_t gfn, int max_level) {
   return max_level;
 }
 
+// `level_unseen`: nothing that a recording shows depends on the host's level (it only decides what
+// counts as split for the NX workaround).
 // kvm_mmu_max_mapping_level; `priv`: the mapping is of private memory, which has no host table.
 template <class W>
-int kvm_mmu_max_mapping_level(W& w, uint32_t slot, uint64_t gfn, int max_level, bool priv) {
+int kvm_mmu_max_mapping_level(W& w, uint32_t slot, uint64_t gfn, int max_level, bool priv,
+                              bool level_unseen = false) {
   if (max_level > w.host.max_huge_page_level) max_level = w.host.max_huge_page_level;
   max_level = lpage_max_level(w, slot, gfn, max_level);
   if (max_level == kPgLevel4K) return max_level;
   if (priv) return w.vm.has_mirror ? w.vm.tdx_level_limit : max_level;
-  const int host = w.env.host_level(slot, gfn);
+  const int host = w.env.host_level(slot, gfn, level_unseen);
   return host < max_level ? host : max_level;
 }
 

@@ -385,7 +385,7 @@ uint64_t SequenceEnv::hva_of(uint32_t slot, uint64_t gfn) const {
   return s.hva + ((gfn - s.base) << kPageShift);
 }
 
-int SequenceEnv::host_level(uint32_t slot, uint64_t gfn) const {
+int SequenceEnv::host_level(uint32_t slot, uint64_t gfn, bool) const {
   const uint64_t hva = hva_of(slot, gfn);
   if (host_1g.contains(hva >> 30)) return kPgLevel1G;
   const auto it = host_2m.find(hva >> 21);

@@ -81,7 +81,7 @@ class SequenceEnv {
   bool need_resched(const model::TdpIter& it);
   bool lose_cmpxchg(uint32_t, uint32_t) const { return false; }
   uint64_t new_table_frame(model::ev::TableKind kind);
-  int host_level(uint32_t slot, uint64_t gfn) const;
+  int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false) const;
   bool nx_goes_on() const { return true; }
   int external_result(uint64_t, int, uint64_t, uint64_t) const { return 0; }
 

@@ -81,6 +81,7 @@ void read_slot(SequenceWorld& w, const json& s, uint64_t* pages) {
   }
   const auto slot = static_cast<uint32_t>(unsigned_at(s, "slot", kMaxSequenceSlots - 1));
   slot_set(w, slot, SlotField::kInUse, 1);
+  w.set_field(CellKind::kSlotBound, 0, std::max<uint64_t>(slot_bound(w), slot + 1));
   slot_set(w, slot, SlotField::kAsId, host.as_id);
   slot_set(w, slot, SlotField::kId, host.id);
   slot_set(w, slot, SlotField::kBase, host.base);

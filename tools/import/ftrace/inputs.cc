@@ -109,6 +109,12 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
     case EventKind::kCmpxchgSpte: {
       namespace x = f::cmpxchg_spte;
       hw_ad(e, e.get(x::old_spte), {e.get(x::gfn), e.get(x::level)}, out);
+      if (c.collapsing && (e.get(x::new_spte) & kMmuPresent) == 0) {
+        Event input = make_packet(e, EventKind::kCollapseHostLevel);
+        input.set(f::collapse_host_level::level, e.get(x::level));
+        input.set(f::collapse_host_level::gfn, e.get(x::gfn));
+        out.push_back(input);
+      }
       c.cmpxchg_valid = true;
       c.cmpxchg_old = e.get(x::old_spte);
       break;
@@ -186,6 +192,7 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
       Event input = make_packet(e, EventKind::kNewTable);
       input.set(f::new_table::pfn, e.get(f::init_sp::spt_pfn));
       out.push_back(input);
+      bits_before_split(e, ahead, out);
       break;
     }
     case EventKind::kIterStart: {
@@ -302,6 +309,24 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
   }
 }
 
+// The pieces of a huge page are made from the entry as it was before the new table got its page.
+void InputSplitter::bits_before_split(const Event& e, const LookAhead& ahead, Out& out) const {
+  namespace i = f::init_sp;
+  const uint64_t level = (e.get(i::role) & 15) + 1;
+  size_t index = 0;
+  const Event* next = next_of_thread(e, ahead, index);
+  if (next != nullptr && next->kind == EventKind::kGetPage) next = next_of_thread(e, ahead, index);
+  if (next == nullptr) return;
+  const Entry entry{e.get(i::gfn), level};
+  if (next->kind == EventKind::kCmpxchgSpte && next->get(f::cmpxchg_spte::level) == level) {
+    hw_ad(e, next->get(f::cmpxchg_spte::old_spte), entry, out);
+  } else if (next->kind == EventKind::kChangedSpte && next->get(f::changed_spte::level) == level) {
+    hw_ad(e, next->get(f::changed_spte::old_spte), entry, out);
+  } else if (next->kind == EventKind::kSpteChanged && next->get(f::spte_changed::level) == level) {
+    hw_ad(e, next->get(f::spte_changed::old_spte), entry, out);
+  }
+}
+
 // All that is done for one chunk of a dirty log follows from its slot and mask.
 bool InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out) const {
   namespace d = f::clear_dirty_pt;
@@ -323,14 +348,18 @@ bool InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out
 }
 
 // The paging mode of a vCPU and the workaround's switch, where they are not as last told.
-void InputSplitter::vcpu_facts(const Event& e, const ThreadContext& c, Out& out) {
+void InputSplitter::vcpu_facts(const Event& e, const ThreadContext& c, const LookAhead& ahead,
+                               Out& out) {
   namespace m = f::tdp_map;
   namespace a = f::alloc_root;
-  const auto tell = [&](uint64_t vcpu, uint64_t role, bool say) {
+  const auto tell = [&](uint32_t vm, uint64_t vcpu, uint64_t role, bool say) {
     if (vcpu_roles_.size() >= kMaxTracked) vcpu_roles_.clear();
-    uint64_t& known = vcpu_roles_[uint64_t{e.vm} << 32 | vcpu];
+    const int invalid_bit = profile_.kernel == trace::KernelVersion::k6_12 ? 11 : 12;
+    role &= ~(uint64_t{1} << invalid_bit);
+    uint64_t& known = vcpu_roles_[uint64_t{vm} << 32 | vcpu];
     if (say && known != role) {
       Event input = make_packet(e, EventKind::kVcpuRole);
+      input.vm = vm;
       input.set(f::vcpu_role::vcpu_id, vcpu);
       input.set(f::vcpu_role::role, role);
       out.push_back(input);
@@ -338,11 +367,28 @@ void InputSplitter::vcpu_facts(const Event& e, const ThreadContext& c, Out& out)
     known = role;
   };
   if (e.kind == EventKind::kAllocRoot && e.get(a::mirror) == 0) {
-    tell(e.get(a::vcpu_id), e.get(a::root_role), false);
+    tell(e.vm, e.get(a::vcpu_id), e.get(a::root_role), false);
+  }
+  if (e.kind == EventKind::kPageFault) {
+    // The root that this fault walks first says in which mode the vCPU exited.
+    size_t index = 0;
+    const Event* next = next_of_thread(e, ahead, index);
+    while (next != nullptr && (next->kind == EventKind::kIterRestart ||
+                               next->kind == EventKind::kFaultinRet ||
+                               next->kind == EventKind::kGmemGetPfn ||
+                               next->kind == EventKind::kFaultStaleRet)) {
+      next = next_of_thread(e, ahead, index);
+    }
+    if (next != nullptr && next->kind == EventKind::kIterStart && next->vm != 0) {
+      tell(next->vm, e.get(f::page_fault::vcpu_id), next->get(f::iter_start::role), true);
+    } else if (next != nullptr && next->kind == EventKind::kTdpMap && next->has(m::root_role)) {
+      tell(next->vm, e.get(f::page_fault::vcpu_id), next->get(m::root_role), true);
+    }
+    return;
   }
   if (e.kind != EventKind::kTdpMap) return;
   if (e.has(m::root_role) && c.fault != FaultKind::kNone) {
-    tell(e.get(m::vcpu_id), e.get(m::root_role), true);
+    tell(e.vm, e.get(m::vcpu_id), e.get(m::root_role), true);
   }
   if (!e.has(m::nx_workaround)) return;
   const bool nx = e.get(m::nx_workaround) != 0;
@@ -406,13 +452,17 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
   if (ends_operation) operation_inputs(e, c, before);
   if (e.kind == EventKind::kInitVm) vm_config(e, mirror, before);
   e.cls = classify(e, c);
+  // Which vCPU gives up its root, and when, is the vCPU's doing, at the end of its VM too.
+  if (e.kind == EventKind::kFreeRoots || e.kind == EventKind::kMmuDestroy) {
+    e.cls = PacketClass::kStimulus;
+  }
   const bool starts_chunk =
       e.cls == PacketClass::kStimulus &&
       (e.kind == EventKind::kClearDirtyPt || e.kind == EventKind::kWriteProtectGfn ||
        e.kind == EventKind::kTrySplit);
   if (starts_chunk && dirty_chunk(e, ahead, before)) e.cls = PacketClass::kObservation;
   if (!ends_operation) operation_inputs(e, c, before);
-  vcpu_facts(e, c, before);
+  vcpu_facts(e, c, ahead, before);
   fault_inputs(e, c, ahead, before);
   change_inputs(e, c, before);
   walk_inputs(e, c, ahead, before);

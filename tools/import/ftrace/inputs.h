@@ -12,7 +12,8 @@
 //                         spte_requested                its pfn, where tdp_map is not recorded
 //   host_level            spte_requested                its level: the host's mapping, as clipped
 //   new_table             init_sp                       its page: which page the allocator gave
-//   hw_ad                 changed_spte, cmpxchg_spte,   A and D bits of `old`, where that is a
+//   hw_ad                 init_sp of a split,
+//                         changed_spte, cmpxchg_spte,   A and D bits of `old`, where that is a
 //                         fast_page_fault, spte_changed present leaf with A/D bits: the CPU sets
 //                         without a probe before it     them unseen
 //                         set_spte                      the same of its re-read value, when that
@@ -29,7 +30,7 @@
 //   topup_failed          soft_exit_ret                 ret = -12
 //   faultin_outcome       faultin_ret                   its ret
 //   vcpu_role             alloc_root                    role, and which of both roots
-//                         tdp_map                       root_role, when the vCPU was last seen with
+//                         page_fault, tdp_map           role of the root that it walks, when the vCPU was last seen with
 //                                                       another (a cached root is loaded silently)
 //   module_param_set      tdp_map                       nx_workaround, when it was another before
 //   flush_here            flush_all                     after age_range_ret (the caller asked for
@@ -42,7 +43,9 @@
 //   capability            set_memslot_ret               directly after a commit_memslot that turns
 //     initially_set                                     dirty logging on (mmu.c:
 //                                                       kvm_mmu_slot_apply_flags())
-//   collapse_host_level   flush_range (6.12), inside    pages flushed: 512 is level 2, 512*512 is 3
+//   collapse_host_level   cmpxchg_spte (6.12) to a      its level
+//                         frozen value, or
+//                         flush_range (6.12), inside    pages flushed: 512 is level 2, 512*512 is 3
 //                         zap_collapsible
 //                         iter_start (7.2), min_level=1 level of the child table, plus 1
 //                         inside recover_huge
@@ -103,7 +106,8 @@ class InputSplitter {
   };
   void hw_ad(const trace::Event& e, uint64_t spte, Entry entry, Out& out) const;
   bool dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;
-  void vcpu_facts(const trace::Event& e, const ThreadContext& c, Out& out);
+  void vcpu_facts(const trace::Event& e, const ThreadContext& c, const LookAhead& ahead, Out& out);
+  void bits_before_split(const trace::Event& e, const LookAhead& ahead, Out& out) const;
   bool recorded(trace::EventKind kind) const;
   bool is_td(uint32_t vm) const;
 

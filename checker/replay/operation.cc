@@ -1,0 +1,88 @@
+#include "checker/replay/operation.h"
+
+namespace mmucheck::replay {
+namespace {
+
+using namespace model;  // NOLINT: one line a machine
+
+Run dirty_log_flush(ReplayWorld& w, DirtyLogFlush& m) {
+  MMU_BEGIN(m);
+  if (w.env.flush_here()) {  // a dirty ring was reset: no slot to name
+    MMU_EMIT(m, 1, ev::Flush{ev::FlushKind::kAll, 0, 0});
+  } else {
+    MMU_EMIT(m, 2, ev::Enter{ev::Fn::kFlushMemslot, kNoTable, {m.slot}});
+  }
+  MMU_END(m);
+}
+
+struct Runner {
+  ReplayWorld& w;
+
+  Run operator()(PageFault& m) { return kvm_mmu_page_fault(w, m); }
+  Run operator()(MmuLoad& m) { return kvm_mmu_load(w, m); }
+  Run operator()(FreeRoots& m) { return kvm_mmu_free_roots(w, m); }
+  Run operator()(MmuDestroy& m) { return kvm_mmu_destroy(w, m); }
+  Run operator()(InvalidateRange& m) { return invalidate_range_start(w, m); }
+  Run operator()(InvalidateRangeEnd& m) { return invalidate_range_end(w, m); }
+  Run operator()(AgeHva& m) { return kvm_age_hva(w, m); }
+  Run operator()(SetMemoryRegion& m) { return kvm_set_memory_region(w, m); }
+  Run operator()(SetMemAttributes& m) { return kvm_vm_set_mem_attributes(w, m); }
+  Run operator()(GmemInvalidate& m) { return kvm_gmem_invalidate(w, m); }
+  Run operator()(ZapGfnRange& m) { return kvm_zap_gfn_range(w, m); }
+  Run operator()(FlushShadowAll& m) { return kvm_flush_shadow_all(w, m); }
+  Run operator()(DestroyVm& m) { return kvm_destroy_vm(w, m); }
+  Run operator()(DirtyLogChunk& m) { return locked(m); }
+  Run operator()(DirtyLogFlush& m) { return dirty_log_flush(w, m); }
+  Run operator()(RecoverNxHugePages& m) { return recover(m); }
+  Run operator()(ZapAllFast& m) { return kvm_mmu_zap_all_fast(w, m); }
+
+  // Callers that take mmu_lock around one machine and show nothing of it.
+  Run locked(DirtyLogChunk& m) {
+    if (!m.locked_each) mmu_lock(w, LockMode::kWrite);
+    m.locked_each = true;
+    const Run r = enable_log_dirty_pt_masked(w, m);
+    if (r == Run::kDone) mmu_unlock(w, LockMode::kWrite);
+    return r;
+  }
+  Run recover(RecoverNxHugePages& m) {
+    const LockMode mode = w.design.nx_recovery == NxRecovery::kReadLockZapPossibleNx
+                              ? LockMode::kRead : LockMode::kWrite;
+    if (m.pc == 0) mmu_lock(w, mode);
+    const Run r = kvm_recover_nx_huge_pages(w, m);
+    if (r == Run::kDone) mmu_unlock(w, mode);
+    return r;
+  }
+};
+
+}  // namespace
+
+Run run_operation(Operation& op) {
+  // Lockless walks: the fast path of a fault, and ageing where it takes no lock.
+  bool locked = true;
+  if (const auto* fault = std::get_if<PageFault>(&op.machine)) locked = fault->pc >= 9;
+  if (std::holds_alternative<AgeHva>(op.machine)) {
+    locked = op.vm->world.design.ageing == Ageing::kWriteLockAllRoots;
+  }
+  op.vm->env.walks_locked(locked);
+  return std::visit(Runner{op.vm->world}, op.machine);
+}
+
+bool may_nest(const Operation& outer, trace::EventKind kind) {
+  using K = trace::EventKind;
+  switch (kind) {
+    case K::kMnInvStart:
+    case K::kMnInvEnd:
+    case K::kAgeHva:
+    case K::kTestAgeHva: {
+      const auto* fault = std::get_if<PageFault>(&outer.machine);
+      return fault != nullptr && fault->pc <= 6;  // before or inside faultin
+    }
+    case K::kFreeRoots:
+    case K::kMmuDestroy:
+      return std::holds_alternative<DestroyVm>(outer.machine);
+    case K::kSoftAd: return true;
+    default: return false;
+  }
+}
+
+}  // namespace mmucheck::replay

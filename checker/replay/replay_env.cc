@@ -1,0 +1,125 @@
+#include "checker/replay/replay_env.h"
+
+#include "checker/replay/flatten.h"
+#include "model/spte/spte.h"
+
+namespace mmucheck::replay {
+
+using model::Cell;
+using model::CellKind;
+namespace cell = model::cell;
+
+void ReplayEnv::add(const Predicted& p) {
+  if (!visible(p.kind)) return;
+  out_->push_back(p);
+  paused_ = true;
+}
+
+uint64_t ReplayEnv::pfn(uint32_t table) const {
+  return store_.is_live(table) ? store_.get(cell::of(CellKind::kSpPfn, table)) : 0;
+}
+
+uint64_t ReplayEnv::sptep(uint32_t table, uint32_t index) const {
+  return table == model::kNoTable ? 0 : (pfn(table) << model::kPageShift) + uint64_t{index} * 8;
+}
+
+// Hardware's A and D bits show up at the next access of the entry by the thread that sees them.
+void ReplayEnv::before(model::Point point, uint32_t table, uint32_t index) {
+  if (in_ == nullptr || in_->hw_ad.empty() || point == model::Point::kUnlocked ||
+      point == model::Point::kHook || !store_.is_live(table)) {
+    return;
+  }
+  const int level = model::role_level(static_cast<uint32_t>(
+      store_.get(cell::of(CellKind::kSpRole, table))));
+  const uint64_t gfn = store_.get(cell::of(CellKind::kSpGfn, table)) +
+                       index * model::pages_per_hpage(level);
+  const Cell c = cell::pte(table, index);
+  for (const PendingInputs::HwAd& ad : in_->hw_ad) {
+    const bool here = ad.level == 0 ? ad.gfn - gfn < model::pages_per_hpage(level)
+                                    : ad.level == level && (ad.gfn & ~gfn_alias_) == gfn;
+    if (!here) continue;
+    const uint64_t spte = store_.get(c);
+    if (!model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, level)) continue;
+    uint64_t bits = ad.accessed ? format->accessed : 0;
+    // Hardware sets D only for a write: W must be there, or have been.
+    if (ad.dirty && (spte & (model::kPtWritable | format->mmu_writable)) != 0) {
+      bits |= format->dirty;
+    }
+    if (!model::spte_ad_enabled<>(*format, spte) || (bits & ~spte) == 0) continue;
+    store_.set(c, spte | bits);
+    hardware_ad++;
+  }
+}
+
+bool ReplayEnv::need_resched(const model::TdpIter& it) {
+  if (!in_->yield) return false;
+  if (it.root != model::kNoTable && in_->yield_gfn && *in_->yield_gfn != it.next_last_level_gfn) {
+    return false;
+  }
+  // The forward progress rule decides whether a due reschedule is taken.
+  if (it.root != model::kNoTable && it.next_last_level_gfn == it.yielded_gfn) return false;
+  in_->yield = false;
+  return true;
+}
+
+bool ReplayEnv::lose_cmpxchg(uint32_t table, uint32_t index) {
+  if (!in_->cmpxchg_lost) return false;
+  in_->cmpxchg_lost = false;
+  // Losing needs a store of somebody else; one that is already visible fails by itself.
+  const auto it = last_store_.find(uint64_t{table} << 9 | index);
+  const bool foreign = it != last_store_.end() && it->second.thread != thread_ &&
+                       it->second.at + kOpenWindow >= now_;
+  if (!foreign) return false;
+  forced_losses++;
+  return true;
+}
+
+void ReplayEnv::note_store(uint32_t table, uint32_t index) {
+  if (last_store_.size() > kMaxStores) last_store_.clear();
+  last_store_[uint64_t{table} << 9 | index] = {thread_, now_};
+}
+
+uint64_t ReplayEnv::new_table_frame(model::ev::TableKind kind) {
+  if (kind == model::ev::TableKind::kSplit && in_->alloc_failed) return model::kNoFrame;
+  return next_provisional_++;
+}
+
+void ReplayEnv::adopt_frame(uint32_t table, uint64_t new_pfn) {
+  if (pfn(table) == new_pfn) return;
+  const uint32_t there = store_.find_table(new_pfn);
+  if (there != model::kNoTable) reclaim(there);
+  if (store_.move_table(table, new_pfn)) adopted_frames++;
+}
+
+int ReplayEnv::host_level(uint32_t, uint64_t gfn, bool level_unseen) {
+  if (level_unseen) return model::kMaxHugepageLevel;
+  if (in_->collapse) {
+    return in_->collapse->gfn == gfn ? in_->collapse->level : model::kPgLevel4K;
+  }
+  return in_->host_level.value_or(model::kPgLevel4K);
+}
+
+int32_t ReplayEnv::faultin_outcome(int32_t result, bool open) {
+  if (!in_->faultin || *in_->faultin == result) return result;
+  const auto seen = static_cast<int32_t>(*in_->faultin);
+  const bool zero_or_retry = seen == 0 || seen == 1;
+  if (open && zero_or_retry) {
+    open_faultins++;
+    return seen;
+  }
+  // An asynchronous page fault, a poisoned page (RETRY) or a signal (-EINTR) has no trace in state.
+  constexpr int32_t kEintr = -4;
+  if (result == 0 && (seen == 1 || seen == kEintr)) {
+    async_faultins++;
+    return seen;
+  }
+  return result;
+}
+
+bool ReplayEnv::nx_goes_on() {
+  if (in_->nx_pages == 0) return false;
+  in_->nx_pages--;
+  return true;
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,154 @@
+// checker/replay: the environment of the model while it replays a trace.
+//
+// The model asks for what no state determines; the answers are the *inputs* of the thread that is
+// stepped, which stand in the trace before the observation that they were taken from. An emission
+// becomes a Predicted if the recording could contain such an event, and then the machine pauses.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <optional>
+#include <unordered_map>
+#include <vector>
+
+#include "checker/replay/predicted.h"
+#include "checker/trace/event_source.h"
+#include "model/store/radix_store.h"
+#include "model/tdp/kvm_fault.h"
+#include "model/tdp/world.h"
+
+namespace mmucheck::replay {
+
+// Inputs of one thread that its next step may use.
+struct PendingInputs {
+  struct HwAd {
+    uint64_t gfn = 0;
+    int level = 0;  // 0: any leaf that maps gfn
+    bool accessed = false, dirty = false;
+  };
+  std::vector<HwAd> hw_ad;
+  std::optional<model::FaultinPfn> fault_pfn;
+  std::optional<int> host_level;
+  std::optional<uint64_t> new_table;
+  std::optional<int64_t> faultin;
+  struct Collapse { int level; uint64_t gfn; };
+  std::optional<Collapse> collapse;
+  bool yield = false;
+  std::optional<uint64_t> yield_gfn;
+  bool cmpxchg_lost = false;
+  bool alloc_failed = false;
+  bool topup_failed = false;
+  bool flush_here = false;
+  uint64_t nx_pages = 0;
+
+  void clear() { *this = PendingInputs{}; }
+};
+
+// A warning of the kernel that the model says must have fired.
+struct BrokenRule {
+  const char* rule;
+};
+
+class ReplayEnv {
+ public:
+  ReplayEnv(model::RadixStore& store, const model::Design& design, const trace::KindSet& visible)
+      : store_(store), design_(design), visible_(visible) {}
+
+  // The thread that is stepped; `ending`: another operation of it has begun, so this one is over.
+  void select(PendingInputs* inputs, std::vector<Predicted>* out, uint32_t thread, bool ending,
+              bool to_window = false) {
+    in_ = inputs;
+    out_ = out;
+    thread_ = thread;
+    ending_ = ending;
+    to_window_ = to_window;
+    paused_ = false;
+  }
+  bool emitted() const { return paused_; }
+  void set_time(uint64_t event_number) { now_ = event_number; }
+  void set_gfn_alias(uint64_t direct_bits) { gfn_alias_ = direct_bits; }
+  void walks_locked(bool locked) { locked_ = locked; }
+
+  // --- facts of the VM ---
+  bool eager_split = true;
+  bool init_set = false;
+  bool slot_zap_quirk = true;
+  bool noinline_build = false;  // functions that are usually inlined were probed
+  std::unordered_map<uint32_t, uint32_t> roles;  // by vCPU
+  const model::SpteFormat* format = nullptr;
+  std::function<void(uint32_t table)> reclaim;   // a removed table's frame is used again
+
+  // --- counts and findings ---
+  uint64_t hardware_ad = 0;
+  uint64_t forced_losses = 0;   // a cmpxchg lost to a store that the model saw earlier
+  uint64_t open_faultins = 0;   // faultin results that an overlap left open
+  uint64_t async_faultins = 0;  // RETRY or -EINTR without a cause in the VM's state
+  uint64_t adopted_frames = 0;
+  std::vector<BrokenRule> broken;
+  struct Free { uint32_t table; uint64_t pfn; };
+  std::vector<Free> freed;
+
+  // --- the model's environment (model/tdp/world.h) ---
+  bool pause() const { return paused_; }
+  void before(model::Point point, uint32_t table, uint32_t index);
+  bool need_resched(const model::TdpIter& it);
+  bool lose_cmpxchg(uint32_t table, uint32_t index);
+  uint64_t new_table_frame(model::ev::TableKind kind);
+  int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false);
+  int external_result(uint64_t, int, uint64_t, uint64_t) { return 0; }
+  bool sees_inlined() const { return noinline_build; }
+  bool topup_failed() { return ending_ || in_->topup_failed; }
+  bool gets_gmem_pfn() const { return !in_->faultin.has_value(); }
+  bool flush_here() const { return in_->flush_here; }
+  bool initially_all_set() const { return init_set; }
+  bool eager_page_split() const { return eager_split; }
+  bool slot_zap_all(bool default_type) const { return default_type && slot_zap_quirk; }
+  int32_t faultin_outcome(int32_t result, bool open);
+  model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
+  int32_t memory_region_result(int32_t result) const { return result; }
+  uint32_t vcpu_role(uint32_t vcpu) const {
+    const auto it = roles.find(vcpu);
+    return it == roles.end() ? 0 : it->second;
+  }
+  void vcpus_go() {}
+  void faultin_window() { paused_ = paused_ || to_window_; }
+  bool nx_goes_on();
+
+  template <class E>
+  void emit(const E& e);
+
+  // Physical address of an entry; 0 for none.
+  uint64_t sptep(uint32_t table, uint32_t index) const;
+  uint64_t pfn(uint32_t table) const;
+  // Gives a table the frame that the recording shows.
+  void adopt_frame(uint32_t table, uint64_t pfn);
+
+ private:
+  friend struct Flatten;
+  void add(const Predicted& p);
+  bool visible(trace::EventKind k) const { return visible_.test(static_cast<size_t>(k)); }
+  void note_store(uint32_t table, uint32_t index);
+
+  model::RadixStore& store_;
+  const model::Design& design_;
+  const trace::KindSet& visible_;
+  PendingInputs* in_ = nullptr;
+  std::vector<Predicted>* out_ = nullptr;
+  uint32_t thread_ = 0;
+  bool ending_ = false;
+  bool to_window_ = false;
+  bool paused_ = false;
+  bool locked_ = true;  // the machine holds mmu_lock while it walks
+  uint64_t gfn_alias_ = 0;
+  uint64_t now_ = 0;
+  uint64_t next_provisional_ = uint64_t{1} << 39;  // frames that no machine has
+
+  static constexpr size_t kMaxStores = 1u << 16;
+  // How many events ago a store may lie that a cmpxchg is said to have lost to.
+  static constexpr uint64_t kOpenWindow = 4096;
+  struct LastStore { uint32_t thread; uint64_t at; };
+  std::unordered_map<uint64_t, LastStore> last_store_;
+};
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,305 @@
+#include "checker/replay/replayer.h"
+
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using K = trace::EventKind;
+namespace f = trace::f;
+using trace::Event;
+using trace::PacketClass;
+
+namespace {
+
+// What a kernel does that no check here looks at.
+bool ignored(K kind) {
+  switch (kind) {
+    case K::kUserspaceExit:
+    case K::kMmio:
+    case K::kEntry:
+    case K::kExit:
+    case K::kPagetableWalk:
+    case K::kPagingElement:
+    case K::kWalkerError:
+    case K::kFpu:
+    case K::kMarker:
+    case K::kUnmapHvaRange:
+    case K::kMockReleaseHkid:
+    case K::kMockFreeid:
+    case K::kCreateVcpu:
+    case K::kEnableCap:
+    case K::kMockTdDestroy:
+      return true;
+    default: return false;
+  }
+}
+
+bool test(const trace::KindSet& set, K kind) { return set.test(static_cast<size_t>(kind)); }
+
+}  // namespace
+
+Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
+  host_.design = model::find_design(
+      info.kernel == trace::KernelVersion::k6_12 ? "linux-6.12" : "linux-7.2");
+  // The probe on __tdp_mmu_set_spte_atomic needs a build that does not inline what is probed.
+  host_.noinline_build = test(visible_, K::kCmpxchgSpte);
+  verdict_.file = info.file;
+  verdict_.kernel = info.kernel_text;
+  for (const trace::KindInfo& k : trace::all_kinds()) {
+    if (test(visible_, k.kind)) verdict_.capabilities.emplace_back(k.name);
+  }
+  const bool full = test(visible_, K::kChangedSpte) && test(visible_, K::kTdpMap) &&
+                    test(visible_, K::kInitSp) && test(visible_, K::kIterStart);
+  verdict_.mode = full ? report::Mode::kFull : report::Mode::kTracepoint;
+}
+
+Replayer::~Replayer() = default;
+
+void Replayer::event(const Event& e) {
+  events_++;
+  switch (e.cls) {
+    case PacketClass::kConfig: return config(e);
+    case PacketClass::kInput:
+      verdict_.inputs[std::string(trace::kind_name(e.kind))]++;
+      return input(e);
+    case PacketClass::kStimulus: verdict_.events++; return stimulus(e);
+    case PacketClass::kObservation: verdict_.events++; return observation(e);
+  }
+}
+
+void Replayer::config(const Event& e) {
+  switch (e.kind) {
+    case K::kMmuFormat: {
+      namespace m = f::mmu_format;
+      model::HostMmu& h = host_.mmu;
+      if (e.has(m::format)) {
+        const bool npt = e.get(m::format) == static_cast<uint64_t>(trace::SpteFormat::kNpt);
+        h.format = npt ? model::PageTableFormat::kNpt : model::PageTableFormat::kEpt;
+        verdict_.format = npt ? "NPT" : "EPT";
+      }
+      h.ad_bits = e.get_or(m::ad_bits, 1) != 0;
+      h.maxphyaddr = static_cast<int>(e.get_or(m::maxphyaddr, 48));
+      h.max_huge_page_level = static_cast<int>(e.get_or(m::max_huge_level, 3));
+      h.ept_memtype_bits = e.get_or(m::memtype_bits, 0);
+      return;
+    }
+    case K::kModuleParams: {
+      namespace p = f::module_params;
+      host_.mmu.nx_huge_pages = e.get_or(p::nx_huge_pages, 0) != 0;
+      host_.mmu.mmio_caching = e.get_or(p::mmio_caching, 1) != 0;
+      host_.mmu.cpu_dirty_log_size = static_cast<int>(e.get_or(p::pml_size, 0));
+      host_.mmu.prove_mmu = e.get_or(p::prove_mmu, 0) != 0;
+      host_.eager_page_split = e.get_or(p::eager_page_split, 1) != 0;
+      return;
+    }
+    case K::kVmConfig: vm_configs_[e.vm] = e; return;
+    case K::kLostEvents: return lost(e);
+    default: return;
+  }
+}
+
+void Replayer::lost(const Event& e) {
+  lossy_ = true;
+  report::Lost l;
+  l.count = e.get(f::lost_events::count);
+  l.cpu = static_cast<uint32_t>(e.get(f::lost_events::cpu));
+  l.line = e.source_line;
+  verdict_.lost.push_back(l);
+  for (auto& [id, v] : vms_) v->abandoned = true;
+}
+
+Replayer::Thread& Replayer::thread(const Event& e) {
+  const uint64_t key = e.thread != 0 ? e.thread : (uint64_t{1} << 32 | e.cpu);
+  Thread& t = threads_[key];
+  t.tid = e.thread;
+  return t;
+}
+
+VmModel* Replayer::vm(uint32_t id) {
+  const auto it = vms_.find(id);
+  return it == vms_.end() ? nullptr : it->second.get();
+}
+
+VmModel* Replayer::vm_of(const Event& e, Thread& t) {
+  if (e.vm != 0) t.vm = e.vm;
+  return vm(t.vm);
+}
+
+void Replayer::create_vm(const Event& e) {
+  if (vms_.size() >= kMaxVms) {
+    verdict_.inconclusive.push_back("more than " + std::to_string(kMaxVms) + " VMs live at once");
+    return;
+  }
+  auto v = std::make_unique<VmModel>(e.vm, host_, visible_);
+  v->vm_type = e.get(f::init_vm::vm_type);
+  v->abandoned = lossy_;
+  model::VmConfig& c = v->world.vm;
+  c.default_type = v->vm_type == kVmTypeDefault;
+  const auto it = vm_configs_.find(e.vm);
+  if (it != vm_configs_.end()) {
+    namespace x = f::vm_config;
+    c.has_private_mem = it->second.get(x::has_private_mem) != 0;
+    c.has_mirror = it->second.get(x::has_mirror) != 0;
+    c.gfn_direct_bits = it->second.get(x::direct_gfn_bits);
+    vm_configs_.erase(it);
+  }
+  if (c.has_mirror) v->abandoned = true;
+  v->env.set_gfn_alias(c.gfn_direct_bits);
+  verdict_.vms++;
+  vms_[e.vm] = std::move(v);
+}
+
+void Replayer::input(const Event& e) {
+  if (e.kind == K::kCallbackRun) return rcu_callback(e);
+  Thread& t = thread(e);
+  PendingInputs& in = t.in;
+  switch (e.kind) {
+    case K::kStep: {
+      for (uint64_t n = e.get_or(f::step::count, 1); n > 0; n--) {
+        if (const Predicted* p = advance(e, t)) predicted(e, *p);
+      }
+      return;
+    }
+    case K::kFaultPfn: {
+      model::FaultinPfn p;
+      p.pfn = e.get(f::fault_pfn::pfn);
+      p.map_writable = e.get(f::fault_pfn::map_writable) != 0;
+      p.max_level = static_cast<uint8_t>(e.get_or(f::fault_pfn::max_level, 3));
+      in.fault_pfn = p;
+      return;
+    }
+    case K::kHostLevel: in.host_level = static_cast<int>(e.get(f::host_level::level)); return;
+    case K::kNewTable: in.new_table = e.get(f::new_table::pfn); return;
+    case K::kHwAd:
+      in.hw_ad.push_back({e.get(f::hw_ad::gfn), static_cast<int>(e.get(f::hw_ad::level)),
+                          e.get(f::hw_ad::accessed) != 0, e.get(f::hw_ad::dirty) != 0});
+      return;
+    case K::kCmpxchgLost: in.cmpxchg_lost = true; return;
+    case K::kYieldHere:
+      in.yield = true;
+      if (e.has(f::yield_here::next_gfn)) in.yield_gfn = e.get(f::yield_here::next_gfn);
+      return;
+    case K::kFlushHere: in.flush_here = true; return;
+    case K::kAllocFailed: in.alloc_failed = true; return;
+    case K::kTopupFailed: in.topup_failed = true; return;
+    case K::kFaultinOutcome: in.faultin = e.get_signed(f::faultin_outcome::ret); return;
+    case K::kCollapseHostLevel:
+      in.collapse = PendingInputs::Collapse{static_cast<int>(e.get(f::collapse_host_level::level)),
+                                            e.get(f::collapse_host_level::gfn)};
+      return;
+    case K::kNxRecoveryCount: in.nx_pages += e.get(f::nx_recovery_count::count); return;
+    case K::kVcpuRole: {
+      VmModel* v = vm_of(e, t);
+      if (v == nullptr) return;
+      const auto vcpu = static_cast<uint32_t>(e.get(f::vcpu_role::vcpu_id));
+      const auto role = static_cast<uint32_t>(e.get(f::vcpu_role::role));
+      v->env.roles[vcpu] = role;
+      model::load_root_of_role(v->world, vcpu, role);
+      return;
+    }
+    case K::kCapability: {
+      VmModel* v = vm_of(e, t);
+      if (v == nullptr) return;
+      const bool on = e.get(f::capability::value) != 0;
+      switch (static_cast<trace::CapabilityName>(e.get(f::capability::name))) {
+        case trace::CapabilityName::kSlotZapQuirk: v->env.slot_zap_quirk = on; return;
+        case trace::CapabilityName::kInitiallySet: v->env.init_set = on; return;
+        default: return;
+      }
+    }
+    default: return;
+  }
+}
+
+void Replayer::stimulus(const Event& e) {
+  if (e.kind == K::kInitVm) return create_vm(e);
+  if (ignored(e.kind)) return;
+  Thread& t = thread(e);
+  if (e.kind == K::kModuleParamSet) {
+    if (e.get(f::module_param_set::param) == static_cast<uint64_t>(trace::ModuleParam::kNxHugePages)) {
+      host_.mmu.nx_huge_pages = e.get(f::module_param_set::value) != 0;
+      for (auto& [id, v] : vms_) v->world.host.nx_huge_pages = host_.mmu.nx_huge_pages;
+    }
+    if (e.get(f::module_param_set::param) ==
+        static_cast<uint64_t>(trace::ModuleParam::kEagerPageSplit)) {
+      host_.eager_page_split = e.get(f::module_param_set::value) != 0;
+      for (auto& [id, v] : vms_) v->env.eager_split = host_.eager_page_split;
+    }
+    return;
+  }
+  if (!finish_operations(e, t)) return;
+  // The VM of an event that names none shows in what the thread does next.
+  if (e.vm == 0 && (e.kind == K::kAgeHva || e.kind == K::kTestAgeHva ||
+                    e.kind == K::kGmemPunchHole || e.kind == K::kGmemRelease ||
+                    (e.kind == K::kPageFault && vm(t.vm) == nullptr))) {
+    t.deferred = e;
+    t.deferred.text = t.deferred.unknown = t.deferred.unknown_outer = {};
+    t.has_deferred = true;
+    return;
+  }
+  VmModel* v = vm_of(e, t);
+  if (v == nullptr || v->abandoned) return;
+  v->env.set_time(events_);
+  if (!start(e, t, *v)) return;
+  // These are the operation's own first event.
+  if (e.kind == K::kZapAll || e.kind == K::kZapAllFast || e.kind == K::kMmuZapAllFast ||
+      e.kind == K::kGmemInvalidate) {
+    observation(e);
+  }
+}
+
+void Replayer::observation(const Event& e) {
+  if (e.kind == K::kSpteChanged) verdict_.spte_changes.observed++;
+  if (ignored(e.kind)) return;
+  if (e.kind == K::kRcuFreeSp) {
+    if (rcu_expected_) {
+      Thread& t = thread(e);
+      const Predicted p = *rcu_expected_;
+      rcu_expected_.reset();
+      compare(e, t, p);
+    }
+    return;
+  }
+  Thread& t = thread(e);
+  VmModel* v = vm_of(e, t);
+  if (v == nullptr || v->abandoned) return;
+  v->env.set_time(events_);
+  if (t.has_deferred && e.vm != 0) {
+    t.has_deferred = false;
+    start(t.deferred, t, *v);
+  }
+  if (e.kind == K::kSoftExitRet) {
+    if (!finish_operations(e, t)) return;
+    t.in.clear();
+    return;
+  }
+  if (t.stack.empty() && t.queue_at == t.queue.size()) start(e, t, *v);
+  const Predicted* p = advance(e, t);
+  if (p == nullptr) return diverge(e, t, "nothing: the operation is over", "", 0, 0);
+  const Predicted copy = *p;
+  predicted(e, copy);
+  compare(e, t, copy);
+  if ((e.kind == K::kFastPageFault || e.kind == K::kCheckMmioSpte) && !t.stack.empty() &&
+      t.queue_at == t.queue.size() &&
+      std::holds_alternative<model::PageFault>(t.stack.back().machine)) {
+    const bool valid_mmio = e.kind == K::kCheckMmioSpte &&
+                            std::get<model::PageFault>(t.stack.back().machine).mmio_hit;
+    if (!valid_mmio) run_to_window(e, t);
+  }
+  if (e.kind == K::kGmemInvalidate && !t.stack.empty()) {
+    if (const auto* m = std::get_if<model::GmemInvalidate>(&t.stack.back().machine)) {
+      v->gmem_of_id[e.get(f::gmem_invalidate::gmem)] = m->gmem;
+    }
+  }
+}
+
+void Replayer::finish(const trace::TraceInfo& info) {
+  verdict_.skipped = info.skipped;
+  verdict_.malformed = info.malformed;
+  for (const auto& [id, v] : vms_) {
+    verdict_.spte_changes.hardware_ad += v->env.hardware_ad;
+    missed_frees_ += v->missed_frees;
+  }
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,106 @@
+// checker/replay: events in, verdict out.
+//
+// Each stimulus becomes an operation (a machine of the model) on its thread; each observation makes
+// its thread go on to the next thing that the recording could show, *before* the observation is
+// looked at, and is then compared with it. Inputs wait at their thread until it goes on. Silent
+// steps are taken as late as possible: directly before the thread's own next event, which is what
+// the kernels' recordings need (prediction of reads that other threads' stores race with).
+//
+// After a divergence the VM that it belongs to is not followed any more. Limits: kMaxVms live VMs,
+// kMaxThreads threads with an unfinished operation.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "checker/replay/operation.h"
+#include "checker/replay/vm_model.h"
+#include "checker/report/verdict.h"
+#include "checker/trace/event_source.h"
+
+namespace mmucheck::replay {
+
+inline constexpr size_t kMaxVms = 4096;
+inline constexpr size_t kMaxThreads = 65536;
+
+// A line of what the model predicts, for `predict`.
+using PredictionSink = std::function<void(const trace::Event& at, const Predicted& p)>;
+
+class Replayer {
+ public:
+  explicit Replayer(const trace::TraceInfo& info);
+  ~Replayer();
+
+  void set_prediction_sink(PredictionSink sink) { sink_ = std::move(sink); }
+
+  void event(const trace::Event& e);
+  // The end of the trace; `info` as it is then.
+  void finish(const trace::TraceInfo& info);
+
+  report::Verdict& verdict() { return verdict_; }
+
+ private:
+  struct Thread {
+    uint32_t tid = 0;
+    uint32_t vm = 0;                    // last VM that it worked for
+    uint32_t vcpu = 0;                  // last vCPU that it ran
+    std::vector<Operation> stack;
+    PendingInputs in;
+    std::vector<Predicted> queue;
+    size_t queue_at = 0;
+    bool has_result = false;            // of the last page fault
+    int64_t result = 0;
+    bool soft_fault = false;            // soft_exit said the fault before kvm_page_fault did
+    trace::Event deferred;              // a stimulus whose VM is not known yet
+    bool has_deferred = false;
+  };
+
+  void config(const trace::Event& e);
+  void input(const trace::Event& e);
+  void stimulus(const trace::Event& e);
+  void observation(const trace::Event& e);
+  void lost(const trace::Event& e);
+
+  Thread& thread(const trace::Event& e);
+  VmModel* vm(uint32_t id);
+  VmModel* vm_of(const trace::Event& e, Thread& t);
+  void create_vm(const trace::Event& e);
+
+  // --- operations (replay_start.cc) ---
+  bool start(const trace::Event& e, Thread& t, VmModel& v);
+  void push(Thread& t, VmModel& v, const trace::Event& e, Machine machine);
+  model::PageFault page_fault(VmModel& v, uint32_t vcpu, uint64_t gpa, uint64_t error_code);
+  uint32_t vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa) const;
+  static void settle_current_root(VmModel& v, uint32_t vcpu);
+  bool run_to_window(const trace::Event& e, Thread& t);
+  bool finish_operations(const trace::Event& e, Thread& t);
+  void operation_done(Thread& t, Operation& op);
+  static uint64_t gmem_file(VmModel& v, std::unordered_map<uint64_t, uint64_t>& names,
+                            uint64_t name);
+
+  // --- comparison (replay_compare.cc) ---
+  const Predicted* advance(const trace::Event& e, Thread& t);
+  void compare(const trace::Event& e, Thread& t, const Predicted& p);
+  void diverge(const trace::Event& e, Thread& t, const std::string& expected,
+               const std::string& field, uint64_t want, uint64_t seen);
+  void rcu_callback(const trace::Event& e);
+  void take_findings(VmModel& v, const trace::Event& e, Thread* t);
+  report::Place place(const trace::Event& e) const;
+  void predicted(const trace::Event& e, const Predicted& p);
+
+  HostFacts host_;
+  trace::KindSet visible_;
+  std::unordered_map<uint32_t, std::unique_ptr<VmModel>> vms_;
+  std::unordered_map<uint32_t, trace::Event> vm_configs_;
+  std::unordered_map<uint64_t, Thread> threads_;
+  report::Verdict verdict_;
+  PredictionSink sink_;
+  std::optional<Predicted> rcu_expected_;
+  uint64_t events_ = 0;
+  uint64_t missed_frees_ = 0;
+  bool lossy_ = false;
+};
+
+}  // namespace mmucheck::replay

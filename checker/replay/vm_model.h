@@ -1,0 +1,57 @@
+// checker/replay: one VM of a trace: its cells, the world that its machines run in, and what is
+// known of it from configuration.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <unordered_map>
+
+#include "checker/replay/replay_env.h"
+#include "model/tdp/kvm_gmem.h"
+#include "model/tdp/kvm_dirty_log.h"
+#include "model/tdp/kvm_lifecycle.h"
+#include "model/tdp/nx_recovery.h"
+
+#include "checker/replay/flatten.h"
+
+namespace mmucheck::replay {
+
+using ReplayWorld = model::World<model::RadixStore, ReplayEnv>;
+
+// KVM_X86_*_VM
+inline constexpr uint64_t kVmTypeDefault = 0;
+inline constexpr uint64_t kVmTypeSwProtected = 1;
+inline constexpr uint64_t kVmTypeTdx = 5;
+
+struct HostFacts {  // the same for every VM of a trace
+  const model::Design* design = nullptr;
+  model::HostMmu mmu;
+  bool eager_page_split = true;
+  bool noinline_build = false;
+};
+
+struct VmModel {
+  VmModel(uint32_t id, const HostFacts& host, const trace::KindSet& visible);
+  VmModel(const VmModel&) = delete;
+  VmModel& operator=(const VmModel&) = delete;
+
+  // The frame of a removed table is used again although no callback was recorded.
+  void reclaim(uint32_t table);
+
+  uint32_t id;
+  uint64_t vm_type = kVmTypeDefault;
+  bool destroyed = false;
+  bool abandoned = false;  // after a divergence its state is not the kernel's any more
+  model::RadixStore store;
+  ReplayEnv env;
+  ReplayWorld world;
+  // guest_memfd files by what names them in events: file handle + 1.
+  std::unordered_map<uint64_t, uint64_t> gmem_of_inode;
+  std::unordered_map<uint64_t, uint64_t> gmem_of_id;
+  // free_roots names a root, not a vCPU: which one it was taken to be, where several had that root.
+  struct FreedByGuess { uint32_t root, vcpu; };
+  std::vector<FreedByGuess> freed_by_guess;
+  uint64_t missed_frees = 0;    // frames reused without a recorded callback
+};
+
+}  // namespace mmucheck::replay

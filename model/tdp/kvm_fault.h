@@ -1,0 +1,172 @@
+// model/tdp: one page fault from the exit to its result. Source: mmu.c (kvm_mmu_page_fault,
+// handle_mmio_page_fault, kvm_tdp_mmu_page_fault, kvm_mmu_faultin_pfn).
+//
+// What no state determines comes from the environment: the pfn with its host mapping, a failed
+// allocation, an asynchronous page fault, and the outcome of faultin where an invalidation or a
+// memslot update of another thread overlaps its window.
+#pragma once
+
+#include "model/tdp/fast_page_fault.h"
+#include "model/tdp/kvm_invalidate.h"
+
+namespace mmucheck::model {
+
+struct FaultinPfn {  // what kvm_mmu_faultin_pfn found
+  uint64_t pfn = kNoslotPfn;
+  bool map_writable = false;
+  uint8_t max_level = kMaxHugepageLevel;
+};
+
+struct PageFault {
+  uint8_t pc = 0;
+  uint8_t as_id = 0;
+  bool own_invalidation = false;  // this thread's page walk ran a notifier on the slot
+  bool mmio_hit = false;
+  int8_t invalid_slot = 0;        // the slot was being deleted or moved at the start
+  int32_t faultin = 0;            // RET_PF_* or an error
+  RetPf ret = RetPf::kInvalid;
+  Fault fault = {};
+  FastPageFault fast = {};
+  TdpMmuWalk walk = {};
+  TdpMmuMap map = {};
+};
+
+template <class W>
+bool mem_is_private(const W& w, uint64_t gfn) {
+  return w.store.get(cell::of(CellKind::kMemAttr, 0, gfn)) & kMemoryAttributePrivate;
+}
+
+namespace detail {
+
+inline constexpr int32_t kEfault = -14;
+inline constexpr int32_t kEagain = -11;
+
+// The part of faultin that state decides; `open` when an overlap leaves both results possible.
+template <class W>
+int32_t faultin_result(const W& w, PageFault& m, bool* open) {
+  Fault& f = m.fault;
+  *open = false;
+  f.slot = gfn_to_memslot(w, m.as_id, f.gfn);
+  if (w.vm.has_private_mem && f.is_private != mem_is_private(w, f.gfn)) return kEfault;
+  if (f.slot == kNoSlot) {
+    if (f.is_private) return kEfault;
+    return w.fmt.mmio_caching ? static_cast<int32_t>(RetPf::kContinue)
+                              : static_cast<int32_t>(RetPf::kEmulate);
+  }
+  const bool invalid_now = slot_get(w, f.slot, SlotField::kInvalid) != 0;
+  if (invalid_now != (m.invalid_slot != 0)) *open = true;
+  if (invalid_now && m.invalid_slot) {
+    return f.prefetch && w.design.prefault_eagain_on_invalid_slot
+               ? kEagain : static_cast<int32_t>(RetPf::kRetry);
+  }
+  if (m.own_invalidation) return static_cast<int32_t>(RetPf::kRetry);
+  const bool in_range = invalidate_in_progress(w, f.gfn);
+  const bool moved = w.field(CellKind::kInvalidateSeq) != f.mmu_seq;
+  if (in_range || moved) *open = true;
+  if (f.is_private && slot_get(w, f.slot, SlotField::kGmem) == 0) return kEfault;
+  if (!f.is_private && f.write && slot_get(w, f.slot, SlotField::kFlags) & kMemReadonly) {
+    return static_cast<int32_t>(RetPf::kEmulate);
+  }
+  return in_range || moved ? static_cast<int32_t>(RetPf::kRetry)
+                           : static_cast<int32_t>(RetPf::kContinue);
+}
+
+// Snapshots of kvm_mmu_faultin_pfn's start.
+template <class W>
+void faultin_begin(const W& w, PageFault& m) {
+  m.fault.mmu_seq = w.field(CellKind::kInvalidateSeq);
+  m.own_invalidation = false;
+  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+  m.invalid_slot = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) ? 1 : 0;
+}
+
+template <class W>
+ev::Enter tdp_map_entry(const Fault& f) {
+  return ev::Enter{ev::Fn::kTdpMap, kNoTable,
+                   {f.vcpu, f.addr, f.gfn, f.pfn, f.write, f.exec, f.prefetch, f.is_private,
+                    f.max_level, f.map_writable, f.nx_workaround, f.mmu_seq, f.slot}};
+}
+
+}  // namespace detail
+
+// The caller filled m.fault (vcpu, addr, gfn, error bits, is_private, prefetch) and as_id.
+template <class W>
+Run kvm_mmu_page_fault(W& w, PageFault& m) {
+  MMU_BEGIN(m);
+  m.mmio_hit = false;
+  if (m.fault.rsvd) {
+    m.walk = {};
+    m.walk.vcpu = m.fault.vcpu;
+    m.walk.gfn = m.fault.gfn;
+    MMU_CALL(m, 1, kvm_tdp_mmu_get_walk(w, m.walk));
+    if (m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf])) {
+      {
+        const uint64_t spte = m.walk.sptes[m.walk.leaf];
+        const uint64_t gen_mask = (uint64_t{1} << (w.fmt.mmio_gen_low_bits + 11)) - 1;
+        const uint64_t kvm_gen = w.field(CellKind::kMemslotGen, m.as_id) & gen_mask;
+        const uint64_t spte_gen = mmio_spte_generation<>(w.fmt, spte);
+        m.mmio_hit = kvm_gen == spte_gen;
+        w.emit(ev::Enter{ev::Fn::kCheckMmioSpte, kNoTable,
+                         {spte, kvm_gen, spte_gen, m.mmio_hit}});
+      }
+      MMU_STEP(m, 2);
+      if (m.mmio_hit) {
+        MMU_EMIT(m, 3, ev::Enter{ev::Fn::kHandleMmioPageFault, kNoTable, {0, m.fault.gfn}});
+        m.ret = RetPf::kEmulate;
+        m.pc = 0;
+        return Run::kDone;
+      }
+    }
+  }
+  do {  // a pre-fault tries again by itself
+    m.fast = {};
+    m.fast.fault = m.fault;
+    m.fast.fault.slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+    m.ret = RetPf::kInvalid;
+    if (!w.vm.has_private_mem || m.fault.is_private == mem_is_private(w, m.fault.gfn)) {
+      MMU_CALL(m, 4, fast_page_fault(w, m.fast));
+      m.ret = m.fast.ret;
+    }
+    if (m.ret != RetPf::kInvalid) break;
+    detail::faultin_begin(w, m);
+    w.env.faultin_window();
+    MMU_STEP(m, 5);
+    if (w.env.topup_failed()) break;
+    if (m.fault.is_private && w.env.gets_gmem_pfn()) {
+      MMU_EMIT(m, 6, ev::Enter{ev::Fn::kGmemGetPfn, kNoTable,
+                               {gfn_to_memslot(w, m.as_id, m.fault.gfn), m.fault.gfn}});
+    }
+    {
+      bool open = false;
+      const int32_t result = detail::faultin_result(w, m, &open);
+      m.faultin = w.env.faultin_outcome(result, open);
+    }
+    MMU_EMIT(m, 7, ev::Return{ev::Fn::kFaultin, static_cast<uint64_t>(int64_t{m.faultin})});
+    if (m.faultin < 0) break;
+    m.ret = static_cast<RetPf>(m.faultin);
+    if (m.ret == RetPf::kRetry) continue;
+    if (m.ret != RetPf::kContinue) break;
+    m.ret = is_page_fault_stale(w, m.fault) ? RetPf::kRetry : RetPf::kContinue;
+    MMU_EMIT(m, 8, ev::Return{ev::Fn::kFaultStale, m.ret == RetPf::kRetry});
+    if (m.ret == RetPf::kRetry) continue;
+    {
+      const FaultinPfn found = w.env.faultin_pfn();
+      m.fault.pfn = m.fault.slot == kNoSlot ? kNoslotPfn : found.pfn;
+      m.fault.map_writable = m.fault.slot != kNoSlot && found.map_writable;
+      m.fault.max_level = found.max_level;
+      m.fault.nx_workaround = w.host.nx_huge_pages;
+      m.fault.mmio_gen = w.field(CellKind::kMemslotGen, m.as_id);
+    }
+    MMU_EMIT(m, 9, detail::tdp_map_entry<W>(m.fault));
+    mmu_lock(w, LockMode::kRead);
+    m.map = {};
+    m.map.fault = m.fault;
+    MMU_CALL(m, 10, kvm_tdp_mmu_map(w, m.map));
+    mmu_unlock(w, LockMode::kRead);
+    m.ret = m.map.ret;
+    MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
+  } while (m.ret == RetPf::kRetry && m.fault.prefetch);
+  MMU_END(m);
+}
+
+}  // namespace mmucheck::model
