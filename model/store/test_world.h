@@ -140,6 +140,7 @@ class TestEnv {
   void before(Point, uint32_t, uint32_t) {}
   bool need_resched(const TdpIter&) { return false; }
   bool lose_cmpxchg(uint32_t, uint32_t) { return false; }
+  uint64_t observe(uint32_t, uint32_t, uint64_t v) const { return v; }
   template <class... A>
   int host_level(A...) {
     return kPgLevel4K;
