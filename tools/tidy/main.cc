@@ -25,7 +25,8 @@ int main(int argc, char** argv) {
       std::printf("%s:%zu: %s\n", finding.path.c_str(), finding.line, finding.message.c_str());
     }
     if (catalogue.catalogue_found) {
-      std::printf("%zu invariants in the catalogue\n", catalogue.ids.size());
+      std::printf("%zu invariants in the catalogue, %zu without traces yet\n",
+                  catalogue.ids.size(), catalogue.untraced);
     } else {
       std::printf("note: checker/invariant/catalogue.def is not there; its rules were skipped\n");
     }

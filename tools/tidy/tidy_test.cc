@@ -133,6 +133,15 @@ TEST(Catalogue, AcceptsIdentifiers) {
   EXPECT_EQ(all(check_catalogue(catalogue(entry, "MMU_1", "MMU_1")).findings), "");
 }
 
+TEST(Catalogue, CountsEntriesThatSayTheirTracesAreMissing) {
+  const std::string entry = "INVARIANT(\"MMU-1\", \"statement\", \"source\", kA | kNoTrace)";
+  const CatalogueCheck check = check_catalogue(catalogue(entry, "MMU-1", "MMU-2"));
+  EXPECT_EQ(check.untraced, 1u);
+  EXPECT_EQ(all(check.findings), "");
+  EXPECT_EQ(all(check_catalogue(catalogue(entry, "MMU-1", "MMU-1")).findings),
+            "checker/invariant/catalogue.def:2: invariant MMU-1 has its traces: kNoTrace must go\n");
+}
+
 TEST(Catalogue, NoticesMissingTraces) {
   EXPECT_EQ(all(check_catalogue(catalogue(kEntry, "MMU-2", "MMU-1")).findings),
             "checker/invariant/catalogue.def:2: invariant MMU-1: no trace violates it\n");
