@@ -16,7 +16,7 @@ namespace {
 uint64_t u(int v) { return static_cast<uint64_t>(int64_t{v}); }
 }  // namespace
 
-void Flatten::operator()(const ev::Store& e) { env.note_store(e.table, e.index); }
+void Flatten::operator()(const ev::Store& e) { env.note_store(e); }
 
 void Flatten::operator()(const ev::Freed& e) {
   env.freed.push_back({e.table, env.pfn(e.table)});

@@ -34,12 +34,14 @@ void ReplayEnv::before(model::Point point, uint32_t table, uint32_t index) {
   const uint64_t gfn = store_.get(cell::of(CellKind::kSpGfn, table)) +
                        index * model::pages_per_hpage(level);
   const Cell c = cell::pte(table, index);
-  for (const PendingInputs::HwAd& ad : in_->hw_ad) {
-    const bool here = ad.level == 0 ? ad.gfn - gfn < model::pages_per_hpage(level)
+  for (PendingInputs::HwAd& ad : in_->hw_ad) {
+    const uint64_t pages = model::pages_per_hpage(level);
+    const bool here = ad.level == 0 ? ad.gfn < gfn + pages && gfn < ad.gfn + ad.npages
                                     : ad.level == level && (ad.gfn & ~gfn_alias_) == gfn;
     if (!here) continue;
     const uint64_t spte = store_.get(c);
     if (!model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, level)) continue;
+    if (ad.level == 0) ad.npages = 0;  // the first one only
     uint64_t bits = ad.accessed ? format->accessed : 0;
     // Hardware sets D only for a write: W must be there, or have been.
     if (ad.dirty && (spte & (model::kPtWritable | format->mmu_writable)) != 0) {
@@ -62,21 +64,36 @@ bool ReplayEnv::need_resched(const model::TdpIter& it) {
   return true;
 }
 
-bool ReplayEnv::lose_cmpxchg(uint32_t table, uint32_t index) {
-  if (!in_->cmpxchg_lost) return false;
-  in_->cmpxchg_lost = false;
-  // Losing needs a store of somebody else; one that is already visible fails by itself.
+uint64_t ReplayEnv::observe(uint32_t table, uint32_t index, uint64_t value) {
+  if (!in_->cmpxchg_lost) return value;
+  // A compare-exchange that is lost was prepared from an older value: what another thread replaced
+  // since this one's last event.
   const auto it = last_store_.find(uint64_t{table} << 9 | index);
-  const bool foreign = it != last_store_.end() && it->second.thread != thread_ &&
-                       it->second.at + kOpenWindow >= now_;
-  if (!foreign) return false;
-  forced_losses++;
-  return true;
+  if (it == last_store_.end() || it->second.thread == thread_ || it->second.at < previous_) {
+    return value;
+  }
+  stale_reads++;
+  return it->second.old_spte;
 }
 
-void ReplayEnv::note_store(uint32_t table, uint32_t index) {
+void ReplayEnv::note_store(const model::ev::Store& e) {
   if (last_store_.size() > kMaxStores) last_store_.clear();
-  last_store_[uint64_t{table} << 9 | index] = {thread_, now_};
+  std::erase_if(expected_stores_, [&](const ExpectedStore& s) {
+    // Hardware may have set A or D in the value that was read.
+    return s.table == e.table && s.index == e.index &&
+           ((s.value ^ e.new_spte) & ~(format->accessed | format->dirty)) == 0;
+  });
+  last_store_[uint64_t{e.table} << 9 | e.index] = {thread_, now_, e.old_spte};
+}
+
+std::optional<ReplayEnv::ExpectedStore> ReplayEnv::overdue_store() {
+  for (size_t i = 0; i < expected_stores_.size(); i++) {
+    if (expected_stores_[i].deadline >= now_) continue;
+    const ExpectedStore late = expected_stores_[i];
+    expected_stores_.erase(expected_stores_.begin() + static_cast<std::ptrdiff_t>(i));
+    return late;
+  }
+  return std::nullopt;
 }
 
 uint64_t ReplayEnv::new_table_frame(model::ev::TableKind kind) {
@@ -108,8 +125,10 @@ int32_t ReplayEnv::faultin_outcome(int32_t result, bool open) {
     return seen;
   }
   // An asynchronous page fault, a poisoned page (RETRY) or a signal (-EINTR) has no trace in state.
+  // Nor has a host mapping that is gone (-EFAULT).
   constexpr int32_t kEintr = -4;
-  if (result == 0 && (seen == 1 || seen == kEintr)) {
+  constexpr int32_t kEfault = -14;
+  if ((result == 0 && (seen == 1 || seen == kEintr)) || (open && seen == kEfault)) {
     async_faultins++;
     return seen;
   }

@@ -24,7 +24,8 @@ namespace mmucheck::replay {
 struct PendingInputs {
   struct HwAd {
     uint64_t gfn = 0;
-    int level = 0;  // 0: any leaf that maps gfn
+    int level = 0;  // 0: the first present leaf that maps one of npages
+    uint64_t npages = 1;
     bool accessed = false, dirty = false;
   };
   std::vector<HwAd> hw_ad;
@@ -40,6 +41,7 @@ struct PendingInputs {
   bool alloc_failed = false;
   bool topup_failed = false;
   bool flush_here = false;
+  bool others_first = false;  // another thread's store is logged after its effect
   uint64_t nx_pages = 0;
 
   void clear() { *this = PendingInputs{}; }
@@ -66,7 +68,11 @@ class ReplayEnv {
     paused_ = false;
   }
   bool emitted() const { return paused_; }
-  void set_time(uint64_t event_number) { now_ = event_number; }
+  // Number of this event, and of the thread's event before.
+  void set_time(uint64_t now, uint64_t previous) {
+    now_ = now;
+    previous_ = previous;
+  }
   void set_gfn_alias(uint64_t direct_bits) { gfn_alias_ = direct_bits; }
   void walks_locked(bool locked) { locked_ = locked; }
 
@@ -81,7 +87,7 @@ class ReplayEnv {
 
   // --- counts and findings ---
   uint64_t hardware_ad = 0;
-  uint64_t forced_losses = 0;   // a cmpxchg lost to a store that the model saw earlier
+  uint64_t stale_reads = 0;     // an entry was read before a store that the trace orders earlier
   uint64_t open_faultins = 0;   // faultin results that an overlap left open
   uint64_t async_faultins = 0;  // RETRY or -EINTR without a cause in the VM's state
   uint64_t adopted_frames = 0;
@@ -93,7 +99,7 @@ class ReplayEnv {
   bool pause() const { return paused_; }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
-  bool lose_cmpxchg(uint32_t table, uint32_t index);
+  uint64_t observe(uint32_t table, uint32_t index, uint64_t value);
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false);
   int external_result(uint64_t, int, uint64_t, uint64_t) { return 0; }
@@ -105,6 +111,9 @@ class ReplayEnv {
   bool eager_page_split() const { return eager_split; }
   bool slot_zap_all(bool default_type) const { return default_type && slot_zap_quirk; }
   int32_t faultin_outcome(int32_t result, bool open);
+  bool stale_outcome(bool result, bool open) const {
+    return open && in_->faultin ? *in_->faultin != 0 : result;
+  }
   model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
   int32_t memory_region_result(int32_t result) const { return result; }
   uint32_t vcpu_role(uint32_t vcpu) const {
@@ -118,6 +127,16 @@ class ReplayEnv {
   template <class E>
   void emit(const E& e);
 
+  // A value that was read again before the store that explains it was logged.
+  struct ExpectedStore {
+    uint32_t table, index;
+    uint64_t value;
+    uint64_t deadline;  // event number
+    uint64_t line;
+  };
+  void expect_store(const ExpectedStore& s) { expected_stores_.push_back(s); }
+  std::optional<ExpectedStore> overdue_store();
+
   // Physical address of an entry; 0 for none.
   uint64_t sptep(uint32_t table, uint32_t index) const;
   uint64_t pfn(uint32_t table) const;
@@ -128,7 +147,7 @@ class ReplayEnv {
   friend struct Flatten;
   void add(const Predicted& p);
   bool visible(trace::EventKind k) const { return visible_.test(static_cast<size_t>(k)); }
-  void note_store(uint32_t table, uint32_t index);
+  void note_store(const model::ev::Store& e);
 
   model::RadixStore& store_;
   const model::Design& design_;
@@ -142,13 +161,17 @@ class ReplayEnv {
   bool locked_ = true;  // the machine holds mmu_lock while it walks
   uint64_t gfn_alias_ = 0;
   uint64_t now_ = 0;
+  uint64_t previous_ = 0;
   uint64_t next_provisional_ = uint64_t{1} << 39;  // frames that no machine has
 
   static constexpr size_t kMaxStores = 1u << 16;
-  // How many events ago a store may lie that a cmpxchg is said to have lost to.
-  static constexpr uint64_t kOpenWindow = 4096;
-  struct LastStore { uint32_t thread; uint64_t at; };
+  struct LastStore {
+    uint32_t thread;
+    uint64_t at;        // event number
+    uint64_t old_spte;  // what it replaced
+  };
   std::unordered_map<uint64_t, LastStore> last_store_;
+  std::vector<ExpectedStore> expected_stores_;
 };
 
 }  // namespace mmucheck::replay

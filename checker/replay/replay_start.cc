@@ -78,9 +78,14 @@ void Replayer::settle_current_root(VmModel& v, uint32_t vcpu) {
 uint32_t Replayer::vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa) const {
   const uint32_t root = v.store.find_table(root_hpa >> model::kPageShift);
   if (root == model::kNoTable) return t.vcpu;
-  if (model::vcpu_root(v.world, t.vcpu, false) == root) return t.vcpu;
+  const auto holds = [&](uint32_t vcpu) {
+    if (model::vcpu_root(v.world, vcpu, false) == root) return true;
+    // Its paging mode changed silently.
+    return model::switch_to_cached_root(v.world, vcpu, root);
+  };
+  if (holds(t.vcpu)) return t.vcpu;
   for (uint32_t vcpu = 0; vcpu < kMaxVcpus; vcpu++) {
-    if (model::vcpu_root(v.world, vcpu, false) == root) return vcpu;
+    if (holds(vcpu)) return vcpu;
   }
   return t.vcpu;
 }
@@ -285,7 +290,7 @@ void Replayer::operation_done(Thread& t, Operation& op) {
 // it retry. False when that showed something that the recording does not have.
 bool Replayer::run_to_window(const Event& e, Thread& t) {
   Operation& op = t.stack.back();
-  op.vm->env.set_time(events_);
+  op.vm->env.set_time(events_, t.last_event);
   op.vm->env.select(&t.in, &t.queue, t.tid, /*ending=*/false, /*to_window=*/true);
   const model::Run r = run_operation(op);
   take_findings(*op.vm, e, &t);
@@ -324,7 +329,7 @@ bool Replayer::finish_operations(const Event& e, Thread& t) {
     }
     t.queue.clear();
     t.queue_at = 0;
-    op.vm->env.set_time(events_);
+    op.vm->env.set_time(events_, t.last_event);
     op.vm->env.select(&t.in, &t.queue, t.tid, /*ending=*/true);
     const model::Run r = run_operation(op);
     take_findings(*op.vm, e, &t);

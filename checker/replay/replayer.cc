@@ -172,7 +172,7 @@ void Replayer::input(const Event& e) {
     case K::kNewTable: in.new_table = e.get(f::new_table::pfn); return;
     case K::kHwAd:
       in.hw_ad.push_back({e.get(f::hw_ad::gfn), static_cast<int>(e.get(f::hw_ad::level)),
-                          e.get(f::hw_ad::accessed) != 0, e.get(f::hw_ad::dirty) != 0});
+                          e.get_or(f::hw_ad::npages, 1), e.get(f::hw_ad::accessed) != 0, e.get(f::hw_ad::dirty) != 0});
       return;
     case K::kCmpxchgLost: in.cmpxchg_lost = true; return;
     case K::kYieldHere:
@@ -180,6 +180,7 @@ void Replayer::input(const Event& e) {
       if (e.has(f::yield_here::next_gfn)) in.yield_gfn = e.get(f::yield_here::next_gfn);
       return;
     case K::kFlushHere: in.flush_here = true; return;
+    case K::kOthersFirst: in.others_first = true; return;
     case K::kAllocFailed: in.alloc_failed = true; return;
     case K::kTopupFailed: in.topup_failed = true; return;
     case K::kFaultinOutcome: in.faultin = e.get_signed(f::faultin_outcome::ret); return;
@@ -239,8 +240,10 @@ void Replayer::stimulus(const Event& e) {
   }
   VmModel* v = vm_of(e, t);
   if (v == nullptr || v->abandoned) return;
-  v->env.set_time(events_);
-  if (!start(e, t, *v)) return;
+  v->env.set_time(events_, t.last_event);
+  const bool started = start(e, t, *v);
+  t.last_event = events_;
+  if (!started) return;
   // These are the operation's own first event.
   if (e.kind == K::kZapAll || e.kind == K::kZapAllFast || e.kind == K::kMmuZapAllFast ||
       e.kind == K::kGmemInvalidate) {
@@ -263,7 +266,7 @@ void Replayer::observation(const Event& e) {
   Thread& t = thread(e);
   VmModel* v = vm_of(e, t);
   if (v == nullptr || v->abandoned) return;
-  v->env.set_time(events_);
+  v->env.set_time(events_, t.last_event);
   if (t.has_deferred && e.vm != 0) {
     t.has_deferred = false;
     start(t.deferred, t, *v);
@@ -279,6 +282,7 @@ void Replayer::observation(const Event& e) {
   const Predicted copy = *p;
   predicted(e, copy);
   compare(e, t, copy);
+  t.last_event = events_;
   if ((e.kind == K::kFastPageFault || e.kind == K::kCheckMmioSpte) && !t.stack.empty() &&
       t.queue_at == t.queue.size() &&
       std::holds_alternative<model::PageFault>(t.stack.back().machine)) {

@@ -46,6 +46,7 @@ class Replayer {
     uint32_t tid = 0;
     uint32_t vm = 0;                    // last VM that it worked for
     uint32_t vcpu = 0;                  // last vCPU that it ran
+    uint64_t last_event = 0;            // number of its last stimulus or observation
     std::vector<Operation> stack;
     PendingInputs in;
     std::vector<Predicted> queue;
@@ -82,6 +83,9 @@ class Replayer {
 
   // --- comparison (replay_compare.cc) ---
   const Predicted* advance(const trace::Event& e, Thread& t);
+  void run_others_first(const trace::Event& e, Thread& t);
+  void witness(const trace::Event& e, VmModel& v, uint64_t sptep, uint64_t value);
+  bool refs_may_differ(const Thread& t, uint64_t want, uint64_t seen) const;
   void compare(const trace::Event& e, Thread& t, const Predicted& p);
   void diverge(const trace::Event& e, Thread& t, const std::string& expected,
                const std::string& field, uint64_t want, uint64_t seen);

@@ -3,7 +3,7 @@
 
 #include <gtest/gtest.h>
 
-#include "model/domain/domain_compare.h"
+#include "model/domain/domain_compare_test.h"
 
 namespace mmucheck::model {
 namespace {

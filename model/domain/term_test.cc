@@ -5,7 +5,7 @@
 
 #include <set>
 
-#include "model/domain/domain_compare.h"
+#include "model/domain/domain_compare_test.h"
 
 namespace mmucheck::model {
 namespace {

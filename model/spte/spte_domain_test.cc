@@ -2,7 +2,7 @@
 // least 10^5 inputs a rule.
 #include <gtest/gtest.h>
 
-#include "model/domain/domain_compare.h"
+#include "model/domain/domain_compare_test.h"
 #include "model/spte/change.h"
 #include "model/spte/test_formats.h"
 

@@ -43,10 +43,6 @@ FastFix fast_pf_try(W& w, FastPageFault& m) {
   const int level = role_level(w.role(m.table));
   if (!is_last_spte<>(m.spte, level)) return FastFix::kStop;
   if (is_access_allowed<>(w.fmt, access, m.spte)) {
-    // Another vCPU's store may be what allows it, after this one had read the entry.
-    if (w.env.lose_cmpxchg(m.table, m.index)) {
-      return ++m.retries > 4 ? FastFix::kStop : FastFix::kRetryWalk;
-    }
     m.ret = RetPf::kSpurious;
     return FastFix::kStop;
   }
@@ -97,7 +93,7 @@ Run fast_page_fault(W& w, FastPageFault& m) {
   } while (detail::fast_pf_try(w, m) == detail::FastFix::kRetryWalk);
   MMU_EMIT(m, 2, ev::FastPageFault{
       m.fault.gfn, m.table, m.index, m.spte,
-      m.table == kNoTable ? 0 : w.store.get(cell::pte(m.table, m.index)),
+      m.table == kNoTable ? 0 : w.reread_spte(m.table, m.index),
       static_cast<int>(m.ret), m.table != kNoTable});
   MMU_END(m);
 }

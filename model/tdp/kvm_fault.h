@@ -22,6 +22,7 @@ struct PageFault {
   uint8_t as_id = 0;
   bool own_invalidation = false;  // this thread's page walk ran a notifier on the slot
   bool mmio_hit = false;
+  bool seq_moved = false;         // between the fault's start and the end of faultin
   int8_t invalid_slot = 0;        // the slot was being deleted or moved at the start
   int32_t faultin = 0;            // RET_PF_* or an error
   RetPf ret = RetPf::kInvalid;
@@ -56,6 +57,7 @@ int32_t faultin_result(const W& w, PageFault& m, bool* open) {
   const bool invalid_now = slot_get(w, f.slot, SlotField::kInvalid) != 0;
   if (invalid_now != (m.invalid_slot != 0)) *open = true;
   if (invalid_now && m.invalid_slot) {
+    *open = true;  // the update that follows may be installed already
     return f.prefetch && w.design.prefault_eagain_on_invalid_slot
                ? kEagain : static_cast<int32_t>(RetPf::kRetry);
   }
@@ -99,7 +101,8 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     m.walk.vcpu = m.fault.vcpu;
     m.walk.gfn = m.fault.gfn;
     MMU_CALL(m, 1, kvm_tdp_mmu_get_walk(w, m.walk));
-    if (m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf])) {
+    // A fetch is never emulated from a cached entry (recorded on 7.2 only).
+    if (!m.fault.exec && m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf])) {
       {
         const uint64_t spte = m.walk.sptes[m.walk.leaf];
         const uint64_t gen_mask = (uint64_t{1} << (w.fmt.mmio_gen_low_bits + 11)) - 1;
@@ -145,8 +148,19 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     if (m.faultin < 0) break;
     m.ret = static_cast<RetPf>(m.faultin);
     if (m.ret == RetPf::kRetry) continue;
+    // It got through although the slot is on its way out: the slot was gone already.
+    if (m.fault.slot != kNoSlot && m.invalid_slot &&
+        slot_get(w, m.fault.slot, SlotField::kInvalid) != 0) {
+      m.fault.slot = kNoSlot;
+    }
     if (m.ret != RetPf::kContinue) break;
-    m.ret = is_page_fault_stale(w, m.fault) ? RetPf::kRetry : RetPf::kContinue;
+    // Past the last lockless test. Where the sequence moved since the fault began, the snapshot may
+    // be from before or after.
+    m.seq_moved = m.fault.mmu_seq != w.field(CellKind::kInvalidateSeq);
+    m.fault.mmu_seq = w.field(CellKind::kInvalidateSeq);
+    MMU_STEP(m, 12);
+    m.ret = w.env.stale_outcome(is_page_fault_stale(w, m.fault), m.seq_moved) ? RetPf::kRetry
+                                                                             : RetPf::kContinue;
     MMU_EMIT(m, 8, ev::Return{ev::Fn::kFaultStale, m.ret == RetPf::kRetry});
     if (m.ret == RetPf::kRetry) continue;
     {

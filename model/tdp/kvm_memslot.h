@@ -159,6 +159,13 @@ int32_t classify_region(const W& w, SetMemoryRegion& m) {
     if (r.base < base + slot_get(w, s, SlotField::kNpages) && base < r.base + r.npages) {
       return kEexist;
     }
+    // kvm_gmem_bind: a page of a file backs one gfn only.
+    const uint64_t offset = slot_get(w, s, SlotField::kGmemOffset);
+    if (r.gmem != 0 && slot_get(w, s, SlotField::kGmem) == r.gmem &&
+        r.gmem_offset < offset + slot_get(w, s, SlotField::kNpages) &&
+        offset < r.gmem_offset + r.npages) {
+      return kEexist;
+    }
   }
   return 0;
 }
@@ -233,6 +240,8 @@ void commit_region(W& w, SetMemoryRegion& m) {
       const bool on = r.flags & kMemLogDirtyPages;
       const bool was = m.old_flags & kMemLogDirtyPages;
       slot_set(w, m.slot, SlotField::kFlags, r.flags);
+      // kvm_replace_memslot takes the slot out of the hva tree and puts it in again.
+      slot_set(w, m.slot, SlotField::kStamp, w.store.add(cell::of(CellKind::kSlotStamp), 1));
       if (on == was) return;
       w.store.add(cell::of(CellKind::kDirtyLoggingSlots), on ? 1 : ~uint64_t{0});
       if (!on) {

@@ -95,11 +95,6 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   if (w.design.early_spurious && is_shadow_present_pte<>(it.old_spte) &&
       (f.prefetch || is_access_allowed<>(w.fmt, {f.write, f.exec}, it.old_spte)) &&
       is_last_spte<>(it.old_spte, it.level)) {
-    // Another thread's store may be what makes it spurious, after this one had read the entry.
-    if (w.env.lose_cmpxchg(it.table, it.index)) {
-      m.ret = RetPf::kRetry;
-      return Run::kDone;
-    }
     if (f.pfn != spte_to_pfn<>(it.old_spte)) w.warn("MMU-FAULT-SPURIOUS");
     m.ret = RetPf::kSpurious;
     return Run::kDone;
@@ -108,10 +103,6 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   m.old_spte = it.old_spte;
   if (m.new_spte == it.old_spte) {
     m.ret = RetPf::kSpurious;
-    if (w.env.lose_cmpxchg(it.table, it.index)) {
-      m.ret = RetPf::kRetry;
-      return Run::kDone;
-    }
   } else {
     MMU_CALL(m, 1, tdp_mmu_set_spte_atomic(w, m.set, it, m.new_spte));
     if (m.set.lost) {
@@ -129,7 +120,7 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
     MMU_EMIT(m, 3, ev::MarkMmioSpte{it.table, it.index, it.gfn, m.new_spte});
   } else {
     MMU_EMIT(m, 4, ev::SetSpte{it.level, it.gfn, it.table, it.index,
-                               w.store.get(cell::pte(it.table, it.index))});
+                               w.reread_spte(it.table, it.index)});
   }
   MMU_END(m);
 }

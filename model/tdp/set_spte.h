@@ -45,12 +45,10 @@ bool try_cmpxchg_spte(W& w, uint32_t table, uint32_t index, uint64_t& old_spte,
                       uint64_t new_spte) {
   w.env.before(Point::kCas, table, index);
   const uint64_t expected = old_spte;
-  const bool lose = w.env.lose_cmpxchg(table, index);
-  if (!lose && w.store.cas(cell::pte(table, index), old_spte, new_spte)) {
+  if (w.store.cas(cell::pte(table, index), old_spte, new_spte)) {
     w.emit(ev::Store{table, index, expected, new_spte, ev::How::kCas});
     return true;
   }
-  if (lose) old_spte = w.store.get(cell::pte(table, index));
   w.emit(ev::CasFail{table, index, expected, old_spte});
   return false;
 }

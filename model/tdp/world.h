@@ -6,7 +6,8 @@
 //   bool pause()                             return to the driver at this step?
 //   void before(Point, table, index)         an atomic action on an entry is about to happen
 //   bool need_resched(const TdpIter&)        is a reschedule due, or the lock contended?
-//   bool lose_cmpxchg(table, index)          must this compare-exchange fail although it need not?
+//   uint64_t observe(table, index, value)    what a read finds: `value`, or what stood there before
+//                                            a store of another thread that was ordered too early
 //   uint64_t new_table_frame(ev::TableKind)  frame of a fresh page-table page; kNoFrame: no memory
 //   int host_level(slot, gfn)                host_pfn_mapping_level
 //   int external_result(...)                 what the external hook answers
@@ -16,6 +17,7 @@
 //   bool topup_failed(), gets_gmem_pfn(), flush_here(), initially_all_set(), eager_page_split()
 //   bool slot_zap_all(bool default_type)     does deleting a slot zap all roots?
 //   int32_t faultin_outcome(result, open)    `result`, or another one where `open` allows it
+//   bool stale_outcome(result, open)         the same for is_page_fault_stale
 //   FaultinPfn faultin_pfn()                 pfn, map_writable, max_level
 //   int32_t memory_region_result(result)
 //   uint32_t vcpu_role(vcpu)                 root role that the vCPU's mode asks for
@@ -36,7 +38,8 @@ namespace mmucheck::model {
 
 inline constexpr uint64_t kNoFrame = ~uint64_t{0};
 
-enum class Point : uint8_t { kRead, kCas, kXchg, kHook, kUnlocked };
+// kTrace: a tracepoint reads the entry again.
+enum class Point : uint8_t { kRead, kCas, kXchg, kHook, kUnlocked, kTrace };
 
 enum class LockMode : uint8_t { kNone, kRead, kWrite };
 
@@ -80,6 +83,11 @@ struct World {
   // One read of an entry (kvm_tdp_mmu_read_spte).
   uint64_t read_spte(uint32_t table, uint32_t index) {
     env.before(Point::kRead, table, index);
+    return env.observe(table, index, store.get(cell::pte(table, index)));
+  }
+  // The value that a tracepoint prints, read again.
+  uint64_t reread_spte(uint32_t table, uint32_t index) {
+    env.before(Point::kTrace, table, index);
     return store.get(cell::pte(table, index));
   }
   // spte_to_child_pt: the table that a present non-leaf entry points to.

@@ -338,7 +338,7 @@ void SequenceEnv::run_nested_here(bool at_least_one) {
 }
 
 void SequenceEnv::before(Point point, uint32_t table, uint32_t index) {
-  if (frames_.empty()) return;
+  if (frames_.empty() || point == Point::kTrace) return;
   if (point == Point::kRead) {
     const uint64_t k = ++frames_.back().reads;
     if (!next_is("rd") || frames_.back().run_left != 0 || (*peek())[3].get<uint64_t>() != k) return;

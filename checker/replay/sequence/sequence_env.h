@@ -79,7 +79,7 @@ class SequenceEnv {
   bool pause() const { return false; }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
-  bool lose_cmpxchg(uint32_t, uint32_t) const { return false; }
+  uint64_t observe(uint32_t, uint32_t, uint64_t value) const { return value; }
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false) const;
   bool nx_goes_on() const { return true; }

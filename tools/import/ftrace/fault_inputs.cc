@@ -93,6 +93,12 @@ void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhe
       out.push_back(input);
       break;
     }
+    case EventKind::kFaultStaleRet: {
+      Event input = make_packet(e, EventKind::kFaultinOutcome);
+      input.set(f::faultin_outcome::ret, e.get(f::fault_stale_ret::stale));
+      out.push_back(input);
+      break;
+    }
     case EventKind::kTdpMap: {
       if (c.fault == FaultKind::kNone) open_unseen_fault(e, c, ahead, out);
       if ((e.get(f::tdp_map::pfn) & kErrorPfn) != 0) break;

@@ -24,6 +24,8 @@ bool in_interrupt(const Event& e) {
          (e.context & (trace::kContextSoftirq | trace::kContextHardirq)) != 0;
 }
 
+uint64_t pages_of_level(uint64_t level) { return uint64_t{1} << (9 * (level - 1)); }
+
 bool is_yield(const Event* e) {
   return e != nullptr && (e->kind == EventKind::kYieldRead || e->kind == EventKind::kYieldWrite);
 }
@@ -95,10 +97,12 @@ void InputSplitter::hw_ad(const Event& e, uint64_t spte, Entry entry, Out& out) 
   input.set(f::hw_ad::dirty, dirty);
   input.set(f::hw_ad::gfn, entry.gfn);
   input.set(f::hw_ad::level, entry.level);
+  if (entry.level == 0) input.set(f::hw_ad::npages, entry.npages);
   out.push_back(input);
 }
 
-void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
+void InputSplitter::change_inputs(const Event& e, ThreadContext& c, const LookAhead& ahead,
+                                  Out& out) {
   const auto written = [&c](uint64_t gfn, uint64_t level, uint64_t value) {
     c.written_valid = true;
     c.written_gfn = gfn;
@@ -109,6 +113,10 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
     case EventKind::kCmpxchgSpte: {
       namespace x = f::cmpxchg_spte;
       hw_ad(e, e.get(x::old_spte), {e.get(x::gfn), e.get(x::level)}, out);
+      if (c.recovering) {
+        // A recovered huge page has the bits of the first leaf that was found below.
+        hw_ad(e, e.get(x::new_spte), {e.get(x::gfn), 0, pages_of_level(e.get(x::level))}, out);
+      }
       if (c.collapsing && (e.get(x::new_spte) & kMmuPresent) == 0) {
         Event input = make_packet(e, EventKind::kCollapseHostLevel);
         input.set(f::collapse_host_level::level, e.get(x::level));
@@ -117,6 +125,12 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       }
       c.cmpxchg_valid = true;
       c.cmpxchg_old = e.get(x::old_spte);
+      size_t index = 0;
+      const Event* ret = next_of_thread(e, ahead, index);
+      if (ret != nullptr && ret->kind == EventKind::kCmpxchgSpteRet &&
+          ret->get(f::cmpxchg_spte_ret::ret) != 0) {
+        out.push_back(make_packet(e, EventKind::kCmpxchgLost));
+      }
       break;
     }
     case EventKind::kChangedSpte: {
@@ -125,6 +139,9 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       const uint64_t old_spte = e.get(x::old_spte);
       if (!c.cmpxchg_valid || c.cmpxchg_old != old_spte) {
         hw_ad(e, old_spte, {gfn, e.get(x::level)}, out);
+        if (c.recovering) {
+          hw_ad(e, e.get(x::new_spte), {gfn, 0, pages_of_level(e.get(x::level))}, out);
+        }
       }
       c.cmpxchg_valid = false;
       written(gfn, e.get(x::level), e.get(x::new_spte));
@@ -158,6 +175,12 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       // The walk ends at a leaf or at a non-present entry, so a present value is a leaf.
       hw_ad(e, e.get(f::fast_page_fault::old_spte), {e.get(f::fast_page_fault::address) >> 12, 0},
             out);
+      if (e.get(f::fast_page_fault::spurious) != 0) {
+        const bool changed_since = e.get(f::fast_page_fault::old_spte) !=
+                                   e.get(f::fast_page_fault::new_spte);
+        out.push_back(make_packet(
+            e, changed_since ? EventKind::kCmpxchgLost : EventKind::kOthersFirst));
+      }
       break;
     case EventKind::kSetSpte: {
       namespace x = f::set_spte;
@@ -173,9 +196,21 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, Out& out) {
       break;
     }
     case EventKind::kCmpxchgSpteRet:
-      if (e.get(f::cmpxchg_spte_ret::ret) != 0) {
-        out.push_back(make_packet(e, EventKind::kCmpxchgLost));
-        c.cmpxchg_valid = false;
+      if (e.get(f::cmpxchg_spte_ret::ret) != 0) c.cmpxchg_valid = false;
+      break;
+    case EventKind::kTestAgeRange:
+      c.test_start = e.get(f::test_age_range::start);
+      c.test_end = e.get(f::test_age_range::end);
+      break;
+    case EventKind::kTestAgeRangeRet:
+      if (e.get(f::test_age_range_ret::young) != 0) {
+        Event input = make_packet(e, EventKind::kHwAd);
+        input.set(f::hw_ad::accessed, 1);
+        input.set(f::hw_ad::dirty, 0);
+        input.set(f::hw_ad::gfn, c.test_start);
+        input.set(f::hw_ad::level, 0);
+        input.set(f::hw_ad::npages, c.test_end - c.test_start);
+        out.push_back(input);
       }
       break;
     case EventKind::kTdpMap: c.written_valid = false; break;
@@ -464,7 +499,7 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
   if (!ends_operation) operation_inputs(e, c, before);
   vcpu_facts(e, c, ahead, before);
   fault_inputs(e, c, ahead, before);
-  change_inputs(e, c, before);
+  change_inputs(e, c, ahead, before);
   walk_inputs(e, c, ahead, before);
   if (e.kind == EventKind::kMarker) marker(e, after);
   follow_fault(e, is_td(e.vm), c);

@@ -18,7 +18,12 @@
 //                         without a probe before it     them unseen
 //                         set_spte                      the same of its re-read value, when that
 //                                                       has more than was written
-//   cmpxchg_lost          cmpxchg_spte_ret              ret != 0
+//                         the change in recover_huge    the bits of the huge page that is made of
+//                                                       the first leaf found
+//                         test_age_range_ret            young = 1
+//   cmpxchg_lost          cmpxchg_spte                  its cmpxchg_spte_ret has ret != 0: the
+//                                                       entry was read before another's store
+//                         fast_page_fault               spurious, and new is not old any more
 //                         tdp_map_ret                   ret = 1, where cmpxchg_spte is not recorded
 //                         iter_start                    a walk directly after another, in a
 //                                                       fault before tdp_map (mmu.c:
@@ -28,7 +33,9 @@
 //                                                       what is pending, then yields)
 //   alloc_failed          split_huge_page               errno = -12
 //   topup_failed          soft_exit_ret                 ret = -12
-//   faultin_outcome       faultin_ret                   its ret
+//   faultin_outcome       faultin_ret, fault_stale_ret  its ret
+//   others_first          fast_page_fault               spurious: the store that made it so may be
+//                                                       logged later
 //   vcpu_role             alloc_root                    role, and which of both roots
 //                         page_fault, tdp_map           role of the root that it walks, when the vCPU was last seen with
 //                                                       another (a cached root is loaded silently)
@@ -95,14 +102,15 @@ class InputSplitter {
 
   void fault_inputs(const trace::Event& e, ThreadContext& c, const LookAhead& ahead, Out& out);
   void open_unseen_fault(const trace::Event& e, ThreadContext& c, const LookAhead& ahead, Out& out);
-  void change_inputs(const trace::Event& e, ThreadContext& c, Out& out);
+  void change_inputs(const trace::Event& e, ThreadContext& c, const LookAhead& ahead, Out& out);
   void walk_inputs(const trace::Event& e, ThreadContext& c, const LookAhead& ahead, Out& out);
   void operation_inputs(const trace::Event& e, ThreadContext& c, Out& out);
   void vm_config(const trace::Event& e, const MirrorFacts* mirror, Out& out);
   void marker(const trace::Event& e, Out& out);
   bool ad_of(uint64_t spte, uint64_t level, bool& accessed, bool& dirty) const;
   struct Entry {
-    uint64_t gfn = 0, level = 0;  // level 0: whatever leaf maps gfn
+    uint64_t gfn = 0, level = 0;  // level 0: the first present leaf that maps one of npages
+    uint64_t npages = 1;
   };
   void hw_ad(const trace::Event& e, uint64_t spte, Entry entry, Out& out) const;
   bool dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;

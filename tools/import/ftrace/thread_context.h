@@ -66,6 +66,7 @@ struct ThreadContext {
   uint64_t fault_gfn = 0;
 
   // The last values written or about to be, to tell what is new in a later one.
+  uint64_t test_start = 0, test_end = 0;  // of the last test_age_range
   bool cmpxchg_valid = false;
   uint64_t cmpxchg_old = 0;
   bool written_valid = false;

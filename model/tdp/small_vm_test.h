@@ -1,4 +1,4 @@
-// model/store, tests only: one small VM that runs on any store: four levels, two entries used in
+// model/tdp, tests only: one small VM that runs on any store: four levels, two entries used in
 // each table, two vCPU threads, frames that depend on nothing but thread and place. Events are
 // text that names tables by frame, so runs on different stores can be compared.
 #pragma once
