@@ -376,6 +376,7 @@ void Flatten::operator()(const ev::Enter& e) {
     case Fn::kZapAllFast: return env.add(Predicted(K::kZapAllFast));
     case Fn::kMmuZapAllFast: return env.add(Predicted(K::kMmuZapAllFast));
     case Fn::kCommitMemslot:
+      env.last_commit_ = env.now_;
       return env.add(Predicted(K::kCommitMemslot).set(f::commit_memslot::change, a[0]));
     case Fn::kVmSetMemAttributes: {
       namespace x = f::vm_set_mem_attributes;

@@ -74,7 +74,7 @@ const Predicted* Replayer::advance(const Event& e, Thread& t) {
   if (t.queue_at < t.queue.size()) return &t.queue[t.queue_at++];
   t.queue.clear();
   t.queue_at = 0;
-  if (t.in.others_first) run_others_first(e, t);
+  run_others_first(e, t);
   while (!t.stack.empty()) {
     Operation& op = t.stack.back();
     if (op.vm->abandoned) {
@@ -97,26 +97,44 @@ const Predicted* Replayer::advance(const Event& e, Thread& t) {
   return &t.queue[t.queue_at++];
 }
 
-// A vCPU finds an entry repaired by another one whose fast page fault is logged only later: the
-// tracepoint stands behind the compare-exchange.
+namespace {
+
+// The fast page fault whose walk has begun and whose end has not been seen.
+const model::FastPageFault* fast_fault(const Operation& op) {
+  const auto* fault = std::get_if<model::PageFault>(&op.machine);
+  if (fault == nullptr || fault->pc != 4) return nullptr;
+  const model::TdpIter& it = fault->fast.iter;
+  return it.started || it.pc == 1 ? &fault->fast : nullptr;
+}
+
+// A root that was initialised and is about to become visible to others.
+bool adds_root(const Operation& op) {
+  const auto* load = std::get_if<model::MmuLoad>(&op.machine);
+  return load != nullptr && load->alloc.pc == 3;
+}
+
+}  // namespace
+
+// What `t` is about to find may be the work of a thread whose own event is logged only later: the
+// tracepoint of a fast page fault stands behind its compare-exchange, the end of
+// kvm_tdp_mmu_alloc_root behind the root's way into the list.
 void Replayer::run_others_first(const Event& e, Thread& t) {
-  const auto fast = [](Thread& x) -> model::FastPageFault* {
-    if (x.stack.empty() || x.queue_at != x.queue.size()) return nullptr;
-    auto* fault = std::get_if<model::PageFault>(&x.stack.back().machine);
-    if (fault == nullptr || fault->pc != 4) return nullptr;
-    // Its walk has begun: iter_restart was the last that was seen of it.
-    const model::TdpIter& it = fault->fast.iter;
-    return it.started || it.pc == 1 ? &fault->fast : nullptr;
-  };
-  const model::FastPageFault* mine = fast(t);
-  if (mine == nullptr) return;
+  if (t.stack.empty()) return;
+  const Operation& mine = t.stack.back();
+  const model::FastPageFault* my_fault = t.in.others_first ? fast_fault(mine) : nullptr;
+  const bool finds_root = std::holds_alternative<model::MmuLoad>(mine.machine) &&
+                          std::get<model::MmuLoad>(mine.machine).pc == 1 && !t.in.new_table;
+  if (my_fault == nullptr && !finds_root) return;
   for (auto& [key, other] : threads_) {
-    const model::FastPageFault* theirs = &other == &t ? nullptr : fast(other);
-    if (theirs == nullptr || other.stack.back().vm != t.stack.back().vm ||
-        theirs->fault.gfn >> 9 != mine->fault.gfn >> 9) {
+    if (&other == &t || other.stack.empty() || other.queue_at != other.queue.size() ||
+        other.stack.back().vm != mine.vm) {
       continue;
     }
-    VmModel& v = *other.stack.back().vm;
+    const model::FastPageFault* theirs = fast_fault(other.stack.back());
+    const bool same_entry = my_fault != nullptr && theirs != nullptr &&
+                            theirs->fault.gfn >> 9 == my_fault->fault.gfn >> 9;
+    if (!same_entry && !(finds_root && adds_root(other.stack.back()))) continue;
+    VmModel& v = *mine.vm;
     other.queue.clear();
     other.queue_at = 0;
     v.env.set_time(events_, other.last_event);

@@ -111,6 +111,11 @@ class ReplayEnv {
   bool eager_page_split() const { return eager_split; }
   bool slot_zap_all(bool default_type) const { return default_type && slot_zap_quirk; }
   int32_t faultin_outcome(int32_t result, bool open);
+  // The next thing seen of the fault is faultin's result: no look at the entry came before it.
+  // An update that was installed since the thread's last event may still have been under way then.
+  bool generation_in_progress(bool open) const {
+    return (open || last_commit_ >= previous_) && in_->faultin.has_value();
+  }
   bool stale_outcome(bool result, bool open) const {
     return open && in_->faultin ? *in_->faultin != 0 : result;
   }
@@ -121,7 +126,7 @@ class ReplayEnv {
     return it == roles.end() ? 0 : it->second;
   }
   void vcpus_go() {}
-  void faultin_window() { paused_ = paused_ || to_window_; }
+  void open_window() { paused_ = paused_ || to_window_; }
   bool nx_goes_on();
 
   template <class E>
@@ -162,6 +167,7 @@ class ReplayEnv {
   uint64_t gfn_alias_ = 0;
   uint64_t now_ = 0;
   uint64_t previous_ = 0;
+  uint64_t last_commit_ = 0;  // of a memslot update
   uint64_t next_provisional_ = uint64_t{1} << 39;  // frames that no machine has
 
   static constexpr size_t kMaxStores = 1u << 16;

@@ -184,6 +184,7 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
         r.gmem_offset = e.get(x::gmem_off) >> kPageShift;
       }
       push(t, v, e, m);
+      run_to_window(e, t);
       return true;
     }
     case K::kSetMemAttr: {
@@ -286,24 +287,18 @@ void Replayer::operation_done(Thread& t, Operation& op) {
   }
 }
 
-// A fault takes its snapshots as soon as it can: what another thread invalidates from then on makes
-// it retry. False when that showed something that the recording does not have.
-bool Replayer::run_to_window(const Event& e, Thread& t) {
+// A fault takes its snapshots, a memslot update begins, as soon as it can: what another thread invalidates from then on makes
+// it retry.
+void Replayer::run_to_window(const Event& e, Thread& t) {
   Operation& op = t.stack.back();
   op.vm->env.set_time(events_, t.last_event);
   op.vm->env.select(&t.in, &t.queue, t.tid, /*ending=*/false, /*to_window=*/true);
   const model::Run r = run_operation(op);
   take_findings(*op.vm, e, &t);
-  if (t.queue_at < t.queue.size()) {
-    const Predicted p = t.queue[t.queue_at];
-    diverge(e, t, std::string(trace::kind_name(p.kind)), "", 0, 0);
-    return false;
-  }
   if (r == model::Run::kDone) {
     operation_done(t, op);
     t.stack.pop_back();
   }
-  return true;
 }
 
 // Another operation of the thread has begun: what is left of the ones before must be silent.

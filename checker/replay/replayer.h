@@ -75,7 +75,7 @@ class Replayer {
   model::PageFault page_fault(VmModel& v, uint32_t vcpu, uint64_t gpa, uint64_t error_code);
   uint32_t vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa) const;
   static void settle_current_root(VmModel& v, uint32_t vcpu);
-  bool run_to_window(const trace::Event& e, Thread& t);
+  void run_to_window(const trace::Event& e, Thread& t);
   bool finish_operations(const trace::Event& e, Thread& t);
   void operation_done(Thread& t, Operation& op);
   static uint64_t gmem_file(VmModel& v, std::unordered_map<uint64_t, uint64_t>& names,

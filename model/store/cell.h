@@ -55,6 +55,7 @@ enum class CellKind : uint8_t {
 
   // --- by object ---
   kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation: object = address space
+  kMemslotUpdating,  // KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS may be set: object = address space
   kRcuNext,        // object = table id
   kPageStat,       // kvm->stat.pages[]: object = level
   kVcpuRoot,       // mmu->root.hpa: root table id + 1; object = vCPU, index = 0 root, 1 mirror, 2.. prev_roots

@@ -101,8 +101,9 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     m.walk.vcpu = m.fault.vcpu;
     m.walk.gfn = m.fault.gfn;
     MMU_CALL(m, 1, kvm_tdp_mmu_get_walk(w, m.walk));
-    // A fetch is never emulated from a cached entry (recorded on 7.2 only).
-    if (!m.fault.exec && m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf])) {
+    // check_mmio_spte gives up at once while the generation is being changed.
+    if (m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf]) &&
+        !w.env.generation_in_progress(w.field(CellKind::kMemslotUpdating, m.as_id) != 0)) {
       {
         const uint64_t spte = m.walk.sptes[m.walk.leaf];
         const uint64_t gen_mask = (uint64_t{1} << (w.fmt.mmio_gen_low_bits + 11)) - 1;
@@ -132,7 +133,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     }
     if (m.ret != RetPf::kInvalid) break;
     detail::faultin_begin(w, m);
-    w.env.faultin_window();
+    w.env.open_window();
     MMU_STEP(m, 5);
     if (w.env.topup_failed()) break;
     if (m.fault.is_private && w.env.gets_gmem_pfn()) {

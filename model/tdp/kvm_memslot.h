@@ -264,6 +264,9 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
   m.ret = w.env.memory_region_result(m.ret);
   if (m.ret == 0 && m.change != SlotChange::kNone) {
     m.old_flags = m.slot == kNoSlot ? 0 : slot_get(w, m.slot, SlotField::kFlags);
+    w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 1);
+    w.env.open_window();
+    MMU_STEP(m, 8);
     if (m.change == SlotChange::kDelete || m.change == SlotChange::kMove) {
       // The INVALID copy is installed first; faults that see it retry.
       slot_set(w, m.slot, SlotField::kInvalid, 1);
@@ -285,6 +288,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
       }
     }
     detail::commit_region(w, m);
+    w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 0);
     MMU_EMIT(m, 5, ev::Enter{ev::Fn::kCommitMemslot, kNoTable,
                              {static_cast<uint64_t>(m.change), m.region.id,
                               m.change == SlotChange::kCreate ? 0 : m.region.id}});

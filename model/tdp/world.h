@@ -17,11 +17,14 @@
 //   bool topup_failed(), gets_gmem_pfn(), flush_here(), initially_all_set(), eager_page_split()
 //   bool slot_zap_all(bool default_type)     does deleting a slot zap all roots?
 //   int32_t faultin_outcome(result, open)    `result`, or another one where `open` allows it
+//   bool generation_in_progress(open)        where a memslot update overlaps: is an MMIO entry not
+//                                            even looked at?
 //   bool stale_outcome(result, open)         the same for is_page_fault_stale
 //   FaultinPfn faultin_pfn()                 pfn, map_writable, max_level
 //   int32_t memory_region_result(result)
 //   uint32_t vcpu_role(vcpu)                 root role that the vCPU's mode asks for
-//   void faultin_window()                    the fault has taken its snapshots and may sleep
+//   void open_window()                      what others may overlap with begins here: a fault's
+//                                            snapshots are taken, a memslot update has begun
 //   void vcpus_go()                          the vCPUs of a dying VM give up their roots now
 #pragma once
 
