@@ -1,0 +1,155 @@
+// The rules around the TDP MMU that decide whether a fault may go on: the invalidation sequence,
+// obsolete roots, and huge pages of mixed attributes.
+#include <gtest/gtest.h>
+
+#include <random>
+
+#include "model/store/radix_store.h"
+#include "model/tdp/kvm_attributes.h"
+#include "model/tdp/kvm_invalidate.h"
+#include "model/tdp/small_vm_test.h"
+
+namespace mmucheck::model {
+namespace {
+
+constexpr uint64_t kPrivate = 8;  // KVM_MEMORY_ATTRIBUTE_PRIVATE
+
+class KvmRules : public ::testing::Test {
+ protected:
+  KvmRules() : vm_(store_, test_formats()[3]), w_(vm_.world) {
+    AllocRoot m;
+    m.role = test_root_role(w_.design, w_.fmt);
+    mmu_lock(w_, LockMode::kRead);
+    kvm_tdp_mmu_alloc_root(w_, m);
+    mmu_unlock(w_, LockMode::kRead);
+  }
+  bool stale(uint64_t gfn, uint64_t mmu_seq, uint32_t slot = 0) {
+    Fault f;
+    f.slot = slot;
+    f.gfn = gfn;
+    f.mmu_seq = mmu_seq;
+    return is_page_fault_stale(w_, f);
+  }
+  uint64_t seq() { return w_.field(CellKind::kInvalidateSeq); }
+  void make_slot(uint64_t base, uint64_t npages) {
+    slot_set(w_, 0, SlotField::kInUse, 1);
+    slot_set(w_, 0, SlotField::kBase, base);
+    slot_set(w_, 0, SlotField::kNpages, npages);
+    slot_set(w_, 0, SlotField::kHva, base << kPageShift);
+    w_.vm.has_private_mem = true;
+    init_lpage_info(w_, 0);
+    init_mixed_info(w_, 0);
+  }
+  void set_attributes(uint64_t start, uint64_t end, uint64_t attrs) {
+    for (uint64_t g = start; g < end; g++) store_.set(cell::of(CellKind::kMemAttr, 0, g), attrs);
+    update_mixed_info(w_, SlotPart{0, start, end}, attrs);
+  }
+  bool mixed(uint64_t gfn, int level) { return lpage_disallow(w_, 0, gfn, level) & kLpageMixed; }
+  bool uniform(uint64_t gfn, int level) {
+    const uint64_t first = store_.get(cell::of(CellKind::kMemAttr, 0, gfn));
+    for (uint64_t g = gfn; g < gfn + pages_per_hpage(level); g++) {
+      if (store_.get(cell::of(CellKind::kMemAttr, 0, g)) != first) return false;
+    }
+    return true;
+  }
+
+  RadixStore store_;
+  TestVm<RadixStore> vm_;
+  World<RadixStore, TestEnv<RadixStore>>& w_;
+};
+
+TEST_F(KvmRules, AFaultInAnOpenInvalidationRetries) {
+  EXPECT_FALSE(stale(15, seq()));
+  invalidate_begin(w_);
+  EXPECT_TRUE(stale(15, seq()));  // no range yet: all of memory
+  invalidate_range_add(w_, 10, 20);
+  EXPECT_FALSE(stale(9, seq()));
+  EXPECT_TRUE(stale(10, seq()));
+  EXPECT_TRUE(stale(19, seq()));
+  EXPECT_FALSE(stale(20, seq()));
+  invalidate_range_add(w_, 30, 40);
+  EXPECT_TRUE(stale(25, seq()));  // the hull of both
+  EXPECT_FALSE(stale(25, seq(), kNoSlot));
+  invalidate_end(w_);
+  EXPECT_FALSE(stale(15, seq()));
+}
+
+TEST_F(KvmRules, AFaultThatSawTheOldSequenceRetries) {
+  const uint64_t before = seq();
+  invalidate_begin(w_);
+  invalidate_range_add(w_, 10, 20);
+  EXPECT_EQ(seq(), before);  // it moves at the end
+  invalidate_end(w_);
+  EXPECT_EQ(seq(), before + 1);
+  EXPECT_TRUE(stale(1000, before));
+  EXPECT_FALSE(stale(1000, seq()));
+  EXPECT_FALSE(stale(1000, before, kNoSlot));  // MMIO has no page to lose
+}
+
+TEST_F(KvmRules, NestedInvalidationsEndOneByOne) {
+  invalidate_begin(w_);
+  invalidate_range_add(w_, 10, 20);
+  invalidate_begin(w_);
+  invalidate_range_add(w_, 50, 60);
+  invalidate_end(w_);
+  EXPECT_TRUE(stale(15, seq()));
+  invalidate_end(w_);
+  EXPECT_FALSE(stale(15, seq()));
+  vm_.env.events.clear();
+  invalidate_end(w_);
+  EXPECT_EQ(vm_.env.events.back(), "warn MMU-INV-COUNT");
+}
+
+TEST_F(KvmRules, AFaultOnAnObsoleteRootRetries) {
+  EXPECT_FALSE(stale(0, seq()));
+  EXPECT_FALSE(stale(0, seq(), kNoSlot));
+  invalidate_roots(w_, kValidRoots);
+  EXPECT_TRUE(stale(0, seq()));
+  EXPECT_TRUE(stale(0, seq(), kNoSlot));
+  store_.set(cell::of(CellKind::kVcpuRoot), 0);
+  EXPECT_TRUE(stale(0, seq()));
+}
+
+TEST_F(KvmRules, MixedFlagsAreExactAfterRandomChanges) {
+  constexpr uint64_t kBase = 0x300, kPages = 0x900, kEnd = kBase + kPages;
+  make_slot(kBase, kPages);
+  std::mt19937_64 rng(7);
+  uint64_t seen[2] = {};
+  for (int i = 0; i < 300; i++) {
+    uint64_t start = kBase + rng() % kPages, end = start + 1 + rng() % (kEnd - start);
+    if (rng() % 2) {  // whole huge pages often, so that they become uniform again
+      start = std::max(kBase, gfn_round_for_level<>(start, kPgLevel2M));
+      end = std::min(kEnd, gfn_round_for_level<>(end + 511, kPgLevel2M));
+    }
+    set_attributes(start, end, rng() % 2 ? kPrivate : 0);
+    for (uint64_t gfn = 0x400; gfn + 512 <= kEnd; gfn += 512) {
+      const bool want = !uniform(gfn, kPgLevel2M);
+      seen[want]++;
+      ASSERT_EQ(mixed(gfn, kPgLevel2M), want) << "change " << i << " gfn " << gfn;
+      const int max = kvm_mmu_max_mapping_level(w_, 0, gfn, kMaxHugepageLevel, true);
+      ASSERT_EQ(max, want ? kPgLevel4K : kPgLevel2M);
+    }
+  }
+  EXPECT_GT(seen[0], 100u);
+  EXPECT_GT(seen[1], 100u);
+}
+
+TEST_F(KvmRules, OneGfnMixesEverythingAboveIt) {
+  make_slot(0, 0x40000);
+  EXPECT_EQ(kvm_mmu_max_mapping_level(w_, 0, 0x1234, kMaxHugepageLevel, true), kPgLevel1G);
+  set_attributes(0x1234, 0x1235, kPrivate);
+  EXPECT_TRUE(mixed(0x1200, kPgLevel2M));
+  EXPECT_TRUE(mixed(0, kPgLevel1G));
+  EXPECT_FALSE(mixed(0x1400, kPgLevel2M));
+  EXPECT_EQ(kvm_mmu_max_mapping_level(w_, 0, 0x1234, kMaxHugepageLevel, true), kPgLevel4K);
+  EXPECT_EQ(kvm_mmu_max_mapping_level(w_, 0, 0x1400, kMaxHugepageLevel, true), kPgLevel2M);
+  // All of the 2M page: it is uniform, the 1G page is not.
+  set_attributes(0x1200, 0x1400, kPrivate);
+  EXPECT_FALSE(mixed(0x1200, kPgLevel2M));
+  EXPECT_TRUE(mixed(0, kPgLevel1G));
+  set_attributes(0x1200, 0x1400, 0);
+  EXPECT_FALSE(mixed(0, kPgLevel1G));
+}
+
+}  // namespace
+}  // namespace mmucheck::model
