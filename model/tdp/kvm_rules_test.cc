@@ -143,6 +143,9 @@ TEST_F(KvmRules, OneGfnMixesEverythingAboveIt) {
   EXPECT_FALSE(mixed(0x1400, kPgLevel2M));
   EXPECT_EQ(kvm_mmu_max_mapping_level(w_, 0, 0x1234, kMaxHugepageLevel, true), kPgLevel4K);
   EXPECT_EQ(kvm_mmu_max_mapping_level(w_, 0, 0x1400, kMaxHugepageLevel, true), kPgLevel2M);
+  // A change elsewhere to what every 2M page starts with: only its flag tells of the mixed one.
+  set_attributes(0x2000, 0x2001, 0);
+  EXPECT_TRUE(mixed(0, kPgLevel1G));
   // All of the 2M page: it is uniform, the 1G page is not.
   set_attributes(0x1200, 0x1400, kPrivate);
   EXPECT_FALSE(mixed(0x1200, kPgLevel2M));
