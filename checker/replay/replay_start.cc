@@ -197,7 +197,7 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     }
     case K::kGmemPunchHole: {
       GmemInvalidate m;
-      m.gmem = gmem_file(v, v.gmem_of_inode, e.get(f::gmem_punch_hole::inode));
+      m.gmem = gmem_file(v, e.get(f::gmem_punch_hole::gmem));
       m.start = e.get(f::gmem_punch_hole::offset) >> kPageShift;
       m.end = (e.get(f::gmem_punch_hole::offset) + e.get(f::gmem_punch_hole::len)) >> kPageShift;
       push(t, v, e, m);
@@ -206,9 +206,8 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     case K::kGmemRelease:
     case K::kGmemInvalidate: {  // without its own probe a release begins with the invalidation
       GmemInvalidate m;
-      m.gmem = e.kind == K::kGmemRelease
-                   ? gmem_file(v, v.gmem_of_inode, e.get(f::gmem_release::inode))
-                   : gmem_file(v, v.gmem_of_id, e.get(f::gmem_invalidate::gmem));
+      m.gmem = gmem_file(v, e.kind == K::kGmemRelease ? e.get(f::gmem_release::gmem)
+                                                      : e.get(f::gmem_invalidate::gmem));
       m.start = 0;
       m.end = ~uint64_t{0};
       push(t, v, e, m);
@@ -256,10 +255,10 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
   }
 }
 
-// A file is known by its fd when a slot is bound, by other names afterwards: a new name is that of
-// a file that has none yet.
-uint64_t Replayer::gmem_file(VmModel& v, std::unordered_map<uint64_t, uint64_t>& names,
-                             uint64_t name) {
+// A file is known by its fd when a slot is bound, by a number afterwards: a new number is that of a
+// file that has none yet.
+uint64_t Replayer::gmem_file(VmModel& v, uint64_t name) {
+  auto& names = v.gmem_names;
   const auto known = names.find(name);
   if (known != names.end()) return known->second;
   for (uint32_t s = 0; s < model::slot_bound(v.world); s++) {

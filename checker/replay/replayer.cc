@@ -38,6 +38,10 @@ bool test(const trace::KindSet& set, K kind) { return set.test(static_cast<size_
 
 }  // namespace
 
+bool is_step(K kind) {
+  return !ignored(kind) && kind != K::kRcuFreeSp && kind != K::kSoftExitRet;
+}
+
 Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
   host_.design = model::find_design(
       info.kernel == trace::KernelVersion::k6_12 ? "linux-6.12" : "linux-7.2");
@@ -155,8 +159,13 @@ void Replayer::input(const Event& e) {
   PendingInputs& in = t.in;
   switch (e.kind) {
     case K::kStep: {
+      start_deferred(e, t);
       for (uint64_t n = e.get_or(f::step::count, 1); n > 0; n--) {
-        if (const Predicted* p = advance(e, t)) predicted(e, *p);
+        if (const Predicted* p = advance(e, t)) {
+          const Predicted copy = *p;
+          predicted(e, copy);
+          went_on(e, t, copy.kind);
+        }
       }
       return;
     }
@@ -267,34 +276,37 @@ void Replayer::observation(const Event& e) {
   VmModel* v = vm_of(e, t);
   if (v == nullptr || v->abandoned) return;
   v->env.set_time(events_, t.last_event);
-  if (t.has_deferred && e.vm != 0) {
-    t.has_deferred = false;
-    start(t.deferred, t, *v);
-  }
+  start_deferred(e, t);
   if (e.kind == K::kSoftExitRet) {
     if (!finish_operations(e, t)) return;
     t.in.clear();
     return;
   }
-  if (t.stack.empty() && t.queue_at == t.queue.size()) start(e, t, *v);
   const Predicted* p = advance(e, t);
   if (p == nullptr) return diverge(e, t, "nothing: the operation is over", "", 0, 0);
   const Predicted copy = *p;
   predicted(e, copy);
   compare(e, t, copy);
+  went_on(e, t, copy.kind);
+}
+
+// After the visible event `kind`: what the thread does at once.
+void Replayer::went_on(const Event& e, Thread& t, K kind) {
   t.last_event = events_;
-  if ((e.kind == K::kFastPageFault || e.kind == K::kCheckMmioSpte) && !t.stack.empty() &&
-      t.queue_at == t.queue.size() &&
-      std::holds_alternative<model::PageFault>(t.stack.back().machine)) {
-    const bool valid_mmio = e.kind == K::kCheckMmioSpte &&
-                            std::get<model::PageFault>(t.stack.back().machine).mmio_hit;
-    if (!valid_mmio) run_to_window(e, t);
+  if ((kind != K::kFastPageFault && kind != K::kCheckMmioSpte) || t.stack.empty() ||
+      t.queue_at != t.queue.size()) {
+    return;
   }
-  if (e.kind == K::kGmemInvalidate && !t.stack.empty()) {
-    if (const auto* m = std::get_if<model::GmemInvalidate>(&t.stack.back().machine)) {
-      v->gmem_of_id[e.get(f::gmem_invalidate::gmem)] = m->gmem;
-    }
-  }
+  const auto* fault = std::get_if<model::PageFault>(&t.stack.back().machine);
+  if (fault != nullptr && !(kind == K::kCheckMmioSpte && fault->mmio_hit)) run_to_window(e, t);
+}
+
+// The VM of a stimulus that named none is that of the thread's next event.
+void Replayer::start_deferred(const Event& e, Thread& t) {
+  if (!t.has_deferred || e.vm == 0) return;
+  t.has_deferred = false;
+  VmModel* v = vm_of(e, t);
+  if (v != nullptr && !v->abandoned) start(t.deferred, t, *v);
 }
 
 void Replayer::finish(const trace::TraceInfo& info) {

@@ -25,6 +25,10 @@ namespace mmucheck::replay {
 inline constexpr size_t kMaxVms = 4096;
 inline constexpr size_t kMaxThreads = 65536;
 
+// Does an observation of this kind mean that its thread went on to its next visible event? The rest
+// is not looked at, or is no thread's (RCU callbacks).
+bool is_step(trace::EventKind kind);
+
 // A line of what the model predicts, for `predict`.
 using PredictionSink = std::function<void(const trace::Event& at, const Predicted& p)>;
 
@@ -78,11 +82,12 @@ class Replayer {
   void run_to_window(const trace::Event& e, Thread& t);
   bool finish_operations(const trace::Event& e, Thread& t);
   void operation_done(Thread& t, Operation& op);
-  static uint64_t gmem_file(VmModel& v, std::unordered_map<uint64_t, uint64_t>& names,
-                            uint64_t name);
+  static uint64_t gmem_file(VmModel& v, uint64_t name);
 
   // --- comparison (replay_compare.cc) ---
   const Predicted* advance(const trace::Event& e, Thread& t);
+  void went_on(const trace::Event& e, Thread& t, trace::EventKind kind);
+  void start_deferred(const trace::Event& e, Thread& t);
   void run_others_first(const trace::Event& e, Thread& t);
   void witness(const trace::Event& e, VmModel& v, uint64_t sptep, uint64_t value);
   bool refs_may_differ(const Thread& t, uint64_t want, uint64_t seen) const;

@@ -104,7 +104,8 @@ bool next_slot_part(const W& w, SlotWalk& walk) {
   SlotPart best_part;
   uint64_t best[3] = {};
   for (uint32_t s = 0; s < slot_bound(w); s++) {
-    if (!slot_in_use(w, s)) continue;
+    // A memslot update may put the slot that was just visited behind itself.
+    if (!slot_in_use(w, s) || (walk.started && s == walk.part.slot)) continue;
     SlotPart part;
     uint64_t key = 0;
     if (!detail::slot_overlaps(w, s, walk, &part, &key)) continue;

@@ -1,5 +1,7 @@
 #include "tools/mmucheck/strip_observations.h"
 
+#include "checker/replay/replayer.h"
+
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::cli {
@@ -18,11 +20,16 @@ bool StripObservations::next(Event& event) {
   } else if (!source_->next(event)) {
     return false;
   }
+  // What no thread's operation shows says nothing about when a thread went on.
+  while (event.cls == PacketClass::kObservation && !replay::is_step(event.kind)) {
+    if (!source_->next(event)) return false;
+  }
   event.seq = ++seq_;
   if (event.cls != PacketClass::kObservation) return true;
 
   uint64_t count = 1;
   while ((has_ahead_ = source_->next(ahead_))) {
+    if (ahead_.cls == PacketClass::kObservation && !replay::is_step(ahead_.kind)) continue;
     const bool same_run = ahead_.cls == PacketClass::kObservation &&
                           ahead_.thread == event.thread && ahead_.cpu == event.cpu &&
                           ahead_.vm == event.vm && ahead_.context == event.context;

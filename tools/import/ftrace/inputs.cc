@@ -496,6 +496,14 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
       (e.kind == EventKind::kClearDirtyPt || e.kind == EventKind::kWriteProtectGfn ||
        e.kind == EventKind::kTrySplit);
   if (starts_chunk && dirty_chunk(e, ahead, before)) e.cls = PacketClass::kObservation;
+  if (e.kind == EventKind::kGmemPunchHole) {
+    // The hole is punched in an inode, the invalidation names the file.
+    size_t index = 0;
+    const Event* next = next_of_thread(e, ahead, index);
+    if (next != nullptr && next->kind == EventKind::kGmemInvalidate) {
+      e.set(f::gmem_punch_hole::gmem, next->get(f::gmem_invalidate::gmem));
+    }
+  }
   if (!ends_operation) operation_inputs(e, c, before);
   vcpu_facts(e, c, ahead, before);
   fault_inputs(e, c, ahead, before);

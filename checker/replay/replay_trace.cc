@@ -1,0 +1,82 @@
+#include "checker/replay/replay_trace.h"
+
+#include <fmt/format.h>
+
+#include "checker/replay/replayer.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using K = trace::EventKind;
+
+namespace {
+
+// What a prediction is about: changes, results, flushes, tables that come and go.
+bool is_printed(K kind) {
+  switch (kind) {
+    case K::kSpteChanged:
+    case K::kChangedSpte:
+    case K::kFastPageFault:
+    case K::kSetSpte:
+    case K::kSplitHugePage:
+    case K::kTdpMapRet:
+    case K::kFaultinRet:
+    case K::kFaultStaleRet:
+    case K::kTdpUnmapGfnRangeRet:
+    case K::kZapLeafsRootRet:
+    case K::kAgeRangeRet:
+    case K::kTestAgeRangeRet:
+    case K::kSetMemslotRet:
+    case K::kSetMemAttrRet:
+    case K::kFlushAll:
+    case K::kFlushRange:
+    case K::kFlushMemslot:
+    case K::kInitSp:
+    case K::kRemovedPt:
+    case K::kRcuFreeSp:
+    case K::kPutRoot:
+      return true;
+    default: return false;
+  }
+}
+
+std::string line_of(const trace::Event& at, const Predicted& p) {
+  std::string s = fmt::format("vm {} thread {}  {}", at.vm, at.thread, trace::kind_name(p.kind));
+  const trace::KindInfo& info = trace::kind_info(p.kind);
+  for (size_t i = 0; i < info.fields.size(); i++) {
+    if (!p.has(i)) continue;
+    const bool hexadecimal = info.fields[i].type == trace::FieldType::kHex;
+    s += hexadecimal ? fmt::format("  {} {:x}", info.fields[i].name, p.f[i])
+                     : fmt::format("  {} {}", info.fields[i].name, static_cast<int64_t>(p.f[i]));
+  }
+  s += '\n';
+  return s;
+}
+
+}  // namespace
+
+report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
+  Replayer replayer(source.info());
+  trace::Event e;
+  bool stopped = false;
+  while (!stopped && source.next(e)) {
+    replayer.event(e);
+    if (tick) stopped = !tick();
+  }
+  replayer.finish(source.info());
+  replayer.verdict().interrupted = stopped;
+  return std::move(replayer.verdict());
+}
+
+void predict_trace(trace::EventSource& source,
+                   const std::function<void(const std::string&)>& line) {
+  Replayer replayer(source.info());
+  replayer.set_prediction_sink([&](const trace::Event& at, const Predicted& p) {
+    if (is_printed(p.kind)) line(line_of(at, p));
+  });
+  trace::Event e;
+  while (source.next(e)) replayer.event(e);
+  replayer.finish(source.info());
+}
+
+}  // namespace mmucheck::replay
