@@ -1,6 +1,7 @@
 // What the model said against what the recording shows.
 #include <fmt/format.h>
 
+#include "checker/replay/missing_probe.h"
 #include "checker/replay/replayer.h"
 #include "checker/trace/event_kinds.h"
 
@@ -185,8 +186,22 @@ void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
 
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
                        const std::string& field, uint64_t want, uint64_t seen) {
-  if (e.kind == K::kSpteChanged) verdict_.spte_changes.diverged++;
+  const std::string_view missing =
+      missing_probe(visible_, t.stack.empty() ? nullptr : &t.stack.back(), e.kind);
   VmModel* v = vm_of(e, t);
+  if (!missing.empty()) {
+    verdict_.inconclusive.push_back(
+        fmt::format("line {}: {} was not expected; a probe on {} would tell whether it may happen",
+                    e.source_line, trace::kind_name(e.kind), missing));
+    verdict_.mode = report::Mode::kPartial;
+    if (v != nullptr) v->abandoned = true;
+    for (Operation& op : t.stack) op.vm->abandoned = true;
+    t.stack.clear();
+    t.queue.clear();
+    t.queue_at = 0;
+    return;
+  }
+  if (e.kind == K::kSpteChanged) verdict_.spte_changes.diverged++;
   if (v != nullptr) v->abandoned = true;
   for (Operation& op : t.stack) op.vm->abandoned = true;
   report::Divergence d;

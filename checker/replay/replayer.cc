@@ -1,5 +1,6 @@
 #include "checker/replay/replayer.h"
 
+#include "checker/replay/missing_probe.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -46,15 +47,14 @@ Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
   host_.design = model::find_design(
       info.kernel == trace::KernelVersion::k6_12 ? "linux-6.12" : "linux-7.2");
   // The probe on __tdp_mmu_set_spte_atomic needs a build that does not inline what is probed.
-  host_.noinline_build = test(visible_, K::kCmpxchgSpte);
+  host_.noinline_build = test(visible_, K::kCmpxchgSpte) || test(visible_, K::kZapAllFast) ||
+                         test(visible_, K::kMmuDestroy);
   verdict_.file = info.file;
   verdict_.kernel = info.kernel_text;
   for (const trace::KindInfo& k : trace::all_kinds()) {
     if (test(visible_, k.kind)) verdict_.capabilities.emplace_back(k.name);
   }
-  const bool full = test(visible_, K::kChangedSpte) && test(visible_, K::kTdpMap) &&
-                    test(visible_, K::kInitSp) && test(visible_, K::kIterStart);
-  verdict_.mode = full ? report::Mode::kFull : report::Mode::kTracepoint;
+  verdict_.mode = full_engine_can(visible_) ? report::Mode::kFull : report::Mode::kTracepoint;
 }
 
 Replayer::~Replayer() = default;
@@ -147,7 +147,11 @@ void Replayer::create_vm(const Event& e) {
     c.gfn_direct_bits = it->second.get(x::direct_gfn_bits);
     vm_configs_.erase(it);
   }
-  if (c.has_mirror) v->abandoned = true;
+  if (c.has_mirror) {
+    v->abandoned = true;
+    verdict_.inconclusive.push_back("VM " + std::to_string(e.vm) +
+                                    " has a mirror root: its private half is not followed");
+  }
   v->env.set_gfn_alias(c.gfn_direct_bits);
   verdict_.vms++;
   vms_[e.vm] = std::move(v);

@@ -1,0 +1,114 @@
+// The shipped recordings with all probes: every SPTE change is predicted, from inputs alone.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <fstream>
+
+#include "checker/replay/replay_trace.h"
+#include "tools/mmucheck/session.h"
+#include "tools/mmucheck/strip_observations.h"
+
+namespace mmucheck::cli {
+namespace {
+
+namespace fs = std::filesystem;
+using trace::Event;
+
+// Recordings with kprobes and without a mirror root.
+std::vector<fs::path> full_recordings() {
+  std::vector<fs::path> found;
+  for (const auto& entry : fs::directory_iterator("traces/recorded")) {
+    const std::string name = entry.path().filename();
+    const bool full = name.starts_with("full-") || name.starts_with("k72-full-") ||
+                      name.starts_with("selftest-full-") ||
+                      (name.starts_with("rare-") && name.ends_with("-full"));
+    if (full && name.find("mirror") == std::string::npos) found.push_back(entry.path());
+  }
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+std::unique_ptr<trace::EventSource> open(const fs::path& dir) {
+  return Session().open((dir / "trace.txt.xz").string());
+}
+
+uint64_t tracepoints_in(const fs::path& dir) {
+  const auto source = open(dir);
+  uint64_t n = 0;
+  for (Event e; source->next(e);) n += e.kind == trace::EventKind::kSpteChanged;
+  return n;
+}
+
+std::string predictions(trace::EventSource& source) {
+  std::string all;
+  replay::predict_trace(source, [&](const std::string& line) { all += line; });
+  return all;
+}
+
+TEST(Recordings, AreAllThere) { EXPECT_EQ(full_recordings().size(), 40u); }
+
+TEST(Recordings, EveryChangeIsPredicted) {
+  std::printf("%-40s %9s %9s %9s %6s\n", "recording", "observed", "predicted", "hw A/D", "div");
+  for (const fs::path& dir : full_recordings()) {
+    SCOPED_TRACE(dir.string());
+    const auto source = open(dir);
+    const report::Verdict v = replay::replay_trace(*source);
+    const report::SpteChanges& c = v.spte_changes;
+    std::printf("%-40s %9lu %9lu %9lu %6lu\n", dir.filename().c_str(), c.observed, c.predicted,
+                c.hardware_ad, c.diverged);
+    EXPECT_EQ(report::outcome_of(v), report::Outcome::kHolds);
+    EXPECT_EQ(v.mode, report::Mode::kFull);
+    EXPECT_EQ(c.observed, tracepoints_in(dir));
+    EXPECT_EQ(c.predicted, c.observed);
+    EXPECT_EQ(c.inferred, 0u);
+    EXPECT_EQ(c.diverged, 0u);
+    EXPECT_TRUE(v.divergences.empty());
+    EXPECT_TRUE(v.violations.empty());
+  }
+}
+
+TEST(Recordings, PredictionsNeedNoObservations) {
+  for (const fs::path& dir : full_recordings()) {
+    SCOPED_TRACE(dir.string());
+    const auto whole = open(dir);
+    StripObservations stripped(open(dir));
+    const std::string expected = predictions(*whole);
+    EXPECT_FALSE(expected.empty());
+    EXPECT_EQ(predictions(stripped), expected);
+  }
+}
+
+// Exchanges the values of every `every`th change with those of the change before.
+class Shuffled final : public trace::EventSource {
+ public:
+  Shuffled(std::unique_ptr<trace::EventSource> source, uint64_t every)
+      : source_(std::move(source)), every_(every) {}
+  bool next(Event& e) override {
+    if (!source_->next(e)) return false;
+    if (e.kind != trace::EventKind::kSpteChanged) return true;
+    const auto fields = e.f;
+    if (++n_ % every_ == 0) e.f = before_;
+    before_ = fields;
+    return true;
+  }
+  const trace::TraceInfo& info() const override { return source_->info(); }
+
+ private:
+  std::unique_ptr<trace::EventSource> source_;
+  std::array<uint64_t, trace::kMaxFields> before_{};
+  uint64_t every_;
+  uint64_t n_ = 0;
+};
+
+TEST(Recordings, ShuffledObservationsDiverge) {
+  for (const fs::path& dir : full_recordings()) {
+    SCOPED_TRACE(dir.string());
+    Shuffled source(open(dir), 40);
+    const report::Verdict v = replay::replay_trace(source);
+    EXPECT_EQ(report::outcome_of(v), report::Outcome::kDiverged);
+  }
+}
+
+}  // namespace
+}  // namespace mmucheck::cli
