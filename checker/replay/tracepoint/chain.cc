@@ -1,0 +1,156 @@
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+
+void TracepointReplayer::store(TableRow& row, const Change& c) {
+  if (row.as_id < 0 && c.as_id >= 0) {
+    row.as_id = c.as_id;
+    n_.root++;
+  }
+  if (row.vm == 0) row.vm = c.vm;
+  const size_t i = EntryBook::index(c.level, c.gfn);
+  if (row.e[i] != c.old_spte && row.e[i] != kUnknownSpte) n_.ad++;
+  row.e[i] = c.new_spte;
+  recent_[recent_at_++ % recent_.size()] = c;
+  // A root is empty again when it is torn down; nothing tells when it goes.
+  if (row.pfn == 0 && !model::is_shadow_present_pte<>(c.new_spte)) {
+    const bool empty = std::none_of(row.e.begin(), row.e.end(), [](uint64_t spte) {
+      return model::is_shadow_present_pte<>(spte);
+    });
+    if (empty && model::is_shadow_present_pte<>(c.old_spte)) book_.erase(&row);
+  }
+}
+
+// Takes the entry to c.new_spte in a row where it can have c.old_spte.
+bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
+  const size_t i = EntryBook::index(c.level, c.gfn);
+  if (hint != nullptr && hint->fits(c.as_id, c.vm) && hint->e[i] == c.old_spte) {
+    store(*hint, c);
+    return true;
+  }
+  const auto rows = book_.at(c.level, c.gfn);
+  // Rows of a known space first: a root that nothing used yet may be anyone's.
+  for (int pass = 0; pass < 3; pass++) {
+    for (const auto& row : rows) {
+      if (!row->fits(c.as_id, c.vm) || (pass != 1) != (row->as_id >= 0)) continue;
+      const uint64_t known = row->e[i];
+      const bool ok = pass == 2 ? known == kUnknownSpte ||
+                                      may_read(values_, known, c.old_spte, c.level)
+                                : known == c.old_spte;
+      if (!ok) continue;
+      store(*row, c);
+      return true;
+    }
+  }
+  return false;
+}
+
+void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) {
+  if (fit(c, hint)) {
+    if (!held_.empty()) retry_held();
+    return;
+  }
+  if (forgot_) {
+    n_.unknown++;
+    return;
+  }
+  if (held_.size() >= kMaxHeld) expire(true);
+  Held h;
+  h.c = c;
+  h.deadline = now_ + kLateEvents;
+  h.place = place(e);
+  held_.push_back(std::move(h));
+}
+
+// A value that was read again after a store: it is there now, was lately, or will be told of.
+void TracepointReplayer::witness(const Event& e, Change c) {
+  c.new_spte = c.old_spte;
+  if (seen_lately(c) || forgot_) return;
+  if (held_.size() >= kMaxHeld) expire(true);
+  Held h;
+  h.c = c;
+  h.witness = true;
+  h.deadline = now_ + kLateEvents;
+  h.place = place(e);
+  held_.push_back(std::move(h));
+}
+
+bool TracepointReplayer::seen_lately(const Change& c) const {
+  const size_t i = EntryBook::index(c.level, c.gfn);
+  for (const auto& row : book_.at(c.level, c.gfn)) {
+    if (!row->fits(c.as_id, c.vm)) continue;
+    if (row->e[i] == kUnknownSpte || may_read(values_, row->e[i], c.old_spte, c.level)) return true;
+  }
+  return std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
+    return r.level == c.level && r.gfn == c.gfn &&
+           (may_read(values_, r.new_spte, c.old_spte, c.level) ||
+            may_read(values_, r.old_spte, c.old_spte, c.level));
+  });
+}
+
+void TracepointReplayer::retry_held() {
+  for (bool again = true; again;) {
+    again = false;
+    for (size_t i = 0; i < held_.size(); i++) {
+      const bool ok = held_[i].witness ? seen_lately(held_[i].c) : fit(held_[i].c, nullptr);
+      if (!ok) continue;
+      n_.late++;
+      held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(i));
+      again = true;
+      break;
+    }
+  }
+}
+
+// Is the removal of a table under way whose parent entry this is? Its own change comes last.
+bool TracepointReplayer::waits_for(const Held& h) const {
+  if (!late_parent_) return false;
+  for (const auto& [id, t] : threads_) {
+    for (const Block& b : t.blocks) {
+      if (b.level + 1 == h.c.level && b.gfn == h.c.gfn) return true;
+    }
+  }
+  return false;
+}
+
+void TracepointReplayer::expire(bool all) {
+  for (size_t i = 0; i < held_.size();) {
+    if (!all && held_[i].deadline > now_) return;
+    if (!all && waits_for(held_[i])) {
+      held_[i].deadline = now_ + kLateEvents;
+      i++;
+      continue;
+    }
+    const Held h = std::move(held_[i]);
+    held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(i));
+    const size_t at = EntryBook::index(h.c.level, h.c.gfn);
+    std::string known;
+    TableRow* first = nullptr;
+    for (const auto& row : book_.at(h.c.level, h.c.gfn)) {
+      if (!row->fits(h.c.as_id, h.c.vm)) continue;
+      if (first == nullptr) first = row.get();
+      known += fmt::format("{}{:x}", known.empty() ? "" : " or ", row->e[at]);
+    }
+    const std::string observed =
+        h.witness ? fmt::format("gfn {:x} level {} read as {:x}", h.c.gfn, h.c.level, h.c.old_spte)
+                  : fmt::format("as_id {} gfn {:x} level {} {:x} -> {:x}", h.c.as_id, h.c.gfn,
+                                h.c.level, h.c.old_spte, h.c.new_spte);
+    diverge_at(h.place, observed, TpRule::kChain,
+               known.empty() ? "nothing: no table covers this gfn" : "another value",
+               known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));
+    if (!h.witness && first != nullptr) {
+      store(*first, h.c);
+      retry_held();
+      i = 0;
+    }
+  }
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,350 @@
+#include <fmt/format.h>
+
+#include "checker/invariant/catalogue.h"
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+using K = trace::EventKind;
+namespace f = trace::f;
+using model::ChangeRule;
+
+namespace {
+
+// What a change was taken for; the order of a walk is that of one kind.
+enum Step : int { kStepNone, kStepFault, kStepLink, kStepZap, kStepProtect, kStepAge, kStepFreeze };
+
+// Changes in ascending order, without another event of the thread, that make a walk.
+constexpr int kDenseRun = 3;
+constexpr int kSparseRun = 8;
+
+struct Broken {
+  const char* id;
+  size_t slot;
+};
+
+Broken broken_rule(ChangeRule r) {
+  switch (r) {
+    case ChangeRule::kLevel: return {"MMU-SPTE-LEVEL", 1};
+    case ChangeRule::kAlignment: return {"MMU-SPTE-ALIGN", 2};
+    case ChangeRule::kLeafPfnChanged: return {"MMU-SPTE-PFN", 3};
+    case ChangeRule::kNonpresentChange: return {"MMU-SPTE-NONPRESENT", 4};
+    case ChangeRule::kTableMoved: return {"MMU-SPTE-TABLE", 5};
+    case ChangeRule::kMmuWritable: return {"MMU-SPTE-HOSTW", 6};
+    case ChangeRule::kWritable: return {"MMU-SPTE-MMUW", 7};
+    case ChangeRule::kNone: break;
+  }
+  return {"", 0};
+}
+
+uint64_t round_to(uint64_t gfn, int level) { return gfn & ~(model::pages_per_hpage(level) - 1); }
+
+}  // namespace
+
+void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
+  namespace s = f::spte_changed;
+  n_.changes++;
+  if (!started_ && !forgot_) {
+    // The VM is older than the trace.
+    started_ = true;
+    forgot_ = true;
+    t.unsure = true;
+  }
+  Change c;
+  c.as_id = static_cast<int>(e.get(s::as_id) & 0xff);
+  c.gfn = plain_gfn(e.get(s::gfn));
+  c.old_spte = e.get(s::old_spte);
+  c.new_spte = e.get(s::new_spte);
+  c.thread = e.thread;
+  c.vm = e.vm;
+  const uint64_t level = e.get(s::level);
+  if (e.get(s::as_id) > 1 || level < 1 || level > static_cast<uint64_t>(root_level_)) {
+    return diverge(e, TpRule::kSpace, "an address space of 0 or 1 and a level of the tree");
+  }
+  c.level = static_cast<int>(level);
+  const ChangeRule rule =
+      model::first_broken_rule(values_.fmt, c.gfn, c.level, c.old_spte, c.new_spte);
+  if (rule != ChangeRule::kNone && (values_.format_known || rule == ChangeRule::kAlignment) &&
+      !is_mmio(values_, c.new_spte) && !is_mmio(values_, c.old_spte)) {
+    const Broken b = broken_rule(rule);
+    n_.broken[b.slot]++;
+    if (verdict_.violations.size() < kMaxFindings) {
+      report::Violation v;
+      v.invariant = b.id;
+      if (const invariant::Invariant* i = invariant::find(b.id)) {
+        v.statement = i->statement;
+        v.source = i->source;
+      }
+      v.place = place(e);
+      v.before = fmt::format("{:x}", c.old_spte);
+      v.after = fmt::format("{:x}", c.new_spte);
+      verdict_.violations.push_back(std::move(v));
+    }
+    if (rule == ChangeRule::kAlignment) return;
+  }
+
+  settle_change(e, t);
+  const bool was_table = model::is_shadow_present_pte<>(c.old_spte) &&
+                         !model::is_last_spte<>(c.old_spte, c.level);
+  // 7.x: the change of the parent entry ends the removal of the table below it.
+  bool below = false;
+  uint64_t first_leaf = 0;
+  if (late_parent_ && !t.blocks.empty()) {
+    const Block& top = t.blocks.back();
+    if (top.level + 1 == c.level && top.gfn == c.gfn) {
+      below = true;
+      first_leaf = top.first_leaf;
+      close_block(e, t, was_table ? model::spte_to_pfn<>(c.old_spte) : 0);
+    }
+  }
+  const auto is_child = [&](const Block& b) {
+    return b.level == c.level && EntryBook::base(b.level, c.gfn) == b.gfn;
+  };
+  if (late_parent_) {
+    if (!t.blocks.empty() && !is_child(t.blocks.back())) close_all(e, t);
+  } else {
+    while (!t.blocks.empty() && !is_child(t.blocks.back())) {
+      close_block(e, t, t.blocks.back().pfn);
+    }
+  }
+  int step = kStepFreeze;
+  TableRow* hint = nullptr;
+  if (!t.blocks.empty()) {
+    hint = book_.by_pfn(t.blocks.back().pfn);
+    removed_child(e, t, c, below);
+  } else {
+    step = judge(e, t, c, below, first_leaf);
+    check_order(e, t, c, step);
+  }
+  apply(e, c, hint);
+  const bool is_table = model::is_shadow_present_pte<>(c.new_spte) &&
+                        !model::is_last_spte<>(c.new_spte, c.level);
+  if (is_table && !was_table) new_table(e, c);
+  if (step != kStepFault && step != kStepLink) n_.cause++;
+  // 6.12: all 512 are done.
+  if (!late_parent_ && !t.blocks.empty() && t.blocks.back().next == 512 && !t.zap.on) {
+    close_block(e, t, t.blocks.back().pfn);
+  }
+}
+
+void TracepointReplayer::settle_change(const Event& e, Thread& t) {
+  if (t.split.on && sees(K::kSplitHugePage)) {
+    diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
+  }
+  if (t.zap.on && sees(K::kPrepareZapPage)) {
+    diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
+  }
+  if (t.mmio.on && sees(K::kMarkMmioSpte)) diverge(e, TpRule::kMmio, "mark_mmio_spte");
+  if (t.req.installed && !t.req.mmio && t.blocks.empty()) {
+    if (sees(K::kSetSpte)) diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+    t.req = {};
+  }
+  t.split.on = t.zap.on = t.mmio.on = false;
+}
+
+// What the change can be; counts a divergence when it can be nothing.
+int TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool below,
+                              uint64_t first_leaf) {
+  const model::SpteFormat& fmt_ = values_.fmt;
+  const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
+  const bool was_table = k.was_present && !k.was_leaf;
+  if (below && !was_table) {
+    diverge(e, TpRule::kRemoval, "an old value that points to the removed table");
+  }
+  if (model::is_frozen_spte<>(fmt_, c.old_spte)) {
+    diverge(e, TpRule::kValue, "an old value that is not frozen");
+    return kStepNone;
+  }
+  if (c.old_spte == c.new_spte) {
+    diverge(e, TpRule::kValue, "a value that differs from the old one");
+    return kStepNone;
+  }
+  if (k.is_present) {
+    return k.is_leaf ? judge_leaf(e, t, c, below, first_leaf) : judge_link(e, t, c);
+  }
+  if (c.new_spte == model::kNonpresent) {
+    if (!k.was_present) {
+      diverge(e, TpRule::kValue, "no change: an entry that is not present is not zapped");
+    } else if (was_table && late_parent_) {
+      if (!below && !t.unsure && sees(K::kPrepareZapPage)) {
+        diverge(e, TpRule::kRemoval, "the removal of the table below first");
+      }
+    } else if (was_table) {
+      t.zap.on = true;
+      t.zap.gfn = c.gfn;
+      t.zap.level = c.level - 1;
+      t.zap.value = model::spte_to_pfn<>(c.old_spte);
+    }
+    return kStepZap;
+  }
+  if (is_mmio(values_, c.new_spte)) {
+    const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
+                       t.req.pfn == model::kNoslotPfn;
+    if (!asked && !t.unsure) {
+      diverge(e, TpRule::kRequest, "a fault without a memslot on this thread");
+    }
+    if (!is_mmio_of(values_, c.new_spte, c.gfn)) {
+      diverge(e, TpRule::kMmio, fmt::format("the entry of gfn {:x}", c.gfn));
+    }
+    t.req.installed = t.req.mmio = true;
+    t.mmio.on = true;
+    t.mmio.gfn = c.gfn;
+    t.mmio.value = model::mmio_spte_generation<>(fmt_, c.new_spte);
+    return kStepFault;
+  }
+  if (model::is_frozen_spte<>(fmt_, c.new_spte) && t.unsure) return kStepFreeze;
+  diverge(e, TpRule::kValue, "the non-present value or an MMIO entry",
+          fmt::format("new {:x}", model::kNonpresent), fmt::format("new {:x}", c.new_spte));
+  return kStepNone;
+}
+
+int TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) {
+  const bool was_present = model::is_shadow_present_pte<>(c.old_spte);
+  const bool linked = t.link.on && t.link.gfn == c.gfn && t.link.level == c.level - 1;
+  t.link.on = false;
+  if (values_.format_known &&
+      c.new_spte != model::make_nonleaf_spte<>(values_.fmt, model::spte_to_pfn<>(c.new_spte),
+                                               !values_.fmt.ad_enabled)) {
+    diverge(e, TpRule::kLink, "make_nonleaf_spte of the new table");
+  }
+  if (!linked && !t.unsure && sees(K::kGetPage)) {
+    diverge(e, TpRule::kLink, "kvm_mmu_get_page of this table just before");
+  }
+  if (was_present) {
+    t.split.on = true;
+    t.split.gfn = c.gfn;
+    t.split.level = c.level;
+    t.split.value = c.old_spte;
+    return kStepLink;
+  }
+  const bool asked = t.req.on && !t.req.installed && c.level > t.req.level &&
+                     c.gfn == round_to(t.req.gfn, c.level);
+  if (!asked && !t.unsure && sees(K::kSpteRequested)) {
+    diverge(e, TpRule::kRequest, "a fault of this thread below this entry");
+  }
+  return kStepLink;
+}
+
+int TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, bool below,
+                                   uint64_t first_leaf) {
+  const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
+  const bool was_table = k.was_present && !k.was_leaf;
+  if (was_table && !late_parent_) {
+    t.zap.on = true;
+    t.zap.gfn = c.gfn;
+    t.zap.level = c.level - 1;
+    t.zap.value = model::spte_to_pfn<>(c.old_spte);
+  } else if (was_table && !below && !t.unsure && sees(K::kPrepareZapPage)) {
+    diverge(e, TpRule::kRemoval, "the removal of the table below first");
+  }
+  // disallowed_hugepage_adjust goes below the requested level without a word.
+  const bool level_fits =
+      c.level == t.req.level || (c.level < t.req.level && (nx_ever_ || !values_.nx_known));
+  const bool asked = t.req.on && !t.req.installed && level_fits &&
+                     c.gfn == round_to(t.req.gfn, c.level) && t.req.pfn != model::kNoslotPfn;
+  if (asked) {
+    LeafRequest r;
+    r.pfn = t.req.pfn;
+    r.level = c.level;
+    const bool of_fault = t.fault.on && plain_gfn(t.fault.gfn) == t.req.gfn;
+    r.may_access = of_fault;
+    r.may_prefetch = !of_fault || t.fault.used;
+    // A hit of a stale MMIO entry is an EPT misconfiguration: no kvm_page_fault.
+    if (!sees(K::kPageFault) || forgot_ || is_mmio(values_, c.old_spte)) {
+      r.may_access = r.may_prefetch = true;
+    }
+    const auto how = explain_leaf(values_, r, c.old_spte, c.new_spte);
+    if (how || !values_.format_known) {
+      t.req.installed = true;
+      t.req.value = c.new_spte;
+      t.req.level = c.level;
+      n_.host_writable++;
+      if (how && how->prefetch) n_.prefetch++;
+      return kStepFault;
+    }
+  }
+  if (was_table) {
+    if (!asked && first_leaf != 0 && values_.format_known) {
+      const uint64_t huge =
+          model::make_huge_spte<>(values_.fmt, first_leaf, c.level, values_.host.nx_huge_pages);
+      const uint64_t ad = values_.fmt.accessed | values_.fmt.dirty;
+      if (((huge ^ c.new_spte) & ~ad) == 0) return kStepLink;
+    }
+    if (t.unsure || !values_.format_known) return kStepLink;
+    diverge(e, TpRule::kValue, "a huge leaf that a fault asked for or that is recovered");
+    return kStepNone;
+  }
+  if (k.was_leaf) {
+    switch (explain_step(values_, c.old_spte, c.new_spte)) {
+      case LeafStep::kWriteProtect:
+      case LeafStep::kUnwritable:
+      case LeafStep::kClearDirty: return kStepProtect;
+      case LeafStep::kAge: return kStepAge;
+      case LeafStep::kNone: break;
+    }
+  }
+  if (!values_.format_known || t.unsure) return kStepNone;
+  if (asked) {
+    diverge(e, TpRule::kRequest, "the value that make_spte gives for the request",
+            fmt::format("pfn {:x}", t.req.pfn), fmt::format("new {:x}", c.new_spte));
+    t.req.installed = true;
+    t.req.value = c.new_spte;
+  } else if (k.was_leaf) {
+    diverge(e, TpRule::kValue, "W, D or A cleared, or nothing changed",
+            fmt::format("old {:x}", c.old_spte), fmt::format("new {:x}", c.new_spte));
+  } else {
+    diverge(e, TpRule::kRequest, "a fault of this thread for this entry");
+  }
+  return kStepNone;
+}
+
+// A walk that passed an entry does not come back for it directly behind the one that it went on to.
+// Several operations on single pages, one after the other, could look so; a long run does not.
+void TracepointReplayer::check_order(const Event& e, Thread& t, const Change& c, int step) {
+  const bool walk = step == kStepZap || step == kStepProtect || step == kStepAge;
+  const auto same = [&](const Passed& p) {
+    return p.step == step && p.level == c.level && p.as_id == c.as_id;
+  };
+  const uint64_t pages = model::pages_per_hpage(c.level);
+  const bool back = walk && same(t.last) && same(t.before) && c.gfn < t.last.gfn &&
+                    c.gfn > t.before.gfn;
+  const bool adjacent = c.gfn + pages == t.last.gfn && t.before.gfn + pages == c.gfn;
+  if (back && t.run >= (adjacent ? kDenseRun : kSparseRun)) {
+    diverge(e, TpRule::kOrder, fmt::format("a gfn after {:x}", t.last.gfn));
+  }
+  t.run = walk && same(t.last) && (c.gfn > t.last.gfn || back) ? t.run + 1 : 1;
+  t.before = t.last;
+  t.last = {c.gfn, c.level, c.as_id, step};
+}
+
+void TracepointReplayer::new_table(const Event& e, const Change& c) {
+  const uint64_t pfn = model::spte_to_pfn<>(c.new_spte);
+  if (TableRow* live = book_.by_pfn(pfn)) {
+    // A removal whose last event was not seen yet, by a thread that did nothing since.
+    for (auto& [id, t] : threads_) {
+      if (!late_parent_ && !t.blocks.empty()) close_all(e, t);
+    }
+    live = book_.by_pfn(pfn);
+    if (live != nullptr) {
+      if (!forgot_) diverge(e, TpRule::kTable, "a page that is not a table already");
+      book_.erase(live);
+    }
+  }
+  TableRow* row = book_.add(pfn, c.gfn, c.level - 1, c.as_id, c.vm, model::kNonpresent);
+  if (row == nullptr) {
+    inconclusive(fmt::format("more than {} page tables", EntryBook::kMaxTables));
+    forgot_ = true;
+    return;
+  }
+  if (model::is_shadow_present_pte<>(c.old_spte)) {
+    for (uint64_t i = 0; i < row->e.size(); i++) {
+      row->e[i] = model::make_huge_page_split_spte<>(values_.fmt, c.old_spte, c.level - 1, i,
+                                                     values_.host.nx_huge_pages);
+    }
+  }
+  if (!held_.empty()) retry_held();
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,75 @@
+#include "checker/replay/tracepoint/entry_book.h"
+
+#include <algorithm>
+
+namespace mmucheck::replay {
+
+TableRow* EntryBook::add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint32_t vm,
+                         uint64_t fill) {
+  if (pfn == 0) {
+    // A root that was used meanwhile is idle no more.
+    std::erase_if(idle_roots_, [](const TableRow* r) { return r->as_id >= 0; });
+    if (idle_roots_.size() >= kMaxIdleRoots) {
+      TableRow* oldest = idle_roots_.front();
+      erase(oldest);
+    }
+  }
+  if (size_ >= kMaxTables) return nullptr;
+  auto row = std::make_unique<TableRow>();
+  row->pfn = pfn;
+  row->gfn = base(level, gfn);
+  row->level = level;
+  row->as_id = as_id;
+  row->vm = vm;
+  row->e.fill(fill);
+  TableRow* raw = row.get();
+  groups_[key(level, gfn)].push_back(std::move(row));
+  size_++;
+  if (pfn != 0) {
+    by_pfn_[pfn] = raw;
+  } else {
+    idle_roots_.push_back(raw);
+  }
+  return raw;
+}
+
+std::span<const std::unique_ptr<TableRow>> EntryBook::at(int level, uint64_t gfn) const {
+  const auto it = groups_.find(key(level, gfn));
+  if (it == groups_.end()) return {};
+  return it->second;
+}
+
+TableRow* EntryBook::by_pfn(uint64_t pfn) const {
+  const auto it = by_pfn_.find(pfn);
+  return it == by_pfn_.end() ? nullptr : it->second;
+}
+
+bool EntryBook::erased_lately(uint64_t pfn) const {
+  return std::find(erased_.begin(), erased_.end(), pfn) != erased_.end();
+}
+
+void EntryBook::erase(TableRow* row) {
+  const uint64_t pfn = row->pfn;
+  if (pfn != 0) {
+    const auto it = by_pfn_.find(pfn);
+    if (it != by_pfn_.end() && it->second == row) by_pfn_.erase(it);
+    erased_.push_back(pfn);
+    if (erased_.size() > kMaxRecentlyErased) erased_.pop_front();
+  } else {
+    std::erase(idle_roots_, row);
+  }
+  const auto group = groups_.find(key(row->level, row->gfn));
+  std::erase_if(group->second, [&](const auto& r) { return r.get() == row; });
+  if (group->second.empty()) groups_.erase(group);
+  size_--;
+}
+
+void EntryBook::clear() {
+  groups_.clear();
+  by_pfn_.clear();
+  erased_.clear();
+  idle_roots_.clear();
+  size_ = 0;
+}
+
+}  // namespace mmucheck::replay

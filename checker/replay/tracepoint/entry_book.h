@@ -1,0 +1,69 @@
+// checker/replay/tracepoint: the page tables that the tracepoints told of: which table pages are
+// linked, where, and the last value of each of their entries.
+//
+// A tracepoint names no table: several rows (two roots, two address spaces whose number is not
+// known yet, two VMs) may answer to one gfn and level. Entries of equal value in one column of such
+// rows are interchangeable until an address tells them apart. Bounded: kMaxTables rows of 512
+// words, kMaxIdleRoots roots that nothing was linked into; add() beyond gives nullptr.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <deque>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+namespace mmucheck::replay {
+
+// An entry whose value is not known; no SPTE has it.
+inline constexpr uint64_t kUnknownSpte = ~uint64_t{0};
+
+struct TableRow {
+  uint64_t pfn = 0;  // 0: unknown, a root
+  uint64_t gfn = 0;  // first gfn that it maps
+  int level = 0;     // of its entries
+  int as_id = -1;    // -1: not known yet
+  uint32_t vm = 0;   // 0: unknown
+  std::array<uint64_t, 512> e{};
+
+  bool fits(int space, uint32_t in_vm) const {
+    return (as_id < 0 || space < 0 || as_id == space) && (vm == 0 || in_vm == 0 || vm == in_vm);
+  }
+};
+
+class EntryBook {
+ public:
+  static constexpr size_t kMaxTables = 65536;
+  static constexpr size_t kMaxIdleRoots = 256;
+  static constexpr size_t kMaxRecentlyErased = 1024;
+
+  TableRow* add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint32_t vm, uint64_t fill);
+  // Rows of the tables whose entries of `level` cover `gfn`; valid until the next add or erase.
+  std::span<const std::unique_ptr<TableRow>> at(int level, uint64_t gfn) const;
+  TableRow* by_pfn(uint64_t pfn) const;
+  // Was a table with that page dropped lately?
+  bool erased_lately(uint64_t pfn) const;
+  void erase(TableRow* row);
+  void clear();
+  size_t size() const { return size_; }
+  size_t linked() const { return by_pfn_.size(); }
+
+  static uint64_t base(int level, uint64_t gfn) {
+    return level >= 5 ? 0 : gfn & ~((uint64_t{1} << (9 * level)) - 1);
+  }
+  static size_t index(int level, uint64_t gfn) { return gfn >> (9 * (level - 1)) & 511; }
+
+ private:
+  static uint64_t key(int level, uint64_t gfn) {
+    return base(level, gfn) << 3 | static_cast<uint64_t>(level);
+  }
+  std::unordered_map<uint64_t, std::vector<std::unique_ptr<TableRow>>> groups_;
+  std::unordered_map<uint64_t, TableRow*> by_pfn_;
+  std::deque<uint64_t> erased_;
+  std::deque<TableRow*> idle_roots_;
+  size_t size_ = 0;
+};
+
+}  // namespace mmucheck::replay

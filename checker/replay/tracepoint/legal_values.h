@@ -1,0 +1,52 @@
+// checker/replay/tracepoint: which values an entry can get, where the tracepoints do not say what
+// was asked for. All rules are those of model/spte; this only tries the inputs that are unknown.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include "model/spte/change.h"
+#include "model/spte/format.h"
+#include "model/spte/spte.h"
+
+namespace mmucheck::replay {
+
+struct ValueFacts {
+  const model::Design* design = nullptr;
+  model::HostMmu host;
+  model::SpteFormat fmt;
+  bool format_known = false;    // else values are not judged
+  bool nx_known = false;        // host.nx_huge_pages was told
+  bool td = false;              // VMs with an MMIO value of 0 may exist
+};
+
+struct LeafRequest {
+  uint64_t pfn = 0;
+  int level = 1;
+  bool may_prefetch = true;
+  bool may_access = true;  // an access of a vCPU (not a prefetch)
+};
+
+struct LeafExplanation {
+  bool host_writable = false;
+  bool prefetch = false;
+};
+
+// The inputs of make_spte that give `new_spte`; nullopt when there are none.
+std::optional<LeafExplanation> explain_leaf(const ValueFacts& v, const LeafRequest& r,
+                                            uint64_t old_spte, uint64_t new_spte);
+
+// A change of a present leaf to a present leaf that no fault made.
+enum class LeafStep : uint8_t { kNone, kWriteProtect, kUnwritable, kClearDirty, kAge };
+LeafStep explain_step(const ValueFacts& v, uint64_t old_spte, uint64_t new_spte);
+
+// Can the entry that was last written as `known` now read `seen`? Hardware sets A and D only.
+bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level);
+
+bool is_mmio(const ValueFacts& v, uint64_t spte);
+bool is_mmio_of(const ValueFacts& v, uint64_t spte, uint64_t gfn);
+
+// What a fast page fault makes of `old_spte`.
+uint64_t fast_fault_value(const ValueFacts& v, uint64_t old_spte, bool write);
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,350 @@
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using K = trace::EventKind;
+namespace f = trace::f;
+using trace::Event;
+
+namespace {
+
+constexpr size_t kRecent = 1024;
+
+std::string describe(const Event& e) {
+  std::string s(trace::kind_name(e.kind));
+  const trace::KindInfo& info = trace::kind_info(e.kind);
+  for (size_t i = 0; i < info.fields.size(); i++) {
+    if (!e.has(i)) continue;
+    const bool hex = info.fields[i].type == trace::FieldType::kHex;
+    s += hex ? fmt::format(" {} {:x}", info.fields[i].name, e.f[i])
+             : fmt::format(" {} {}", info.fields[i].name, static_cast<int64_t>(e.f[i]));
+  }
+  return s;
+}
+
+// Kinds whose place among the events of their thread is looked at.
+bool in_sequence(K kind) {
+  switch (kind) {
+    case K::kPageFault:
+    case K::kSpteRequested:
+    case K::kSetSpte:
+    case K::kFastPageFault:
+    case K::kGetPage:
+    case K::kPrepareZapPage:
+    case K::kSplitHugePage:
+    case K::kMarkMmioSpte:
+    case K::kCheckMmioSpte:
+    case K::kHandleMmioPageFault:
+    case K::kMmuZapAllFast:
+    case K::kUnmapHvaRange:
+    case K::kAgeHva:
+    case K::kTestAgeHva:
+    case K::kVmSetMemAttributes:
+    case K::kUserspaceExit:
+    case K::kMmio:
+      return true;
+    default: return false;
+  }
+}
+
+}  // namespace
+
+TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info)
+    : caps_(info.capabilities), caps_known_(info.capabilities_known), recent_(kRecent) {
+  verdict_.file = info.file;
+  verdict_.kernel = info.kernel_text;
+  bool probes = false;
+  for (const trace::KindInfo& k : trace::all_kinds()) {
+    if (!caps_.test(static_cast<size_t>(k.kind))) continue;
+    verdict_.capabilities.emplace_back(k.name);
+    probes = probes || k.kind >= K::kTdpMap;
+  }
+  verdict_.mode = probes ? report::Mode::kPartial : report::Mode::kTracepoint;
+  const bool old_kernel = info.kernel == trace::KernelVersion::k6_12;
+  values_.design = model::find_design(old_kernel ? "linux-6.12" : "linux-7.2");
+  values_.fmt = model::make_spte_format(*values_.design, values_.host);
+  late_parent_ = values_.design->removal_trace == model::RemovalTrace::kAfterChildren;
+  early_spurious_ = values_.design->early_spurious;
+  // Without root creations in the recording no table is known to be the only one of its place.
+  forgot_ = !sees(K::kGetPage) || !sees(K::kPrepareZapPage);
+  // What was lost before the first event is announced only later in the stream.
+  for (const trace::LostEvents& l : info.lost) forgot_ = forgot_ || l.source_line == 0;
+  forgot_ = forgot_ || (info.loss == trace::LossState::kLost && info.lost.empty());
+}
+
+void TracepointReplayer::event(const Event& e) {
+  now_++;
+  if (!held_.empty()) expire(false);
+  if (e.cls == trace::PacketClass::kConfig) return config(e);
+  if (e.cls == trace::PacketClass::kInput) return;
+  verdict_.events++;
+  if (e.kind == K::kModuleParamSet) {
+    if (e.get(f::module_param_set::param) ==
+        static_cast<uint64_t>(trace::ModuleParam::kNxHugePages)) {
+      values_.host.nx_huge_pages = e.get(f::module_param_set::value) != 0;
+      values_.nx_known = true;
+      nx_ever_ = nx_ever_ || values_.host.nx_huge_pages;
+    }
+    return;
+  }
+  if (e.kind == K::kSpteChanged) {
+    verdict_.spte_changes.observed++;
+    return spte_changed(e, thread(e));
+  }
+  if (!in_sequence(e.kind)) return;
+  Thread& t = thread(e);
+  settle(e, t);
+  switch (e.kind) {
+    case K::kPageFault: return page_fault(e, t);
+    case K::kSpteRequested: return requested(e, t);
+    case K::kSetSpte: return set_spte(e, t);
+    case K::kFastPageFault: return fast_page_fault(e, t);
+    case K::kGetPage: return get_page(e, t);
+    case K::kPrepareZapPage: return prepare_zap(e, t);
+    case K::kSplitHugePage: return split_huge_page(e, t);
+    case K::kMarkMmioSpte: return mark_mmio(e, t);
+    case K::kCheckMmioSpte: return check_mmio(e);
+    case K::kUserspaceExit: t.fault = {}; return;
+    default: return;
+  }
+}
+
+void TracepointReplayer::config(const Event& e) {
+  switch (e.kind) {
+    case K::kMmuFormat: {
+      namespace m = f::mmu_format;
+      model::HostMmu& h = values_.host;
+      if (e.has(m::format)) {
+        const bool npt = e.get(m::format) == static_cast<uint64_t>(trace::SpteFormat::kNpt);
+        h.format = npt ? model::PageTableFormat::kNpt : model::PageTableFormat::kEpt;
+        verdict_.format = npt ? "NPT" : "EPT";
+        values_.format_known = true;
+      }
+      h.ad_bits = e.get_or(m::ad_bits, 1) != 0;
+      h.maxphyaddr = static_cast<int>(e.get_or(m::maxphyaddr, 48));
+      h.ept_memtype_bits = e.get_or(m::memtype_bits, 0);
+      root_level_ = e.get_or(m::levels, 4) == 5 ? 5 : 4;
+      values_.fmt = model::make_spte_format(*values_.design, h);
+      return;
+    }
+    case K::kModuleParams: {
+      namespace p = f::module_params;
+      model::HostMmu& h = values_.host;
+      values_.nx_known = e.has(p::nx_huge_pages);
+      h.nx_huge_pages = e.get_or(p::nx_huge_pages, 0) != 0;
+      nx_ever_ = nx_ever_ || h.nx_huge_pages;
+      h.mmio_caching = e.get_or(p::mmio_caching, 1) != 0;
+      // Without a word about it, the buffer may exist: a few more values are legal then.
+      h.cpu_dirty_log_size = static_cast<int>(e.get_or(p::pml_size, 512));
+      values_.fmt = model::make_spte_format(*values_.design, h);
+      return;
+    }
+    case K::kVmConfig:
+      direct_bits_ |= e.get(f::vm_config::direct_gfn_bits);
+      values_.td = values_.td || e.get(f::vm_config::has_mirror) != 0;
+      return;
+    case K::kEventLoss:
+      if (e.get(f::event_loss::state) == static_cast<uint64_t>(trace::LossState::kLost) &&
+          verdict_.events == 0) {
+        forgot_ = true;
+      }
+      return;
+    case K::kLostEvents: {
+      report::Lost l;
+      l.count = e.get(f::lost_events::count);
+      l.cpu = static_cast<uint32_t>(e.get(f::lost_events::cpu));
+      l.line = e.source_line;
+      switch (static_cast<trace::LossHow>(e.get(f::lost_events::how))) {
+        case trace::LossHow::kCounted: l.how = "counted"; break;
+        case trace::LossHow::kUncounted: l.how = "uncounted"; break;
+        case trace::LossHow::kHeader: l.how = "header"; break;
+        case trace::LossHow::kRingStats: l.how = "ring-stats"; break;
+        case trace::LossHow::kTruncated: l.how = "truncated"; break;
+        case trace::LossHow::kUnknown: l.how = "unknown"; break;
+      }
+      verdict_.lost.push_back(l);
+      lost();
+      return;
+    }
+    case K::kMarker: {
+      thread(e).run = 0;  // it was in user space
+      // What user space writes when it makes a TD; a real recording shows the bit in its faults.
+      if (e.text.starts_with("TDX_INIT_VM gpaw=")) {
+        values_.td = true;
+        direct_bits_ |= e.text.find("52") != std::string_view::npos ? uint64_t{1} << 39
+                                                                    : uint64_t{1} << 35;
+      }
+      return;
+    }
+    default: return;
+  }
+}
+
+void TracepointReplayer::lost() {
+  forgot_ = true;
+  book_.clear();
+  held_.clear();
+  for (auto& [id, t] : threads_) {
+    t = Thread{};
+    t.unsure = true;
+  }
+}
+
+TracepointReplayer::Thread& TracepointReplayer::thread(const Event& e) {
+  const uint64_t key = e.thread != 0 ? e.thread : (uint64_t{1} << 32 | e.cpu);
+  const auto it = threads_.find(key);
+  if (it != threads_.end()) return it->second;
+  if (threads_.size() >= kMaxTpThreads) {
+    inconclusive(fmt::format("more than {} threads", kMaxTpThreads));
+    threads_.clear();
+    forgot_ = true;
+  }
+  Thread& t = threads_[key];
+  t.unsure = forgot_;
+  return t;
+}
+
+uint64_t TracepointReplayer::plain_gfn(uint64_t gfn) const { return gfn & ~direct_bits_; }
+
+// A fault of a TD on shared memory: its address carries the shared bit, the request does not.
+void TracepointReplayer::learn_direct_bit(const Thread& t, uint64_t gfn) {
+  if (!t.fault.on) return;
+  const uint64_t diff = t.fault.gfn ^ gfn;
+  const bool one_bit = diff != 0 && (diff & (diff - 1)) == 0 && (t.fault.gfn & diff) != 0;
+  if (one_bit && (diff == uint64_t{1} << 35 || diff == uint64_t{1} << 39)) {
+    direct_bits_ |= diff;
+    values_.td = true;
+  }
+}
+
+// What the thread's last events promised must come now; what they left open is over.
+void TracepointReplayer::settle(const Event& e, Thread& t) {
+  t.run = 0;
+  if (e.kind != K::kPrepareZapPage && !t.blocks.empty()) close_all(e, t);
+  if (t.zap.on && e.kind != K::kPrepareZapPage) {
+    t.zap.on = false;
+    if (sees(K::kPrepareZapPage)) {
+      diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
+    }
+  }
+  if (t.split.on && e.kind != K::kSplitHugePage) {
+    t.split.on = false;
+    if (sees(K::kSplitHugePage)) {
+      diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
+    }
+  }
+  if (t.mmio.on && e.kind != K::kMarkMmioSpte) {
+    t.mmio.on = false;
+    if (sees(K::kMarkMmioSpte)) diverge(e, TpRule::kMmio, "mark_mmio_spte");
+  }
+  if (t.req.installed && !t.req.mmio && e.kind != K::kSetSpte && e.kind != K::kPrepareZapPage) {
+    t.req = {};
+    if (sees(K::kSetSpte)) diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+  }
+}
+
+report::Place TracepointReplayer::place(const Event& e) const {
+  report::Place p;
+  p.line = e.source_line;
+  p.packet = e.seq;
+  p.ts_ns = e.ts_ns;
+  p.cpu = e.cpu;
+  p.thread = e.thread;
+  p.vm = e.vm;
+  p.event = std::string(trace::kind_name(e.kind));
+  return p;
+}
+
+void TracepointReplayer::diverge(const Event& e, TpRule rule, std::string expected,
+                                 std::string value_expected, std::string value_seen) {
+  diverge_at(place(e), describe(e), rule, std::move(expected), std::move(value_expected),
+             std::move(value_seen));
+}
+
+void TracepointReplayer::diverge_at(report::Place at, std::string observed, TpRule rule,
+                                    std::string expected, std::string value_expected,
+                                    std::string value_seen) {
+  n_.bad++;
+  if (verdict_.divergences.size() >= kMaxFindings) return;
+  report::Divergence d;
+  d.place = std::move(at);
+  d.observed = std::move(observed);
+  d.expected = std::move(expected);
+  d.excluded_by = info_of(rule).id;
+  d.statement = info_of(rule).statement;
+  d.source = info_of(rule).source;
+  d.value_expected = std::move(value_expected);
+  d.value_seen = std::move(value_seen);
+  verdict_.divergences.push_back(std::move(d));
+}
+
+void TracepointReplayer::inconclusive(const std::string& reason) {
+  if (reasons_.insert(reason).second) verdict_.inconclusive.push_back(reason);
+}
+
+void TracepointReplayer::finish(const trace::TraceInfo& info) {
+  verdict_.skipped = info.skipped;
+  verdict_.malformed = info.malformed;
+  const bool tail_may_miss = info.loss == trace::LossState::kLost;
+  size_t unfinished = 0;
+  Event end;
+  for (auto& [id, t] : threads_) {
+    const bool removing = t.zap.on || (!t.blocks.empty() && (late_parent_ || t.blocks.back().gap ==
+                                                                                 false) &&
+                                       t.blocks.back().next != 512 && t.blocks.back().hole);
+    if (removing || t.split.on || t.mmio.on || (t.req.installed && !t.req.mmio)) {
+      unfinished++;
+      t.blocks.clear();
+    }
+    while (!t.blocks.empty() && !late_parent_) {
+      drop_table(t.blocks.back().place, t.blocks.back().pfn, t.blocks.back().gfn,
+                 t.blocks.back().level, false);
+      t.blocks.pop_back();
+    }
+  }
+  if (tail_may_miss) held_.clear();
+  expire(true);
+  if (unfinished != 0) {
+    inconclusive(fmt::format("the trace ends in the middle of {} operation(s): its tail is missing",
+                             unfinished));
+  }
+  if (book_.linked() != 0 && !forgot_) {
+    inconclusive(fmt::format(
+        "the trace ends while {} page tables are linked: what came afterwards is not in it",
+        book_.linked()));
+  }
+  if (n_.unknown != 0) {
+    inconclusive(fmt::format("{} of {} changes could not be compared with the entry's last value: "
+                             "it is unknown since events were lost",
+                             n_.unknown, n_.changes));
+  }
+  report::SpteChanges& c = verdict_.spte_changes;
+  c.inferred = n_.changes > n_.bad ? n_.changes - n_.bad : 0;
+  c.diverged = std::min<uint64_t>(n_.bad, n_.changes);
+  c.hardware_ad = n_.ad;
+  const auto infer = [&](const char* kind, const char* reason, uint64_t count) {
+    if (count != 0) verdict_.inferred.push_back({kind, reason, count});
+  };
+  infer("cause of a change", "no tracepoint says why an entry is zapped, protected or aged",
+        n_.cause);
+  infer("host-writable", "no tracepoint says whether the host allows writes", n_.host_writable);
+  infer("prefetch", "a pre-fault shows only in the lack of a kvm_page_fault", n_.prefetch);
+  infer("root", "no tracepoint says which root an entry belongs to", n_.root);
+  infer("failed removal", "the module refused to give a private page back: no tracepoint says so",
+        n_.failed);
+  infer("order", "a tracepoint is printed after its store: another thread's came first", n_.late);
+  static constexpr std::array<const char*, 8> kIds{
+      "", "MMU-SPTE-LEVEL", "MMU-SPTE-ALIGN", "MMU-SPTE-PFN", "MMU-SPTE-NONPRESENT",
+      "MMU-SPTE-TABLE", "MMU-SPTE-HOSTW", "MMU-SPTE-MMUW"};
+  for (size_t i = 1; i < kIds.size(); i++) {
+    verdict_.invariants.push_back({kIds[i], n_.changes, n_.broken[i]});
+  }
+}
+
+}  // namespace mmucheck::replay

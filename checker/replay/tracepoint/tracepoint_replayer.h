@@ -1,0 +1,184 @@
+// checker/replay/tracepoint: replay of what lacks probes, or events: tracepoints alone, lossy or
+// partial recordings.
+//
+// No VM, root or table is named there, and why an entry is zapped is not said. So nothing is
+// predicted; each change must be *legal*: `old` is what the entry can have, `new` follows from it
+// and from the request in flight on that thread by the rules of model/spte, and the events of a
+// thread stand in the order in which the kernel's functions emit them. Where two tables answer to
+// one gfn, both explanations are kept (entry_book.h).
+//
+// A tracepoint is printed some time after its store, so another thread's next change of the entry
+// may come first: what does not fit waits for kLateEvents events (or while the removal of a table
+// is under way) for the change that explains it, then it is a divergence at its own place.
+//
+// After lost events the state is forgotten: a change that does not fit is counted as unknown then,
+// while the rules that need no history still bind. Bounds: EntryBook's, kMaxHeld, kMaxTpThreads,
+// kMaxFindings; what exceeds the first three makes the verdict inconclusive.
+#pragma once
+
+#include <deque>
+#include <string>
+#include <unordered_map>
+#include <unordered_set>
+#include <vector>
+
+#include "checker/replay/tracepoint/entry_book.h"
+#include "checker/replay/tracepoint/legal_values.h"
+#include "checker/replay/tracepoint/rules.h"
+#include "checker/report/verdict.h"
+#include "checker/trace/event_source.h"
+
+namespace mmucheck::replay {
+
+inline constexpr uint64_t kLateEvents = 4096;
+inline constexpr size_t kMaxHeld = 4096;
+inline constexpr size_t kMaxTpThreads = 65536;
+inline constexpr size_t kMaxFindings = 256;
+
+class TracepointReplayer {
+ public:
+  explicit TracepointReplayer(const trace::TraceInfo& info);
+
+  void event(const trace::Event& e);
+  void finish(const trace::TraceInfo& info);
+
+  report::Verdict& verdict() { return verdict_; }
+
+ private:
+  struct Fault {  // kvm_page_fault
+    bool on = false, used = false;
+    uint64_t gfn = 0;
+  };
+  struct Request {  // kvm_mmu_spte_requested
+    bool on = false, installed = false, mmio = false;
+    uint64_t gfn = 0, pfn = 0, value = 0;
+    int level = 0;
+  };
+  struct Expect {  // an event that must be the thread's next
+    bool on = false;
+    uint64_t gfn = 0, value = 0;
+    int level = 0;
+    report::Place place;
+  };
+  struct Block {  // the removal of a table
+    uint64_t gfn = 0, pfn = 0, first_leaf = 0;
+    int level = 0;
+    size_t next = 0, seen = 0;
+    bool gap = false, hole = false;
+    report::Place place;
+  };
+  struct Passed {  // the thread's last changes, for the order of a walk
+    uint64_t gfn = 0;
+    int level = 0, as_id = 0, step = 0;
+  };
+  struct Thread {
+    Fault fault;
+    Request req;
+    Expect link;   // kvm_mmu_get_page came, its link has not
+    Expect split;  // the link of a split came, its own event has not
+    Expect zap;    // 6.12: the parent's change came, prepare_zap_page has not
+    Expect mmio;   // an MMIO entry was installed, mark_mmio_spte has not come
+    std::vector<Block> blocks;
+    Passed last, before;
+    int run = 0;         // changes in one go of one kind
+    bool unsure = false; // events of it may be missing
+  };
+  struct Change {
+    int as_id = 0;  // -1: any
+    uint64_t gfn = 0;
+    int level = 0;
+    uint64_t old_spte = 0, new_spte = 0;
+    uint32_t thread = 0, vm = 0;
+  };
+  struct Held {  // waits for another thread's event
+    Change c;
+    bool witness = false;  // only a value that was read
+    uint64_t deadline = 0;
+    report::Place place;
+  };
+
+  // --- tracepoint_replayer.cc ---
+  void config(const trace::Event& e);
+  void lost();
+  Thread& thread(const trace::Event& e);
+  uint64_t plain_gfn(uint64_t gfn) const;
+  void learn_direct_bit(const Thread& t, uint64_t gfn);
+  void settle(const trace::Event& e, Thread& t);
+  void settle_change(const trace::Event& e, Thread& t);
+  bool sees(trace::EventKind k) const {
+    return !caps_known_ || caps_.test(static_cast<size_t>(k));
+  }
+
+  // --- protocol.cc: the events of a thread but changes ---
+  void page_fault(const trace::Event& e, Thread& t);
+  void requested(const trace::Event& e, Thread& t);
+  void set_spte(const trace::Event& e, Thread& t);
+  void fast_page_fault(const trace::Event& e, Thread& t);
+  void get_page(const trace::Event& e, Thread& t);
+  void split_huge_page(const trace::Event& e, Thread& t);
+  void mark_mmio(const trace::Event& e, Thread& t);
+  void check_mmio(const trace::Event& e);
+
+  // --- changes.cc: one change of one entry ---
+  void spte_changed(const trace::Event& e, Thread& t);
+  int judge(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
+            uint64_t first_leaf);
+  int judge_leaf(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
+                 uint64_t first_leaf);
+  int judge_link(const trace::Event& e, Thread& t, const Change& c);
+  void check_order(const trace::Event& e, Thread& t, const Change& c, int step);
+  void new_table(const trace::Event& e, const Change& c);
+
+  // --- removal.cc ---
+  void prepare_zap(const trace::Event& e, Thread& t);
+  void removed_child(const trace::Event& e, Thread& t, const Change& c, bool below);
+  void close_block(const trace::Event& e, Thread& t, uint64_t pfn);
+  void drop_table(const report::Place& at, uint64_t pfn, uint64_t gfn, int level, bool shared);
+  void close_all(const trace::Event& e, Thread& t);
+
+  // --- chain.cc: old and new ---
+  void apply(const trace::Event& e, const Change& c, TableRow* hint);
+  bool fit(const Change& c, TableRow* hint);
+  void store(TableRow& row, const Change& c);
+  void witness(const trace::Event& e, Change c);
+  bool seen_lately(const Change& c) const;
+  void retry_held();
+  void expire(bool all);
+  bool waits_for(const Held& h) const;
+
+  report::Place place(const trace::Event& e) const;
+  void diverge(const trace::Event& e, TpRule rule, std::string expected,
+               std::string value_expected = {}, std::string value_seen = {});
+  void diverge_at(report::Place at, std::string observed, TpRule rule, std::string expected,
+                  std::string value_expected, std::string value_seen);
+  void inconclusive(const std::string& reason);
+
+  trace::KindSet caps_;
+  bool caps_known_ = false;
+  bool late_parent_ = false;  // 7.x: a removed table's parent entry is traced last
+  bool early_spurious_ = false;
+  int root_level_ = 4;
+  ValueFacts values_;
+  uint64_t direct_bits_ = 0;
+
+  EntryBook book_;
+  std::unordered_map<uint64_t, Thread> threads_;
+  std::deque<Held> held_;
+  std::vector<Change> recent_;
+  size_t recent_at_ = 0;
+  uint64_t now_ = 0;
+  bool forgot_ = false;  // events are missing somewhere before: tables may exist unseen
+  bool started_ = false;
+  bool nx_ever_ = false;  // the NX workaround was on at some time
+
+  struct Counts {
+    uint64_t unknown = 0, host_writable = 0, prefetch = 0, root = 0, cause = 0, ad = 0, late = 0,
+             failed = 0;
+    uint64_t changes = 0, bad = 0;
+    std::array<uint64_t, 16> broken{};
+  } n_;
+  std::unordered_set<std::string> reasons_;
+  report::Verdict verdict_;
+};
+
+}  // namespace mmucheck::replay
