@@ -71,6 +71,10 @@ struct Flatten {
 
 template <class E>
 void ReplayEnv::emit(const E& e) {
+  if (monitor != nullptr) {
+    monitor->on(e);
+    if (!monitor->broken().empty()) [[unlikely]] take_broken();
+  }
   Flatten{*this}(e);
 }
 

@@ -15,6 +15,11 @@ void ReplayEnv::add(const Predicted& p) {
   paused_ = true;
 }
 
+void ReplayEnv::take_broken() {
+  for (const invariant::Id rule : monitor->broken()) broken.push_back({invariant::kIds[rule].data()});
+  monitor->broken().clear();
+}
+
 uint64_t ReplayEnv::pfn(uint32_t table) const {
   return store_.is_live(table) ? store_.get(cell::of(CellKind::kSpPfn, table)) : 0;
 }

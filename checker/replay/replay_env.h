@@ -12,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "checker/invariant/monitor.h"
 #include "checker/replay/predicted.h"
 #include "checker/trace/event_source.h"
 #include "model/store/radix_store.h"
@@ -75,6 +76,8 @@ class ReplayEnv {
   }
   void set_gfn_alias(uint64_t direct_bits) { gfn_alias_ = direct_bits; }
   void walks_locked(bool locked) { locked_ = locked; }
+  // Frames of tables that no input names, counting up.
+  void frames_from(uint64_t pfn) { next_provisional_ = pfn; }
 
   // --- facts of the VM ---
   bool eager_split = true;
@@ -92,6 +95,7 @@ class ReplayEnv {
   uint64_t async_faultins = 0;  // RETRY or -EINTR without a cause in the VM's state
   uint64_t adopted_frames = 0;
   std::vector<BrokenRule> broken;
+  invariant::Monitor* monitor = nullptr;  // evaluates the catalogue on what the model does
   struct Free { uint32_t table; uint64_t pfn; };
   std::vector<Free> freed;
 
@@ -151,6 +155,7 @@ class ReplayEnv {
  private:
   friend struct Flatten;
   void add(const Predicted& p);
+  void take_broken();
   bool visible(trace::EventKind k) const { return visible_.test(static_cast<size_t>(k)); }
   void note_store(const model::ev::Store& e);
 

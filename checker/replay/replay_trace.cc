@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "checker/replay/replayer.h"
+#include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -55,8 +56,11 @@ std::string line_of(const trace::Event& at, const Predicted& p) {
 
 }  // namespace
 
-report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
-  Replayer replayer(source.info());
+namespace {
+
+template <class Engine>
+report::Verdict replay_with(trace::EventSource& source, const Tick& tick) {
+  Engine replayer(source.info());
   trace::Event e;
   bool stopped = false;
   while (!stopped && source.next(e)) {
@@ -68,13 +72,32 @@ report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
   return std::move(replayer.verdict());
 }
 
+}  // namespace
+
+report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
+  if (is_synthetic(source.info())) return replay_with<SyntheticReplayer>(source, tick);
+  return replay_with<Replayer>(source, tick);
+}
+
 void predict_trace(trace::EventSource& source,
                    const std::function<void(const std::string&)>& line) {
+  trace::Event e;
+  if (is_synthetic(source.info())) {
+    SyntheticReplayer replayer(source.info());
+    trace::KindSet printed;
+    for (const trace::KindInfo& k : trace::all_kinds()) {
+      if (is_printed(k.kind)) printed.set(static_cast<size_t>(k.kind));
+    }
+    replayer.set_prediction_sink(
+        [&](const trace::Event& at, const Predicted& p) { line(line_of(at, p)); }, printed);
+    while (source.next(e)) replayer.event(e);
+    replayer.finish(source.info());
+    return;
+  }
   Replayer replayer(source.info());
   replayer.set_prediction_sink([&](const trace::Event& at, const Predicted& p) {
     if (is_printed(p.kind)) line(line_of(at, p));
   });
-  trace::Event e;
   while (source.next(e)) replayer.event(e);
   replayer.finish(source.info());
 }

@@ -1,0 +1,342 @@
+#include "checker/invariant/monitor.h"
+
+#include <algorithm>
+
+namespace mmucheck::invariant {
+
+using model::CellKind;
+using model::kNoTable;
+using model::SlotField;
+namespace ev = model::ev;
+namespace cell = model::cell;
+
+namespace {
+
+bool leaf_below(const View& v, uint32_t table, uint64_t start, uint64_t end) {
+  const int level = model::role_level(v.role(table));
+  const uint64_t pages = model::pages_per_hpage(level);
+  const uint64_t base = v.field(CellKind::kSpGfn, table);
+  const uint64_t span = pages * model::kSpteEntPerPage;
+  if (start >= base + span || end <= base) return false;
+  const uint64_t first = (std::max(start, base) - base) / pages;
+  const uint64_t last = (std::min(end, base + span) - 1 - base) / pages;
+  for (uint64_t i = first; i <= last; i++) {
+    const uint64_t spte = v.store.get(cell::pte(table, i));
+    if (!model::is_shadow_present_pte<>(spte)) continue;
+    if (model::is_last_spte<>(spte, level)) return true;
+    const uint32_t child = v.store.find_table(model::spte_to_pfn<>(spte));
+    if (child != kNoTable && model::role_level(v.role(child)) < level &&
+        leaf_below(v, child, start, end)) {
+      return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace
+
+bool any_leaf(const View& v, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too) {
+  for (uint32_t root = model::first_root(v); root != kNoTable;
+       root = model::list_next_root(v, root)) {
+    if (model::role_as_id(v.role(root)) != as_id || v.is_mirror(root)) continue;
+    if (v.root_invalid(root) && !invalid_too) continue;
+    // Direct roots index with the direct bits, their tables carry none: gfns as they are.
+    if (v.vm.gfn_direct_bits == 0 && leaf_below(v, root, start, end)) return true;
+  }
+  return false;
+}
+
+void Monitor::fail(Id rule) {
+  tally_.violated[rule]++;
+  broken_.push_back(rule);
+}
+
+void Monitor::vm_created() {
+  check(id("MMU-SPTE-MMIOMASK"),
+        !view_.host.mmio_caching ||
+            mmio_within_mask<>(view_.fmt.mmio_value, view_.fmt.mmio_mask, view_.fmt.frozen));
+}
+
+// What a leaf must fulfil when it appears or gets new bits.
+void Monitor::leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte) {
+  check(id("MMU-SPTE-RSVD"), within_maxphyaddr<>(spte, view_.host.maxphyaddr));
+  if (level > model::kPgLevel4K) {
+    check(id("MMU-NX-EXEC"),
+          nx_huge_leaf<>(view_.fmt, spte, level, view_.host.nx_huge_pages));
+    const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
+    if (slot != model::kNoSlot) {
+      const bool fits = model::lpage_max_level(view_, slot, gfn, level) >= level;
+      check(id("MMU-FAULT-LEVELMAX"), fits && level <= view_.host.max_huge_page_level);
+      if (view_.vm.has_private_mem) {
+        check(id("MMU-ATTR-MIXED"),
+              !(model::lpage_disallow(view_, slot, gfn, level) & model::kLpageMixed));
+      }
+    }
+  }
+  if (!tracking_) return;
+  const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
+  if (slot == model::kNoSlot) return;
+  const uint64_t base = model::slot_get(view_, slot, SlotField::kBase);
+  const bool tracked =
+      view_.store.get(cell::of(CellKind::kWriteTrack, slot, gfn - base)) != 0;
+  check(id("MMU-DIRTY-WRTRACK"), tracked_not_writable<>(spte, tracked));
+}
+
+void Monitor::on(const ev::ChangedSpte& e) {
+  count(id("MMU-SPTE-LEVEL"));
+  count(id("MMU-SPTE-ALIGN"));
+  count(id("MMU-SPTE-PFN"));
+  count(id("MMU-SPTE-NONPRESENT"));
+  count(id("MMU-SPTE-TABLE"));
+  count(e.shared ? id("MMU-LOCK-SHARED") : id("MMU-LOCK-EXCLUSIVE"));
+  check(id("MMU-SPTE-FROZEN"), exclusive_finds_no_frozen<>(view_.fmt, e.old_spte, e.shared));
+  const model::ChangeKind<> k = model::classify_change<>(e.old_spte, e.new_spte, e.level);
+  if (view_.host.format == model::PageTableFormat::kEpt && view_.vm.gfn_direct_bits == 0) {
+    check(id("MMU-SPTE-VE"), ve_suppressed<>(e.new_spte));
+  }
+  if (model::change_removes_table<>(k)) count(id("MMU-PT-CHILD"));
+  if (k.is_leaf) {
+    count(id("MMU-SPTE-HOSTW"));
+    count(id("MMU-SPTE-MMUW"));
+    check(id("MMU-PT-TREE"), leaf_level_allowed(e.level));
+    if (!k.was_leaf || (e.new_spte & ~e.old_spte) != 0) {
+      leaf_installed(e.as_id, e.gfn, e.level, e.new_spte);
+    }
+  } else if (k.is_present) {
+    check(id("MMU-PT-CHILD"),
+          view_.store.find_table(model::spte_to_pfn<>(e.new_spte)) != kNoTable);
+  }
+  if (k.was_leaf && !k.is_present && unmap_.root_valid) unmap_.leaf_gone = true;
+}
+
+void Monitor::on(const ev::Store& e) {
+  if (e.how == ev::How::kCas) count(id("MMU-SPTE-STALE"));
+}
+
+void Monitor::on(const ev::InitSp& e) {
+  if (e.parent_table == kNoTable) {
+    count(id("MMU-ROOT-REUSE"));
+    return;
+  }
+  const int parent_level = model::role_level(view_.role(e.parent_table));
+  const uint64_t entry_gfn = view_.field(CellKind::kSpGfn, e.parent_table) +
+                             e.parent_index * model::pages_per_hpage(parent_level);
+  check(id("MMU-PT-TREE"),
+        child_fits<>(model::role_level(e.role), e.gfn, parent_level, entry_gfn));
+}
+
+void Monitor::on(const ev::SetSpte& e) {
+  count(id("MMU-FAULT-LEVEL"));
+  count(id("MMU-FAULT-FLUSH"));
+  if (!model::is_shadow_present_pte<>(e.spte)) return;
+  if (e.level > model::kPgLevel4K) count(id("MMU-FAULT-CONGRUENT"));
+  count(id("MMU-DIRTY-HUGE"));
+}
+
+void Monitor::on(const ev::SpteChanged&) { count(id("MMU-WALK-COVER")); }
+
+void Monitor::on(const ev::FastPageFault&) { count(id("MMU-FASTPF-ROOT")); }
+
+void Monitor::on(const ev::SplitHugePage& e) {
+  check(id("MMU-DIRTY-SPLIT"), splittable<>(e.spte, e.level));
+}
+
+void Monitor::on(const ev::PutRoot&) { count(id("MMU-ROOT-LASTREF")); }
+
+void Monitor::on(const ev::IterStart&) { count(id("MMU-WALK-START")); }
+
+void Monitor::on(const ev::Yield&) { count(id("MMU-WALK-PROGRESS")); }
+
+void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
+
+void Monitor::enter_root(const ev::Enter& e) {
+  const uint64_t refs = view_.field(CellKind::kRootRefs, e.root);
+  check(id("MMU-LOCK-ANY"), view_.locked());
+  switch (e.fn) {
+    case ev::Fn::kZapLeafsRoot:
+      check(id("MMU-ROOT-REF"), refs != 0);
+      count(id("MMU-LOCK-EXCLUSIVE"));
+      unmap_.root_valid = !view_.root_invalid(e.root);
+      return;
+    case ev::Fn::kZapRoot:
+      count(id("MMU-ROOT-ZAPREF"));
+      count(id("MMU-LOCK-MODE"));
+      if (view_.root_invalid(e.root)) count(id("MMU-ROOT-SCHEDULED"));
+      return;
+    case ev::Fn::kWrprotRange:
+      check(id("MMU-DIRTY-LEVEL"), e.a[2] <= model::kMaxHugepageLevel);
+      return;
+    default: return;
+  }
+}
+
+void Monitor::enter_range(const ev::Enter& e) {
+  switch (e.fn) {
+    case ev::Fn::kUnmapGfnRange: {
+      // A slot that is INVALID is being deleted or moved: its updater holds slots_lock.
+      const auto slot = static_cast<uint32_t>(e.a[2]);
+      check(id("MMU-INV-UNMAP"), view_.field(CellKind::kInvalidateInProgress) != 0 ||
+                                     model::slot_get(view_, slot, SlotField::kInvalid) != 0);
+      return;
+    }
+    case ev::Fn::kTdpUnmapGfnRange:
+      count(id("MMU-ROOT-TYPES"));
+      unmap_ = {};
+      unmap_.open = true;
+      unmap_.leaf_gone = e.a[5] != 0;
+      unmap_.as_id = static_cast<uint32_t>(
+          model::slot_get(view_, static_cast<uint32_t>(e.a[2]), SlotField::kAsId));
+      unmap_.start = e.a[0];
+      unmap_.end = e.a[1];
+      return;
+    case ev::Fn::kPreSetAttr:
+    case ev::Fn::kPostSetAttr:
+      check(id("MMU-ATTR-RANGE"), e.a[0] < e.a[1] && view_.vm.has_private_mem);
+      if (e.fn == ev::Fn::kPostSetAttr) {
+        attributes_ = {true, e.a[0], e.a[1], static_cast<uint32_t>(e.a[2])};
+      }
+      return;
+    case ev::Fn::kInvBegin:
+      check(id("MMU-INV-LOCK"), view_.locked_for_write());
+      return;
+    case ev::Fn::kInvAdd:
+      check(id("MMU-INV-LOCK"), view_.locked_for_write());
+      check(id("MMU-INV-HVA"), e.a[0] < e.a[1]);
+      count(id("MMU-INV-ADD"));
+      return;
+    case ev::Fn::kInvEnd:
+      check(id("MMU-INV-LOCK"), view_.locked_for_write());
+      count(id("MMU-INV-COUNT"));
+      count(id("MMU-INV-EMPTY"));
+      return;
+    case ev::Fn::kZapLeafs:
+      check(id("MMU-SLOT-RANGE"), e.a[0] < e.a[1]);
+      return;
+    default: return;
+  }
+}
+
+void Monitor::enter_slot(const ev::Enter& e) {
+  switch (e.fn) {
+    case ev::Fn::kWrprotSlot:
+      check(id("MMU-DIRTY-LEVEL"), e.a[1] <= model::kMaxHugepageLevel);
+      count(id("MMU-LOCK-SHARED"));
+      return;
+    case ev::Fn::kWriteProtectGfn:
+      check(id("MMU-DIRTY-LEVEL"), e.a[2] <= model::kMaxHugepageLevel);
+      count(id("MMU-LOCK-EXCLUSIVE"));
+      return;
+    case ev::Fn::kClearDirtySlot:
+    case ev::Fn::kClearDirtyPt:
+      count(id("MMU-DIRTY-DBIT"));
+      count(id("MMU-DIRTY-LOST"));
+      return;
+    case ev::Fn::kTrySplit: count(id("MMU-LOCK-MODE")); return;
+    case ev::Fn::kZapCollapsible:
+    case ev::Fn::kRecoverHuge: count(id("MMU-DIRTY-RECOVER")); return;
+    case ev::Fn::kMmuZapAllFast:
+      check(id("MMU-SLOT-ZAPLOCK"), view_.locked_for_write());
+      return;
+    case ev::Fn::kInvalidateRoots:
+      count(id("MMU-ROOT-TYPES"));
+      // While the VM is destroyed it has no users, and 7.x takes no lock.
+      check(id("MMU-ROOT-INVLOCK"),
+            view_.locked_for_write() || view_.field(CellKind::kMmReleased) != 0);
+      return;
+    case ev::Fn::kZapSp:
+    case ev::Fn::kZapPossibleNx:
+      count(id("MMU-NX-FLAG"));
+      count(id("MMU-NX-ROOT"));
+      count(id("MMU-NX-GONE"));
+      count(id("MMU-NX-UNTRACK"));
+      return;
+    case ev::Fn::kCommitMemslot: count(id("MMU-SLOT-GMEM")); return;
+    case ev::Fn::kGmemInvalidateEnd: count(id("MMU-GMEM-TRUNC")); return;
+    default: return;
+  }
+}
+
+void Monitor::on(const ev::Enter& e) {
+  if (e.fn == ev::Fn::kTdpMap) {
+    const uint64_t root =
+        view_.store.get(cell::of(CellKind::kVcpuRoot, static_cast<uint32_t>(e.a[0]), 0));
+    if (root != 0) count(id("MMU-ROOT-INSTALL"));
+    check(id("MMU-FAULT-ALIAS"), !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e.a[2]}));
+    if (view_.vm.has_private_mem) {
+      const uint64_t attributes = view_.store.get(cell::of(CellKind::kMemAttr, 0, e.a[2]));
+      check(id("MMU-ATTR-LEAF"), kind_as_attributes_say<>(e.a[7] != 0, attributes));
+      if (e.a[7] != 0) {
+        check(id("MMU-GMEM-ORDER"), e.a[8] >= 1 && e.a[8] <= model::kMaxHugepageLevel);
+        check(id("MMU-GMEM-BIND"),
+              model::slot_get(view_, static_cast<uint32_t>(e.a[12]), SlotField::kGmem) != 0);
+      }
+    }
+    return;
+  }
+  if (e.root != kNoTable && e.fn != ev::Fn::kZapSp && e.fn != ev::Fn::kZapPossibleNx) {
+    return enter_root(e);
+  }
+  enter_range(e);
+  enter_slot(e);
+}
+
+void Monitor::unmapped(uint64_t flush) {
+  if (!unmap_.open) return;
+  unmap_.open = false;
+  check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);
+  const uint64_t end = std::min(unmap_.end, unmap_.start + kRangeLimit);
+  check(id("MMU-INV-DONE"), !any_leaf(view_, unmap_.as_id, unmap_.start, end, true));
+}
+
+// Head and tail are where a change leaves mixed pages.
+void Monitor::mixed_flags(uint64_t start, uint64_t end, uint32_t slot) {
+  for (const uint64_t at : {start, end - 1}) {
+    const int level = model::kPgLevel2M;
+    const uint64_t gfn = model::gfn_round_for_level<>(at, level);
+    if (!model::detail::hugepage_in_slot(view_, slot, gfn, level)) continue;
+    const uint64_t attributes = model::detail::mem_attr(view_, gfn);
+    check(id("MMU-ATTR-MIXED"),
+          model::detail::hugepage_test_mixed(view_, slot, gfn, level) !=
+              model::detail::hugepage_has_attrs(view_, slot, gfn, level, attributes));
+  }
+}
+
+void Monitor::on(const ev::Return& e) {
+  switch (e.fn) {
+    case ev::Fn::kTdpMap:
+      check(id("MMU-FAULT-RET"), result_leaves_handler<>(e.value));
+      count(id("MMU-FAULT-LOOP"));
+      if (e.value == static_cast<uint64_t>(model::RetPf::kSpurious)) {
+        count(id("MMU-FAULT-SPURIOUS"));
+        count(id("MMU-FAULT-SPURPERM"));
+      }
+      return;
+    case ev::Fn::kFaultStale:
+      check(id("MMU-INV-RETRY"),
+            open_invalidation_has_range<>(view_.field(CellKind::kInvalidateInProgress),
+                                          view_.field(CellKind::kInvalidateStart)));
+      return;
+    case ev::Fn::kTdpUnmapGfnRange: return unmapped(e.value);
+    case ev::Fn::kSetMemAttr:
+      if (attributes_.open) mixed_flags(attributes_.start, attributes_.end, attributes_.slot);
+      attributes_.open = false;
+      return;
+    case ev::Fn::kZapInvalidatedRoots:
+      if (view_.field(CellKind::kMmReleased) == 0) return;
+      // kvm_destroy_vm has come to its end.
+      count(id("MMU-ROOT-LEAK"));
+      check(id("MMU-ROOT-PAGES"), view_.field(CellKind::kTdpMmuPages) == 0);
+      check(id("MMU-INV-DESTROY"), view_.field(CellKind::kInvalidateInProgress) == 0);
+      return;
+    default: return;
+  }
+}
+
+void Monitor::on(const ev::Warn& e) {
+  const Id rule = find_id(e.rule);
+  if (rule == kNoId) return;
+  tally_.evaluated[rule]++;
+  tally_.violated[rule]++;
+}
+
+}  // namespace mmucheck::invariant

@@ -1,0 +1,111 @@
+// Layer: checker/invariant. Contract: evaluates the catalogue while a model runs, on the instances
+// that each step touches, and counts every evaluation by id.
+//
+// A monitor belongs to one VM. It is given each event of the model (model/tdp/events.h) after the
+// step's effect, and looks at the cells that the event names, never at all of memory: a check of a
+// range looks at kRangeLimit gfns. Rules that the model reports itself (ev::Warn, at the place of
+// the kernel's own WARN) are counted at the event behind which the model evaluated them. What is
+// broken collects in broken() until the engine takes it. Nothing here allocates unless a rule breaks.
+#pragma once
+
+#include <vector>
+
+#include "checker/invariant/ids.h"
+#include "checker/invariant/rules.h"
+#include "model/store/radix_store.h"
+#include "model/tdp/kvm_attributes.h"
+
+namespace mmucheck::invariant {
+
+// What a rule may look at; model/'s own helpers take it in place of a World.
+struct View {
+  const model::RadixStore& store;
+  const model::Design& design;
+  const model::SpteFormat& fmt;
+  const model::HostMmu& host;
+  const model::VmConfig& vm;
+
+  uint64_t field(model::CellKind kind, uint32_t object = 0) const {
+    return store.get(model::cell::of(kind, object));
+  }
+  uint32_t role(uint32_t table) const {
+    return static_cast<uint32_t>(field(model::CellKind::kSpRole, table));
+  }
+  bool root_invalid(uint32_t root) const { return model::role_invalid(design, role(root)); }
+  bool is_mirror(uint32_t table) const { return model::role_mirror(role(table)); }
+  bool locked_for_write() const { return field(model::CellKind::kLockWriter) != 0; }
+  bool locked() const {
+    return locked_for_write() || field(model::CellKind::kLockReaders) != 0;
+  }
+};
+
+// Does a root of the address space, valid or not, map a gfn of [start, end)?
+bool any_leaf(const View& view, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too);
+
+class Monitor {
+ public:
+  static constexpr uint64_t kRangeLimit = 512;
+
+  Monitor(const View& view, Tally& tally) : view_(view), tally_(tally) {}
+
+  // Evaluates `rule` once.
+  void check(Id rule, bool holds) {
+    tally_.evaluated[rule]++;
+    if (!holds) [[unlikely]] fail(rule);
+  }
+  void fail(Id rule);
+  void count(Id rule) { tally_.evaluated[rule]++; }
+
+  std::vector<Id>& broken() { return broken_; }
+  const View& view() const { return view_; }
+
+  // A gfn is write-tracked from now on: leafs are looked up in their slot.
+  void write_tracking_used() { tracking_ = true; }
+  // The constants of a VM.
+  void vm_created();
+
+  void on(const model::ev::ChangedSpte& e);
+  void on(const model::ev::Store& e);
+  void on(const model::ev::InitSp& e);
+  void on(const model::ev::SetSpte& e);
+  void on(const model::ev::SpteChanged& e);
+  void on(const model::ev::FastPageFault& e);
+  void on(const model::ev::SplitHugePage& e);
+  void on(const model::ev::PutRoot& e);
+  void on(const model::ev::IterStart& e);
+  void on(const model::ev::Yield& e);
+  void on(const model::ev::CmpxchgSpteRet& e);
+  void on(const model::ev::Enter& e);
+  void on(const model::ev::Return& e);
+  void on(const model::ev::Warn& e);
+  template <class E>
+  void on(const E&) {}  // touches nothing that a rule is about
+
+ private:
+  void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
+  void enter_range(const model::ev::Enter& e);
+  void enter_slot(const model::ev::Enter& e);
+  void enter_root(const model::ev::Enter& e);
+  void unmapped(uint64_t flush);
+  void mixed_flags(uint64_t start, uint64_t end, uint32_t slot);
+
+  View view_;
+  Tally& tally_;
+  std::vector<Id> broken_;
+  bool tracking_ = false;
+  // The unmap that was entered last, and whether a leaf of a valid root has gone since.
+  struct Unmap {
+    bool open = false, leaf_gone = false, root_valid = true;
+    uint32_t as_id = 0;
+    uint64_t start = 0, end = 0;
+  };
+  Unmap unmap_;
+  struct Attributes {
+    bool open = false;
+    uint64_t start = 0, end = 0;
+    uint32_t slot = 0;
+  };
+  Attributes attributes_;
+};
+
+}  // namespace mmucheck::invariant

@@ -1,0 +1,303 @@
+#include "checker/replay/observed_rules.h"
+
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using invariant::Id;
+using invariant::id;
+using invariant::View;
+using model::CellKind;
+using model::kNoTable;
+using model::SlotField;
+using K = trace::EventKind;
+namespace f = trace::f;
+
+namespace {
+
+class Rules {
+ public:
+  Rules(const View& view, const ObservedStep& step) : view_(view), step_(step), e_(step.seen) {}
+
+  std::vector<Id> broken() {
+    switch (e_.kind) {
+      case K::kChangedSpte: {
+        namespace x = f::changed_spte;
+        change(x::as_id, x::gfn, x::level, x::old_spte, x::new_spte);
+        if (e_.has(x::shared)) lock_of_change(e_.get(x::shared) != 0);
+        break;
+      }
+      case K::kSpteChanged: {
+        namespace x = f::spte_changed;
+        change(x::as_id, x::gfn, x::level, x::old_spte, x::new_spte);
+        break;
+      }
+      case K::kCmpxchgSpte:
+        rule(id("MMU-SPTE-STALE"),
+             !model::is_frozen_spte<>(view_.fmt, e_.get(f::cmpxchg_spte::old_spte)));
+        break;
+      case K::kCmpxchgSpteRet:
+        if (step_.recovers_nx) rule(id("MMU-NX-STILL"), e_.get(f::cmpxchg_spte_ret::ret) == 0);
+        break;
+      case K::kInitSp: new_table(); break;
+      case K::kSetSpte:
+        rule(id("MMU-FAULT-LEVEL"), same(f::set_spte::level));
+        break;
+      case K::kSplitHugePage:
+        rule(id("MMU-DIRTY-SPLIT"),
+             invariant::splittable<>(e_.get(f::split_huge_page::spte),
+                                     static_cast<int>(e_.get(f::split_huge_page::level))));
+        break;
+      default:
+        walks();
+        faults();
+        ranges();
+        break;
+    }
+    return std::move(broken_);
+  }
+
+ private:
+  void rule(Id rule, bool holds) {
+    if (!holds) broken_.push_back(rule);
+  }
+  // The field is what the model computed, or one of the two does not say.
+  bool same(size_t field) const {
+    return step_.predicted == nullptr || step_.predicted->kind != e_.kind || !e_.has(field) ||
+           !step_.predicted->has(field) || step_.predicted->f[field] == e_.f[field];
+  }
+  bool other_event(K kind) const {
+    return step_.predicted != nullptr && step_.predicted->kind == kind && kind != e_.kind;
+  }
+  bool a_change_is_due() const { return other_event(K::kChangedSpte) || other_event(K::kSpteChanged); }
+
+  void change(size_t as_at, size_t gfn_at, size_t level_at, size_t old_at, size_t new_at) {
+    const Predicted* p = step_.predicted;
+    const auto value = [&](size_t i) {
+      return e_.has(i) ? e_.get(i) : p != nullptr && p->kind == e_.kind ? p->f[i] : 0;
+    };
+    const uint64_t old_spte = value(old_at), new_spte = value(new_at);
+    const uint64_t gfn = value(gfn_at) & ~view_.vm.gfn_direct_bits;
+    const int level = static_cast<int>(value(level_at));
+    change_rules(gfn, level, old_spte, new_spte);
+    if (level < 1 || level > model::kMaxRootLevel) return;
+    const model::ChangeKind<> k = model::classify_change<>(old_spte, new_spte, level);
+    if (k.is_leaf) {
+      leaf(static_cast<uint32_t>(value(as_at)), gfn, level, new_spte);
+    } else if (k.is_present) {
+      rule(id("MMU-PT-CHILD"),
+           view_.store.find_table(model::spte_to_pfn<>(new_spte)) != kNoTable);
+    }
+    if (view_.host.format == model::PageTableFormat::kEpt && view_.vm.gfn_direct_bits == 0) {
+      rule(id("MMU-SPTE-VE"), invariant::ve_suppressed<>(new_spte));
+    }
+    if (p != nullptr && p->kind == e_.kind && step_.zaps && e_.has(gfn_at)) {
+      rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at]);
+    }
+    if (step_.harvests_log && !same(new_at)) {
+      rule(id("MMU-DIRTY-LOST"), !model::is_writable_pte<>(new_spte) &&
+                                     (new_spte & view_.fmt.dirty & old_spte) == 0);
+    }
+  }
+
+  void change_rules(uint64_t gfn, int level, uint64_t old_spte, uint64_t new_spte) {
+    switch (model::first_broken_rule(view_.fmt, gfn, level, old_spte, new_spte)) {
+      case model::ChangeRule::kNone: return;
+      case model::ChangeRule::kLevel: return rule(id("MMU-SPTE-LEVEL"), false);
+      case model::ChangeRule::kAlignment: return rule(id("MMU-SPTE-ALIGN"), false);
+      case model::ChangeRule::kLeafPfnChanged: return rule(id("MMU-SPTE-PFN"), false);
+      case model::ChangeRule::kNonpresentChange: return rule(id("MMU-SPTE-NONPRESENT"), false);
+      case model::ChangeRule::kTableMoved: return rule(id("MMU-SPTE-TABLE"), false);
+      case model::ChangeRule::kMmuWritable: return rule(id("MMU-SPTE-HOSTW"), false);
+      case model::ChangeRule::kWritable: return rule(id("MMU-SPTE-MMUW"), false);
+    }
+  }
+
+  void leaf(uint32_t as_id, uint64_t gfn, int level, uint64_t spte) {
+    rule(id("MMU-PT-TREE"), invariant::leaf_level_allowed(level));
+    rule(id("MMU-SPTE-RSVD"), invariant::within_maxphyaddr<>(spte, view_.host.maxphyaddr));
+    rule(id("MMU-NX-EXEC"),
+         invariant::nx_huge_leaf<>(view_.fmt, spte, level, view_.host.nx_huge_pages));
+    const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
+    if (slot == model::kNoSlot) return;
+    const uint64_t base = model::slot_get(view_, slot, SlotField::kBase);
+    rule(id("MMU-DIRTY-WRTRACK"),
+         invariant::tracked_not_writable<>(
+             spte, view_.store.get(model::cell::of(CellKind::kWriteTrack, slot, gfn - base)) != 0));
+    if (level == model::kPgLevel4K || level > model::kMaxHugepageLevel) return;
+    rule(id("MMU-DIRTY-HUGE"),
+         invariant::logged_leaf_small<>(spte, level, model::slot_dirty_track_enabled(view_, slot)));
+    rule(id("MMU-FAULT-LEVELMAX"),
+         model::lpage_max_level(view_, slot, gfn, level) >= level &&
+             level <= view_.host.max_huge_page_level);
+    rule(id("MMU-ATTR-MIXED"),
+         !(model::lpage_disallow(view_, slot, gfn, level) & model::kLpageMixed));
+  }
+
+  void lock_of_change(bool shared) {
+    if (shared) {
+      rule(id("MMU-LOCK-SHARED"), !view_.locked_for_write());
+    } else {
+      rule(id("MMU-LOCK-EXCLUSIVE"), view_.locked_for_write());
+    }
+    rule(id("MMU-SPTE-FROZEN"),
+         invariant::exclusive_finds_no_frozen<>(view_.fmt, e_.get(f::changed_spte::old_spte),
+                                                shared));
+  }
+
+  void new_table() {
+    namespace x = f::init_sp;
+    if (step_.predicted == nullptr || step_.predicted->kind != K::kInitSp) {
+      // A second root of a role that a valid root has: the first one was not to be had.
+      for (uint32_t r = model::first_root(view_); r != kNoTable;
+           r = model::list_next_root(view_, r)) {
+        rule(id("MMU-ROOT-REUSE"), view_.role(r) != e_.get(x::role));
+      }
+      return;
+    }
+    rule(id("MMU-PT-TREE"), same(x::gfn) && same(x::role));
+  }
+
+  // Walks over roots, and recovery of single tables.
+  void walks() {
+    const bool locked = view_.locked();
+    switch (e_.kind) {
+      case K::kPutRoot:
+        rule(id("MMU-ROOT-LASTREF"), e_.get(f::put_root::refs) != 1 ||
+                                         role_invalid(f::put_root::role));
+        break;
+      case K::kZapRoot:
+        rule(id("MMU-ROOT-ZAPREF"), !e_.has(f::zap_root::refs) || e_.get(f::zap_root::refs) != 0);
+        rule(id("MMU-LOCK-MODE"), same(f::zap_root::shared));
+        rule(id("MMU-ROOT-SCHEDULED"), same(f::zap_root::role) || role_invalid(f::zap_root::role));
+        rule(id("MMU-LOCK-ANY"), step_.predicted != nullptr || locked);
+        break;
+      case K::kZapLeafsRoot:
+        rule(id("MMU-ROOT-REF"),
+             !e_.has(f::zap_leafs_root::refs) || e_.get(f::zap_leafs_root::refs) != 0);
+        rule(id("MMU-LOCK-ANY"), step_.predicted != nullptr || locked);
+        break;
+      case K::kRemovedPt: rule(id("MMU-LOCK-MODE"), same(f::removed_pt::shared)); break;
+      case K::kTrySplit: rule(id("MMU-LOCK-MODE"), same(f::try_split::shared)); break;
+      case K::kIterRestart:
+        rule(id("MMU-WALK-PROGRESS"), same(f::iter_restart::next_gfn));
+        break;
+      case K::kInvalidateAllRoots:
+        rule(id("MMU-ROOT-INVLOCK"), view_.locked_for_write());
+        break;
+      case K::kMmuZapAllFast:
+        rule(id("MMU-SLOT-ZAPLOCK"), view_.locked_for_write());
+        break;
+      case K::kZapSp:
+      case K::kZapNx: recovered_table(); break;
+      default: break;
+    }
+  }
+  bool role_invalid(size_t field) const {
+    return !e_.has(field) || model::role_invalid(view_.design, static_cast<uint32_t>(e_.get(field)));
+  }
+
+  void recovered_table() {
+    const uint32_t table = view_.store.find_table(e_.get(f::zap_sp::spt_pfn));
+    const bool live = table != kNoTable;
+    const auto state = live ? static_cast<model::SpState>(view_.field(CellKind::kSpState, table))
+                            : model::SpState::kFree;
+    if (state != model::SpState::kLinked) {
+      rule(id("MMU-NX-GONE"), false);
+      rule(id("MMU-NX-UNTRACK"), !live);
+      return;
+    }
+    if (view_.field(CellKind::kSpParent, table) == 0) {
+      rule(id("MMU-NX-ROOT"), false);
+      return;
+    }
+    rule(id("MMU-NX-FLAG"), view_.field(CellKind::kSpNx, table) != 0 ||
+                                view_.field(CellKind::kNxOnList, table) != 0);
+  }
+
+  void faults() {
+    switch (e_.kind) {
+      case K::kTdpMap: {
+        namespace x = f::tdp_map;
+        rule(id("MMU-ROOT-INSTALL"),
+             !e_.has(x::root_role) ||
+                 !model::role_invalid(view_.design, static_cast<uint32_t>(e_.get(x::root_role))));
+        rule(id("MMU-FAULT-ALIAS"),
+             !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e_.get(x::gfn)}));
+        if (view_.vm.has_private_mem && e_.has(x::is_private)) {
+          const uint64_t attributes = model::detail::mem_attr(view_, e_.get(x::gfn));
+          rule(id("MMU-ATTR-LEAF"),
+               invariant::kind_as_attributes_say<>(e_.get(x::is_private) != 0, attributes));
+        }
+        break;
+      }
+      case K::kTdpMapRet: {
+        const uint64_t ret = e_.get(f::tdp_map_ret::ret);
+        const bool fixed = step_.predicted != nullptr && step_.predicted->kind == K::kTdpMapRet &&
+                           step_.predicted->f[0] == static_cast<uint64_t>(model::RetPf::kFixed);
+        rule(id("MMU-FAULT-RET"), invariant::result_leaves_handler<>(ret));
+        if (step_.prefault) rule(id("MMU-FAULT-PREFAULT"), invariant::prefault_ends_with<>(ret));
+        // Nobody else was at the entry, or the model would have lost its exchange too.
+        rule(id("MMU-FAULT-LOOP"), !(fixed && ret == 1));
+        rule(id("MMU-FAULT-SPURPERM"), !(fixed && ret == 6));
+        break;
+      }
+      case K::kFaultStaleRet:
+        rule(id("MMU-INV-RETRY"), invariant::open_invalidation_has_range<>(
+                                      view_.field(CellKind::kInvalidateInProgress),
+                                      view_.field(CellKind::kInvalidateStart)));
+        break;
+      default: break;
+    }
+  }
+
+  void ranges() {
+    switch (e_.kind) {
+      case K::kInvBegin: rule(id("MMU-INV-LOCK"), view_.locked_for_write()); break;
+      case K::kInvAdd:
+        rule(id("MMU-INV-ADD"),
+             !e_.has(f::inv_add::in_progress) || e_.get(f::inv_add::in_progress) != 0);
+        rule(id("MMU-INV-LOCK"), view_.locked_for_write());
+        break;
+      case K::kInvEnd:
+        rule(id("MMU-INV-COUNT"),
+             !e_.has(f::inv_end::in_progress) || e_.get_signed(f::inv_end::in_progress) > 0);
+        rule(id("MMU-INV-EMPTY"), !e_.has(f::inv_end::rstart) || e_.get(f::inv_end::rstart) + 1 != 0);
+        rule(id("MMU-INV-LOCK"), view_.locked_for_write());
+        break;
+      case K::kTdpUnmapGfnRangeRet:
+      case K::kZapLeafsRootRet:
+        rule(id("MMU-INV-DONE"), !a_change_is_due());
+        rule(id("MMU-TLB-COVERED"), e_.get(0) != 0 || same(0));
+        break;
+      case K::kGmemInvalidateEnd: rule(id("MMU-GMEM-TRUNC"), !a_change_is_due()); break;
+      case K::kCommitMemslot:
+        if (step_.updates_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());
+        break;
+      case K::kSetMemslotRet:
+        if (step_.updates_slot) {
+          rule(id("MMU-SLOT-FREED"), !a_change_is_due());
+          rule(id("MMU-SLOT-GMEM"), same(0) || e_.get_signed(0) != 0);
+        }
+        break;
+      default: break;
+    }
+  }
+
+  const View& view_;
+  const ObservedStep& step_;
+  const trace::Event& e_;
+  std::vector<Id> broken_;
+};
+
+}  // namespace
+
+View view_of(const VmModel& v) {
+  return {v.store, v.world.design, v.world.fmt, v.world.host, v.world.vm};
+}
+
+std::vector<Id> broken_by(const View& view, const ObservedStep& step) {
+  return Rules(view, step).broken();
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,30 @@
+// checker/replay: which invariants does an observed event break, whatever the model thinks?
+//
+// Asked when an observation is not what the model did: a divergence that breaks a rule of the
+// catalogue is a violation of that rule. The rules are those of model/spte/change.h and
+// checker/invariant/rules.h, applied to what was seen and to the state before it.
+#pragma once
+
+#include <vector>
+
+#include "checker/replay/operation.h"
+#include "checker/trace/event.h"
+
+namespace mmucheck::replay {
+
+invariant::View view_of(const VmModel& v);
+
+struct ObservedStep {
+  const trace::Event& seen;
+  const Predicted* predicted = nullptr;  // nullptr: the thread's operations are over
+  bool prefault = false;                 // what the thread is doing
+  bool harvests_log = false;
+  bool recovers_nx = false;
+  bool zaps = false;
+  bool updates_slot = false;
+};
+
+// In the order of the kernel's checks; empty when no rule speaks against it.
+std::vector<invariant::Id> broken_by(const invariant::View& view, const ObservedStep& step);
+
+}  // namespace mmucheck::replay

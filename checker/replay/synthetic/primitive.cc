@@ -1,0 +1,138 @@
+#include "checker/replay/synthetic/primitive.h"
+
+namespace mmucheck::replay {
+namespace {
+
+using namespace model;  // NOLINT: machines by name
+
+LockMode mode_of(bool shared) { return shared ? LockMode::kRead : LockMode::kWrite; }
+
+struct Runner {
+  ReplayWorld& w;
+
+  Run operator()(UnmapOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kWrite);
+    MMU_CALL(m, 1, kvm_unmap_gfn_range(w, m.unmap));
+    mmu_unlock(w, LockMode::kWrite);
+    if (m.unmap.flush) MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    MMU_END(m);
+  }
+  Run operator()(ZapLeafsOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kWrite);
+    MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapLeafs, kNoTable, {m.zap.start, m.zap.end, m.zap.flush}});
+    MMU_CALL(m, 2, zap_leafs_of_roots(w, m.zap));
+    mmu_unlock(w, LockMode::kWrite);
+    if (m.zap.flush) MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    MMU_END(m);
+  }
+  Run operator()(ZapRootOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, mode_of(m.zap.shared));
+    MMU_CALL(m, 1, tdp_mmu_zap_root(w, m.zap));
+    mmu_unlock(w, mode_of(m.zap.shared));
+    MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    MMU_END(m);
+  }
+  Run operator()(ZapAllOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kWrite);
+    MMU_CALL(m, 1, kvm_tdp_mmu_zap_all(w, m.zap));
+    mmu_unlock(w, LockMode::kWrite);
+    MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    MMU_END(m);
+  }
+  Run operator()(ZapSpOp& m) {
+    const bool shared = w.design.nx_recovery == NxRecovery::kReadLockZapPossibleNx;
+    MMU_BEGIN(m);
+    mmu_lock(w, mode_of(shared));
+    if (shared) {
+      MMU_CALL(m, 1, kvm_tdp_mmu_zap_possible_nx_huge_page(w, m.zap));
+    } else {
+      MMU_CALL(m, 2, kvm_tdp_mmu_zap_sp(w, m.zap));
+    }
+    mmu_unlock(w, mode_of(shared));
+    if (m.zap.zapped) MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    MMU_END(m);
+  }
+  Run operator()(InvalidateRootsOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kWrite);
+    w.emit(ev::Enter{ev::Fn::kInvalidateRoots, kNoTable, {m.types}});
+    invalidate_roots(w, m.types);
+    MMU_STEP(m, 1);
+    mmu_unlock(w, LockMode::kWrite);
+    MMU_END(m);
+  }
+  Run operator()(ZapInvalidatedRootsOp& m) {
+    MMU_BEGIN(m);
+    MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapInvalidatedRoots, kNoTable, {m.zap.shared}});
+    mmu_lock(w, mode_of(m.zap.shared));
+    MMU_CALL(m, 2, kvm_tdp_mmu_zap_invalidated_roots(w, m.zap));
+    mmu_unlock(w, mode_of(m.zap.shared));
+    MMU_EMIT(m, 3, ev::Return{ev::Fn::kZapInvalidatedRoots, 0});
+    MMU_END(m);
+  }
+  Run operator()(SplitOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, mode_of(m.split.shared));
+    MMU_CALL(m, 1, kvm_tdp_mmu_try_split_huge_pages(w, m.split));
+    mmu_unlock(w, mode_of(m.split.shared));
+    MMU_END(m);
+  }
+  Run operator()(RecoverOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kRead);
+    MMU_CALL(m, 1, collapse_slot(w, m.collapse));
+    mmu_unlock(w, LockMode::kRead);
+    MMU_END(m);
+  }
+  Run operator()(DirtySlotOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kRead);
+    MMU_CALL(m, 1, dirty_slot(w, m.dirty));
+    mmu_unlock(w, LockMode::kRead);
+    if (m.dirty.spte_set) {
+      MMU_EMIT(m, 2, ev::Enter{ev::Fn::kFlushMemslot, kNoTable, {m.dirty.slot}});
+    }
+    MMU_END(m);
+  }
+  Run operator()(WriteProtectOp& m) {
+    MMU_BEGIN(m);
+    mmu_lock(w, LockMode::kWrite);
+    MMU_CALL(m, 1, kvm_tdp_mmu_write_protect_gfn(w, m.protect));
+    if (m.protect.spte_set) {
+      MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kRange, m.protect.gfn, 1});
+    }
+    mmu_unlock(w, LockMode::kWrite);
+    MMU_END(m);
+  }
+  Run operator()(AgeOp& m) {
+    const bool locked = w.design.ageing == Ageing::kWriteLockAllRoots;
+    MMU_BEGIN(m);
+    if (locked) mmu_lock(w, LockMode::kWrite);
+    MMU_CALL(m, 1, kvm_tdp_mmu_age_gfn_range(w, m.age));
+    if (locked) mmu_unlock(w, LockMode::kWrite);
+    MMU_END(m);
+  }
+  Run operator()(FlushOp& m) {
+    MMU_BEGIN(m);
+    if (m.npages == 0) {
+      MMU_EMIT(m, 1, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    } else {
+      MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kRange, m.start, m.npages});
+    }
+    MMU_END(m);
+  }
+};
+
+}  // namespace
+
+model::Run run_primitive(ReplayWorld& w, Primitive& p) {
+  w.env.walks_locked(!std::holds_alternative<AgeOp>(p) ||
+                     w.design.ageing == Ageing::kWriteLockAllRoots);
+  return std::visit(Runner{w}, p);
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,237 @@
+// vCPUs of a hand-written trace: their roots, their accesses and their faults.
+#include "checker/replay/flatten.h"
+#include "checker/replay/synthetic/synthetic_replayer.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using namespace model;  // NOLINT: machines by name
+using invariant::id;
+using K = trace::EventKind;
+namespace f = trace::f;
+using trace::Event;
+
+namespace {
+
+// PFERR_* bits of an error code.
+constexpr uint64_t kPresent = 1, kWrite = 2, kRsvd = 8, kFetch = 16;
+constexpr uint64_t kPrivateAccess = uint64_t{1} << 49;
+
+struct Found {  // where a walk of the CPU ends
+  uint32_t table = kNoTable;
+  uint32_t index = 0;
+  int level = 0;
+  uint64_t spte = 0;
+};
+
+Found walk(const ReplayWorld& w, uint32_t vcpu, uint64_t gpa) {
+  Found at;
+  at.table = vcpu_root(w, vcpu, false);
+  while (at.table != kNoTable) {
+    at.level = role_level(w.role(at.table));
+    at.index = static_cast<uint32_t>(spte_index<>(gpa >> kPageShift, at.level));
+    at.spte = w.store.get(cell::pte(at.table, at.index));
+    const uint32_t child = w.child_table(at.spte, at.level);
+    if (child == kNoTable) return at;
+    at.table = child;
+  }
+  return at;
+}
+
+uint32_t default_role(const Design& d, const HostMmu& h, uint64_t levels, uint32_t as_id) {
+  // direct, efer_nx, cr0_wp and all access bits, as every recording of a 4-level root shows.
+  const uint32_t base = d.role_access_bits == 3 ? 0x3780 : 0x6f80;
+  const bool no_ad = h.format == PageTableFormat::kEpt && !h.ad_bits;
+  return base | static_cast<uint32_t>(levels) | as_id << 24 | (no_ad ? kRoleAdDisabled : 0);
+}
+
+// What the hardware does to an entry that permits the access.
+void set_accessed_dirty(ReplayWorld& w, const Found& at, bool write) {
+  if (!spte_ad_enabled<>(w.fmt, at.spte)) return;
+  const uint64_t bits = w.fmt.accessed | (write ? w.fmt.dirty : 0);
+  if ((bits & ~at.spte) == 0) return;
+  w.store.set(cell::pte(at.table, at.index), at.spte | bits);
+  w.env.hardware_ad++;
+}
+
+}  // namespace
+
+int SyntheticReplayer::host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const {
+  const uint32_t slot = gfn_to_memslot(v.model->world, as_id, gfn);
+  int level = kPgLevel4K;
+  for (const Vm::HostRange& r : v.host_ranges) {
+    if (r.slot == slot && gfn >= r.start && gfn < r.end) level = r.level;
+  }
+  return level;
+}
+
+void SyntheticReplayer::page_fault(const Event& e, Thread& t, Vm& v, PageFault m) {
+  ReplayWorld& w = v.model->world;
+  const uint32_t root = vcpu_root(w, m.fault.vcpu, false);
+  if (root != kNoTable) m.as_id = static_cast<uint8_t>(role_as_id(w.role(root)));
+  if (!t.in.fault_pfn) {
+    t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kMaxHugepageLevel};
+  }
+  if (!t.in.host_level) t.in.host_level = host_level(v, m.as_id, m.fault.gfn);
+  push(t, v, e, m);
+}
+
+void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
+  ReplayWorld& w = v.model->world;
+  PageFault m;
+  Fault& fault = m.fault;
+  switch (e.kind) {
+    case K::kGuestAccess: return guest_access(e, t, v);
+    case K::kHwAccess: return hw_access(e, v);
+    case K::kHostLevelChange: {
+      namespace x = f::host_level_change;
+      const auto slot = slot_of(e, v, x::slot, x::as_id);
+      if (!slot) return;
+      v.host_ranges.push_back({*slot, e.get(x::gfn), e.get(x::gfn) + e.get(x::npages),
+                               static_cast<int>(e.get(x::level))});
+      return;
+    }
+    case K::kPageFault: {
+      const uint64_t error = e.get(f::page_fault::error_code);
+      fault.vcpu = static_cast<uint8_t>(e.get(f::page_fault::vcpu_id));
+      fault.addr = e.get(f::page_fault::address);
+      fault.write = error & kWrite;
+      fault.exec = error & kFetch;
+      fault.present = error & kPresent;
+      fault.rsvd = error & kRsvd;
+      fault.is_private = error & kPrivateAccess;
+      break;
+    }
+    case K::kPrefault: {
+      namespace x = f::prefault;
+      fault.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      fault.addr = e.get(x::gpa);
+      fault.prefetch = true;
+      fault.is_private = e.has(x::is_private)
+                             ? e.get(x::is_private) != 0
+                             : mem_is_private(w, fault.addr >> kPageShift);
+      break;
+    }
+    default: {
+      namespace x = f::fault;
+      fault.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      fault.addr = e.get(x::gfn) << kPageShift;
+      fault.write = e.get(x::write) != 0;
+      fault.exec = e.get(x::exec) != 0;
+      fault.present = e.get(x::present) != 0;
+      fault.prefetch = e.get(x::prefetch) != 0;
+      fault.is_private = e.get(x::is_private) != 0;
+      const int level = static_cast<int>(
+          e.get_or(x::max_level, static_cast<uint64_t>(host_level(v, 0, e.get(x::gfn)))));
+      FaultinPfn pfn;
+      pfn.pfn = e.get_or(x::pfn, kBackingFrame + e.get(x::gfn));
+      pfn.map_writable = e.get_or(x::map_writable, 1) != 0;
+      // Private memory has no host page table: its level is that of the file's folio.
+      pfn.max_level = static_cast<uint8_t>(fault.is_private ? level : kMaxHugepageLevel);
+      t.in.fault_pfn = pfn;
+      t.in.host_level = level;
+      check(v, e, id("MMU-FAULT-ALIAS"),
+            !is_gfn_alias<>(w.vm.gfn_direct_bits, {e.get(x::gfn)}));
+      break;
+    }
+  }
+  fault.gfn = (fault.addr >> kPageShift) & ~w.vm.gfn_direct_bits;
+  page_fault(e, t, v, m);
+}
+
+void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
+  namespace x = f::guest_access;
+  ReplayWorld& w = v.model->world;
+  const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
+  const Access access{e.get(x::write) != 0, e.get(x::exec) != 0};
+  const Found at = walk(w, vcpu, e.get(x::gpa));
+  const bool present = at.table != kNoTable && is_shadow_present_pte<>(at.spte);
+  if (present && is_access_allowed<>(w.fmt, access, at.spte)) {
+    return set_accessed_dirty(w, at, access.write);
+  }
+  PageFault m;
+  m.fault.vcpu = static_cast<uint8_t>(vcpu);
+  m.fault.addr = e.get(x::gpa);
+  m.fault.gfn = (m.fault.addr >> kPageShift) & ~w.vm.gfn_direct_bits;
+  m.fault.write = access.write;
+  m.fault.exec = access.exec;
+  m.fault.present = present;
+  m.fault.rsvd = at.table != kNoTable && is_mmio_spte<>(w.fmt, at.spte);
+  m.fault.is_private = e.has(x::is_private) ? e.get(x::is_private) != 0
+                                            : mem_is_private(w, m.fault.gfn);
+  page_fault(e, t, v, m);
+}
+
+void SyntheticReplayer::hw_access(const Event& e, Vm& v) {
+  namespace x = f::hw_access;
+  ReplayWorld& w = v.model->world;
+  const bool write = e.get(x::write) != 0;
+  const Found at = walk(w, static_cast<uint32_t>(e.get(x::vcpu_id)), e.get(x::gpa));
+  if (at.table == kNoTable || !is_shadow_present_pte<>(at.spte) ||
+      !is_access_allowed<>(w.fmt, {write, false}, at.spte)) {
+    return refuse(e, "no entry permits this access");
+  }
+  const uint32_t as_id = role_as_id(w.role(at.table));
+  const uint64_t gfn = e.get(x::gpa) >> kPageShift;
+  const uint32_t slot = gfn_to_memslot(w, as_id, gfn);
+  if (write && slot_dirty_track_enabled(w, slot)) {
+    const Cell bit =
+        cell::of(CellKind::kDirtyBit, slot, gfn - slot_get(w, slot, SlotField::kBase));
+    // PML logs the write that sets D; what was written before that is in the log already.
+    if (w.host.cpu_dirty_log_size != 0 && !(at.spte & w.fmt.dirty)) w.store.set(bit, 1);
+    check(v, e, id("MMU-DIRTY-LOST"), w.store.get(bit) != 0);
+  }
+  set_accessed_dirty(w, at, write);
+}
+
+void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
+  ReplayWorld& w = v.model->world;
+  const auto vcpu = static_cast<uint8_t>(e.get(0));  // the first field where there is one
+  switch (e.kind) {
+    case K::kVcpuCreate: verdict_.vcpus++; return;
+    case K::kVcpuEnter:
+    case K::kVcpuExit:
+    case K::kVcpuMigrate:
+    case K::kYield: return;  // nothing in the page tables changes
+    case K::kEnableCap: {
+      const auto name = static_cast<trace::CapabilityName>(e.get(f::enable_cap::name));
+      const bool on = e.get(f::enable_cap::value) != 0;
+      if (name == trace::CapabilityName::kSlotZapQuirk) w.env.slot_zap_quirk = on;
+      if (name == trace::CapabilityName::kInitiallySet) w.env.init_set = on;
+      return;
+    }
+    case K::kRootLoad: {
+      const auto role = static_cast<uint32_t>(
+          e.get_or(f::root_load::role, default_role(w.design, w.host, levels_, 0)));
+      if (role_level(role) < 4 || role_level(role) > 5) return refuse(e, "a root has 4 or 5 levels");
+      w.env.roles[vcpu] = role;
+      const uint32_t current = vcpu_root(w, vcpu, false);
+      // kvm_mmu_load drops an obsolete root first.
+      if (current != kNoTable && !w.root_invalid(current)) cache_current_root(w, vcpu);
+      MmuLoad m;
+      m.vcpu = vcpu;
+      push(t, v, e, m);
+      if (current != kNoTable && w.root_invalid(current)) {
+        FreeRoots drop;
+        drop.vcpu = vcpu;
+        drop.roots_to_free = 1;
+        push(t, v, e, drop);
+      }
+      return;
+    }
+    case K::kRootFree:
+    case K::kVcpuDestroy: {
+      FreeRoots m;
+      m.vcpu = vcpu;
+      m.roots_to_free = e.kind == K::kRootFree ? 1 : 0xf;
+      if (e.kind == K::kVcpuDestroy) push(t, v, e, MmuDestroy{0, vcpu});
+      return push(t, v, e, m);
+    }
+    case K::kVmDestroy:
+    case K::kDestroyVm: return push(t, v, e, DestroyVm{});
+    default:
+      return refuse(e, "this version has no operation for it");
+  }
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,140 @@
+// What a hand-written trace says was seen, against the model.
+#include <fmt/format.h>
+
+#include "checker/replay/findings.h"
+#include "checker/replay/observed_rules.h"
+#include "checker/replay/synthetic/synthetic_replayer.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+using K = trace::EventKind;
+using trace::Event;
+
+namespace {
+
+// Index of the first field that both sides name and that differs.
+std::optional<size_t> first_difference(const Event& e, const Predicted& p) {
+  for (size_t i = 0; i < trace::kMaxFields; i++) {
+    if (p.has(i) && e.has(i) && p.f[i] != e.f[i]) return i;
+  }
+  return std::nullopt;
+}
+
+ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* op,
+                           const Primitive* primitive) {
+  ObservedStep step{e, p};
+  if (op == nullptr) return step;
+  if (primitive != nullptr) {
+    step.zaps = std::holds_alternative<UnmapOp>(*primitive) ||
+                std::holds_alternative<ZapLeafsOp>(*primitive);
+    step.recovers_nx = std::holds_alternative<ZapSpOp>(*primitive);
+    return step;
+  }
+  const Machine& m = op->machine;
+  const auto* fault = std::get_if<model::PageFault>(&m);
+  step.prefault = fault != nullptr && fault->fault.prefetch;
+  step.harvests_log = std::holds_alternative<model::DirtyLogChunk>(m);
+  step.recovers_nx = std::holds_alternative<model::RecoverNxHugePages>(m);
+  step.updates_slot = std::holds_alternative<model::SetMemoryRegion>(m);
+  step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
+              std::holds_alternative<model::GmemInvalidate>(m) ||
+              std::holds_alternative<model::ZapGfnRange>(m);
+  return step;
+}
+
+std::string operation_text(const Operation& op) {
+  return fmt::format("{} started at line {}", op.name, op.line);
+}
+
+}  // namespace
+
+void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicted* p) {
+  const bool kind_differs = p == nullptr || p->kind != e.kind;
+  std::optional<size_t> field;
+  if (!kind_differs) {
+    field = first_difference(e, *p);
+    if (!field) {
+      if (e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
+      return;
+    }
+  }
+  if (e.kind == K::kSpteChanged) verdict_.spte_changes.diverged++;
+  // The operation may have ended with what was predicted last.
+  const Task* task = t.stack.empty() ? nullptr : &t.stack.back();
+  const std::string expected = p == nullptr ? "nothing: the operation is over" : event_text(*p);
+  const auto broken = broken_by(
+      v.monitor->view(),
+      observed_step(e, p, task ? &task->op : nullptr,
+                    task && task->primitive ? &*task->primitive : nullptr));
+  for (const invariant::Id rule : broken) {
+    tally_.evaluated[rule]++;
+    tally_.violated[rule]++;
+    violated(e, &t, rule, expected, event_text(e));
+  }
+  if (broken.empty()) {
+    report::Divergence d;
+    d.place = place_of(e);
+    d.observed = event_text(e);
+    d.expected = expected;
+    if (task != nullptr) d.operation = operation_text(task->op);
+    if (field) {
+      const auto& info = trace::kind_info(e.kind).fields[*field];
+      d.value_expected = fmt::format("{} {:x}", info.name, p->f[*field]);
+      d.value_seen = fmt::format("{} {:x}", info.name, e.f[*field]);
+    }
+    verdict_.divergences.push_back(std::move(d));
+  }
+  v.model->abandoned = true;
+  t.stack.clear();
+  t.queue.clear();
+  t.queue_at = 0;
+}
+
+void SyntheticReplayer::violated(const Event& e, const Thread* t, invariant::Id rule,
+                                 std::string before, std::string after) {
+  report::Violation x = violation_of(rule);
+  x.place = place_of(e);
+  x.before = std::move(before);
+  x.after = std::move(after);
+  if (t != nullptr && !t->stack.empty()) x.operation = operation_text(t->stack.back().op);
+  verdict_.violations.push_back(std::move(x));
+}
+
+void SyntheticReplayer::take_findings(VmModel& v, const Event& e, const Thread* t) {
+  v.env.freed.clear();
+  for (const BrokenRule& b : v.env.broken) {
+    const invariant::Id rule = invariant::find_id(b.rule);
+    if (rule != invariant::kNoId) violated(e, t, rule, "", "");
+  }
+  v.env.broken.clear();
+}
+
+// A rule of the engine's own, outside any step of the model.
+void SyntheticReplayer::check(Vm& v, const Event& e, invariant::Id rule, bool holds) {
+  v.monitor->check(rule, holds);
+  v.monitor->broken().clear();
+  if (!holds) violated(e, nullptr, rule, "", "");
+}
+
+void SyntheticReplayer::finish(const trace::TraceInfo& info) {
+  Event end;
+  bool progress = true;
+  while (progress) {
+    progress = false;
+    for (auto& [tid, t] : threads_) {
+      if (!t.stack.empty() && run_to_end(end, t)) progress = true;
+    }
+  }
+  for (auto& [tid, t] : threads_) {
+    if (t.stack.empty()) continue;
+    verdict_.inconclusive.push_back(
+        fmt::format("thread {} still waits: {}", tid, operation_text(t.stack.back().op)));
+  }
+  put_counts(verdict_, tally_);
+  for (const auto& [id, v] : vms_) verdict_.spte_changes.hardware_ad += v.model->env.hardware_ad;
+  verdict_.skipped = info.skipped;
+  verdict_.malformed = info.malformed;
+}
+
+}  // namespace mmucheck::replay

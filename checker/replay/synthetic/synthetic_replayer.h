@@ -1,0 +1,125 @@
+// checker/replay: hand-written and generated traces: stimuli that run against the model.
+//
+// A trace without capabilities is one. Its stimuli run in the order of the file: each one to its
+// end before the next stimulus of any thread, unless its thread was told to `step` since, which is
+// how a trace interleaves threads; what is left then runs at the thread's next stimulus or at the
+// end. Inputs stand behind their stimulus and hold until it ends. Page tables get frames from
+// kFirstFrame on unless a new_table input names one, a fault gets a frame from its gfn, and hosts
+// map 4K pages unless the trace says otherwise.
+// An observation makes its thread go on to its next event of one of the kinds that were observed
+// since the operation began, and is compared with that one. Where it differs and breaks an invariant
+// the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
+// Limits: kMaxSyntheticVms live VMs, kMaxSyntheticThreads threads, kMaxTasks chunks an operation.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checker/replay/operation.h"
+#include "checker/replay/synthetic/primitive.h"
+#include "checker/report/verdict.h"
+#include "checker/trace/event_source.h"
+
+namespace mmucheck::replay {
+
+inline constexpr size_t kMaxSyntheticVms = 256;
+inline constexpr size_t kMaxSyntheticThreads = 4096;
+inline constexpr size_t kMaxTasks = 1u << 16;
+inline constexpr uint64_t kFirstFrame = 0x1000000;   // of page tables
+inline constexpr uint64_t kBackingFrame = 0x200000;  // host frame of gfn 0
+
+// Is this a trace that replay must run, rather than compare?
+bool is_synthetic(const trace::TraceInfo& info);
+
+class SyntheticReplayer {
+ public:
+  using Sink = std::function<void(const trace::Event& at, const Predicted& p)>;
+
+  explicit SyntheticReplayer(const trace::TraceInfo& info);
+  ~SyntheticReplayer();
+
+  // Every event of these kinds that the model predicts goes to the sink.
+  void set_prediction_sink(Sink sink, const trace::KindSet& kinds);
+
+  void event(const trace::Event& e);
+  void finish(const trace::TraceInfo& info);
+  report::Verdict& verdict() { return verdict_; }
+
+ private:
+  struct Task {
+    Operation op;
+    std::optional<Primitive> primitive;
+    bool stepped = false;      // the trace itself says when it goes on
+    int windows = 0;           // how often a pre-fault has tried
+    trace::KindSet observed;   // since it began
+  };
+  struct Thread {
+    uint32_t tid = 0;
+    uint64_t last_event = 0;
+    std::vector<Task> stack;
+    PendingInputs in;
+    std::vector<uint64_t> frames;  // of new tables, in order
+    std::vector<Predicted> queue;
+    size_t queue_at = 0;
+  };
+  struct Vm {
+    std::unique_ptr<VmModel> model;
+    std::unique_ptr<invariant::Monitor> monitor;
+    struct HostRange { uint32_t slot; uint64_t start, end; int level; };
+    std::vector<HostRange> host_ranges;
+    std::map<uint64_t, uint64_t> gmem_holes;
+  };
+
+  void config(const trace::Event& e);
+  void input(const trace::Event& e);
+  void stimulus(const trace::Event& e);
+  void observation(const trace::Event& e);
+  Thread& thread(const trace::Event& e);
+  Vm* vm(const trace::Event& e);
+  void create_vm(const trace::Event& e);
+  void refuse(const trace::Event& e, const std::string& why);
+
+  // --- what a stimulus starts (synthetic_start.cc, synthetic_access.cc) ---
+  void start(const trace::Event& e, Thread& t, Vm& v);
+  void start_slot(const trace::Event& e, Thread& t, Vm& v);
+  void start_range(const trace::Event& e, Thread& t, Vm& v);
+  void start_table(const trace::Event& e, Thread& t, Vm& v);
+  void start_dirty(const trace::Event& e, Thread& t, Vm& v);
+  void start_vcpu(const trace::Event& e, Thread& t, Vm& v);
+  void start_fault(const trace::Event& e, Thread& t, Vm& v);
+  void guest_access(const trace::Event& e, Thread& t, Vm& v);
+  void hw_access(const trace::Event& e, Vm& v);
+  void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);
+  int host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const;
+  std::optional<uint32_t> slot_of(const trace::Event& e, Vm& v, size_t slot, size_t as_id);
+  void push(Thread& t, Vm& v, const trace::Event& e, Machine machine);
+  void push(Thread& t, Vm& v, const trace::Event& e, Primitive primitive);
+  void check(Vm& v, const trace::Event& e, invariant::Id rule, bool holds);
+
+  // --- running ---
+  model::Run run(const trace::Event& e, Thread& t, Task& task);
+  bool run_to_end(const trace::Event& e, Thread& t);
+  const Predicted* advance(const trace::Event& e, Thread& t);
+  void task_done(Thread& t);
+  void compare(const trace::Event& e, Thread& t, Vm& v, const Predicted* p);
+  void take_findings(VmModel& v, const trace::Event& e, const Thread* t);
+  void violated(const trace::Event& e, const Thread* t, invariant::Id rule, std::string before,
+                std::string after);
+
+  HostFacts host_;
+  uint64_t levels_ = 4;
+  trace::KindSet visible_, printed_;
+  Sink sink_;
+  invariant::Tally tally_;
+  std::map<uint32_t, Vm> vms_;
+  std::map<uint32_t, trace::Event> vm_configs_;
+  std::map<uint32_t, Thread> threads_;
+  report::Verdict verdict_;
+  uint64_t events_ = 0;
+};
+
+}  // namespace mmucheck::replay
