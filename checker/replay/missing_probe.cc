@@ -52,9 +52,25 @@ std::string_view missing_start(const trace::KindSet& kinds, K observed) {
   }
 }
 
-bool yields_show(K observed) {
-  return observed == K::kIterRestart || observed == K::kFlushAll || observed == K::kIterStart ||
-         observed == K::kCmpxchgSpte || observed == K::kChangedSpte || observed == K::kSpteChanged;
+// The first thing seen of a thread that yielded.
+bool follows_yield(K observed) {
+  return observed == K::kIterRestart || observed == K::kFlushAll;
+}
+
+// What stands inside an operation only: no missing start explains it alone.
+bool inside_only(K observed) {
+  switch (observed) {
+    case K::kChangedSpte:
+    case K::kSpteChanged:
+    case K::kSetSpte:
+    case K::kCmpxchgSpte:
+    case K::kCmpxchgSpteRet:
+    case K::kTdpMapRet:
+    case K::kRemovedPt:
+    case K::kPrepareZapPage:
+      return true;
+    default: return false;
+  }
 }
 
 }  // namespace
@@ -71,7 +87,15 @@ bool full_engine_can(const trace::KindSet& kinds) {
          has(kinds, K::kSoftExit) <= has(kinds, K::kSoftExitRet);
 }
 
-std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op, K observed) {
+std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op, K observed,
+                               bool values_differ) {
+  if (values_differ) {
+    // Another value in the expected event is no missing event; but which file a hole is in shows
+    // in the invalidation only.
+    const bool gmem = op != nullptr && std::holds_alternative<model::GmemInvalidate>(op->machine);
+    return gmem ? first_absent(kinds, {K::kGmemInvalidate}) : std::string_view();
+  }
+  if (inside_only(observed)) return {};
   if (op == nullptr) return missing_start(kinds, observed);
   std::string_view name;
   if (std::holds_alternative<model::SetMemoryRegion>(op->machine)) {
@@ -90,7 +114,7 @@ std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op,
              std::holds_alternative<DirtyLogFlush>(op->machine)) {
     name = first_absent(kinds, {K::kSetMemslotRet, K::kClearDirtyPt});
   }
-  if (name.empty() && yields_show(observed)) {
+  if (name.empty() && follows_yield(observed)) {
     name = first_absent(kinds, {K::kYieldRead, K::kYieldWrite});
   }
   return name;

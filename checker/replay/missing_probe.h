@@ -15,8 +15,9 @@ namespace mmucheck::replay {
 
 bool full_engine_can(const trace::KindSet& kinds);
 
-// `op`: what the thread was doing, nullptr for nothing. Empty when no missing probe explains it.
+// `op`: what the thread was doing, nullptr for nothing. `values_differ`: the expected event came,
+// with other values. Empty when no missing probe explains it.
 std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op,
-                               trace::EventKind observed);
+                               trace::EventKind observed, bool values_differ);
 
 }  // namespace mmucheck::replay

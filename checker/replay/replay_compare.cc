@@ -186,8 +186,8 @@ void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
 
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
                        const std::string& field, uint64_t want, uint64_t seen) {
-  const std::string_view missing =
-      missing_probe(visible_, t.stack.empty() ? nullptr : &t.stack.back(), e.kind);
+  const std::string_view missing = missing_probe(
+      visible_, t.stack.empty() ? nullptr : &t.stack.back(), e.kind, !field.empty());
   VmModel* v = vm_of(e, t);
   if (!missing.empty()) {
     verdict_.inconclusive.push_back(

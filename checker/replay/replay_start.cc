@@ -208,8 +208,9 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       GmemInvalidate m;
       m.gmem = gmem_file(v, e.kind == K::kGmemRelease ? e.get(f::gmem_release::gmem)
                                                       : e.get(f::gmem_invalidate::gmem));
-      m.start = 0;
-      m.end = ~uint64_t{0};
+      const bool release = e.kind == K::kGmemRelease;
+      m.start = release ? 0 : e.get(f::gmem_invalidate::start);
+      m.end = release ? ~uint64_t{0} : e.get(f::gmem_invalidate::end);
       push(t, v, e, m);
       return true;
     }
