@@ -2,8 +2,10 @@
 
 #include <fmt/format.h>
 
+#include "checker/replay/missing_probe.h"
 #include "checker/replay/replayer.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -58,6 +60,12 @@ std::string line_of(const trace::Event& at, const Predicted& p) {
 
 namespace {
 
+// Nothing can be predicted where events are missing, or the probes that tell what was asked for.
+bool needs_tracepoint_engine(const trace::TraceInfo& info) {
+  if (info.loss == trace::LossState::kLost) return true;
+  return info.capabilities_known && !full_engine_can(info.capabilities);
+}
+
 template <class Engine>
 report::Verdict replay_with(trace::EventSource& source, const Tick& tick) {
   Engine replayer(source.info());
@@ -76,6 +84,9 @@ report::Verdict replay_with(trace::EventSource& source, const Tick& tick) {
 
 report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
   if (is_synthetic(source.info())) return replay_with<SyntheticReplayer>(source, tick);
+  if (needs_tracepoint_engine(source.info())) {
+    return replay_with<TracepointReplayer>(source, tick);
+  }
   return replay_with<Replayer>(source, tick);
 }
 
