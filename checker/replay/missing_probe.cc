@@ -39,6 +39,7 @@ std::string_view missing_start(const trace::KindSet& kinds, K observed) {
     case K::kPreSetAttr:
     case K::kPostSetAttr:
     case K::kSetMemAttrRet: return first_absent(kinds, {K::kSetMemAttr});
+    case K::kGmemInvalidate:
     case K::kGmemInvalidateEnd: return first_absent(kinds, {K::kGmemPunchHole, K::kGmemRelease});
     case K::kPutRoot:
     case K::kZapRoot:

@@ -2,7 +2,9 @@
 #include <fmt/format.h>
 
 #include "checker/replay/missing_probe.h"
+#include "checker/invariant/catalogue.h"
 #include "checker/replay/replayer.h"
+#include "checker/replay/state_text.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -184,6 +186,31 @@ void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
 }
 
+// The page tables around the entry that the event is about, and the rule that its value breaks.
+void Replayer::explain(const Event& e, VmModel& v, report::Divergence& d) {
+  const trace::KindInfo& info = trace::kind_info(e.kind);
+  const auto field_of = [&](std::string_view name) -> std::optional<uint64_t> {
+    for (size_t i = 0; i < info.fields.size(); i++) {
+      if (info.fields[i].name == name && e.has(i)) return e.f[i];
+    }
+    return std::nullopt;
+  };
+  const auto gfn = field_of("gfn");
+  const auto level = field_of("level");
+  if (!gfn || !level || *level < 1 || *level > 5) return;
+  d.state = state_around(v, *gfn, static_cast<int>(*level));
+  const auto old_spte = field_of("old_spte");
+  const auto new_spte = field_of("new_spte");
+  if (!old_spte || !new_spte) return;
+  const model::ChangeRule broken = model::first_broken_rule(
+      v.world.fmt, *gfn, static_cast<int>(*level), *old_spte, *new_spte);
+  const invariant::Invariant* rule = invariant::find(model::detail::rule_id(broken));
+  if (rule == nullptr) return;
+  d.excluded_by = std::string(rule->id);
+  d.statement = std::string(rule->statement);
+  d.source = std::string(rule->source);
+}
+
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
                        const std::string& field, uint64_t want, uint64_t seen) {
   const std::string_view missing = missing_probe(
@@ -215,6 +242,7 @@ void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
     d.value_expected = fmt::format("{} {:x}", field, want);
     d.value_seen = fmt::format("{} {:x}", field, seen);
   }
+  if (v != nullptr) explain(e, *v, d);
   verdict_.divergences.push_back(std::move(d));
   t.stack.clear();
   t.queue.clear();

@@ -94,6 +94,7 @@ class Replayer {
   void compare(const trace::Event& e, Thread& t, const Predicted& p);
   void diverge(const trace::Event& e, Thread& t, const std::string& expected,
                const std::string& field, uint64_t want, uint64_t seen);
+  static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
   report::Place place(const trace::Event& e) const;
