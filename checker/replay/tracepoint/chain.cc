@@ -18,7 +18,9 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   const size_t i = EntryBook::index(c.level, c.gfn);
   if (row.e[i] != c.old_spte && row.e[i] != kUnknownSpte) n_.ad++;
   row.e[i] = c.new_spte;
-  recent_[recent_at_++ % recent_.size()] = c;
+  Change& kept = recent_[recent_at_++ % recent_.size()];
+  kept = c;
+  kept.at = now_;
   // A root is empty again when it is torn down; nothing tells when it goes.
   if (row.pfn == 0 && !model::is_shadow_present_pte<>(c.new_spte)) {
     const bool empty = std::none_of(row.e.begin(), row.e.end(), [](uint64_t spte) {
@@ -64,32 +66,35 @@ void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) 
   if (held_.size() >= kMaxHeld) expire(true);
   Held h;
   h.c = c;
+  h.at = now_;
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
   held_.push_back(std::move(h));
 }
 
-// A value that was read again after a store: it is there now, was lately, or will be told of.
-void TracepointReplayer::witness(const Event& e, Change c) {
+// A value that was read: it is there now, was since that event, or will be told of.
+void TracepointReplayer::witness(const Event& e, Change c, uint64_t since) {
   c.new_spte = c.old_spte;
-  if (seen_lately(c) || forgot_) return;
+  if (seen_since(c, since) || forgot_) return;
   if (held_.size() >= kMaxHeld) expire(true);
   Held h;
   h.c = c;
   h.witness = true;
+  h.since = since;
+  h.at = now_;
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
   held_.push_back(std::move(h));
 }
 
-bool TracepointReplayer::seen_lately(const Change& c) const {
+bool TracepointReplayer::seen_since(const Change& c, uint64_t since) const {
   const size_t i = EntryBook::index(c.level, c.gfn);
   for (const auto& row : book_.at(c.level, c.gfn)) {
     if (!row->fits(c.as_id, c.vm)) continue;
     if (row->e[i] == kUnknownSpte || may_read(values_, row->e[i], c.old_spte, c.level)) return true;
   }
   return std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
-    return r.level == c.level && r.gfn == c.gfn &&
+    return r.at >= since && r.level == c.level && r.gfn == c.gfn &&
            (may_read(values_, r.new_spte, c.old_spte, c.level) ||
             may_read(values_, r.old_spte, c.old_spte, c.level));
   });
@@ -99,7 +104,10 @@ void TracepointReplayer::retry_held() {
   for (bool again = true; again;) {
     again = false;
     for (size_t i = 0; i < held_.size(); i++) {
-      const bool ok = held_[i].witness ? seen_lately(held_[i].c) : fit(held_[i].c, nullptr);
+      // A store is told of by its thread's next event: what that did since does not come late.
+      if (previous_ > held_[i].at) continue;
+      const Held& h = held_[i];
+      const bool ok = h.witness ? seen_since(h.c, h.since) : fit(Change(h.c), nullptr);
       if (!ok) continue;
       n_.late++;
       held_.erase(held_.begin() + static_cast<std::ptrdiff_t>(i));
@@ -147,7 +155,10 @@ void TracepointReplayer::expire(bool all) {
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));
     if (!h.witness && first != nullptr) {
       store(*first, h.c);
+      const uint64_t previous = previous_;
+      previous_ = 0;
       retry_held();
+      previous_ = previous;
       i = 0;
     }
   }

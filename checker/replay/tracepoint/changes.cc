@@ -95,6 +95,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     const Block& top = t.blocks.back();
     if (top.level + 1 == c.level && top.gfn == c.gfn) {
       below = true;
+      previous_ = 0;  // its store came before the whole subtree
       first_leaf = top.first_leaf;
       close_block(e, t, was_table ? model::spte_to_pfn<>(c.old_spte) : 0);
     }

@@ -26,6 +26,7 @@ struct TableRow {
   int level = 0;     // of its entries
   int as_id = -1;    // -1: not known yet
   uint32_t vm = 0;   // 0: unknown
+  bool shared = false;  // of a TD: maps memory that it shares with the host
   std::array<uint64_t, 512> e{};
 
   bool fits(int space, uint32_t in_vm) const {

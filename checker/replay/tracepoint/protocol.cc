@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
 
@@ -23,6 +25,7 @@ void TracepointReplayer::page_fault(const Event& e, Thread& t) {
   t.fault.on = true;
   t.fault.used = false;
   t.fault.gfn = e.get(f::page_fault::address) >> model::kPageShift;
+  t.fault.at = now_;
   t.req = {};
   t.unsure = false;
 }
@@ -32,9 +35,12 @@ void TracepointReplayer::requested(const Event& e, Thread& t) {
   learn_direct_bit(t, e.get(r::gfn));
   t.req = {};
   t.req.on = true;
+  t.req.at = now_;
   t.req.gfn = e.get(r::gfn);
   t.req.pfn = e.get(r::pfn);
   t.req.level = static_cast<int>(e.get(r::level));
+  t.req.shared = t.fault.on && plain_gfn(t.fault.gfn) == t.req.gfn &&
+                 (t.fault.gfn & direct_bits_) != 0;
   t.unsure = false;
   if (t.req.level < 1 || t.req.level > model::kMaxHugepageLevel) {
     diverge(e, TpRule::kRequest, "a level of a leaf: 1 to 3");
@@ -80,7 +86,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
       // Another thread changed it between the store and this look.
       const bool same_page = model::spte_to_pfn<>(req.value) == model::spte_to_pfn<>(spte);
       if (same_page && model::is_shadow_present_pte<>(spte) && forgot_) return;
-      witness(e, c);
+      witness(e, c, t.previous);
     }
   } else if (!t.unsure) {
     // Without a change the entry had the value already (6.12 prints that).
@@ -89,7 +95,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
         !explain_leaf(values_, r, model::kNonpresent, spte)) {
       diverge(e, TpRule::kSetSpte, "the value that make_spte gives");
     }
-    witness(e, c);
+    witness(e, c, req.at);
   }
   if (!e.has(s::sptep)) return;
   const uint64_t pfn = e.get(s::sptep) >> model::kPageShift;
@@ -110,6 +116,8 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
                    fmt::format("the table at {:x} is that of gfn {:x} level {}", pfn, row->gfn,
                                row->level));
   }
+  const bool host_writable = model::is_host_writable_spte<>(values_.fmt, spte);
+  row->shared = row->shared || req.shared || !host_writable || level > 1;
   // The address tells which of two tables took the leaf.
   if (row->e[index] == spte) return;
   for (const auto& o : book_.at(level, gfn)) {
@@ -139,12 +147,24 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
     diverge(e, TpRule::kFastFault, fmt::format("the fault of this thread at gfn {:x}",
                                                plain_gfn(t.fault.gfn)));
   }
-  if (e.get(q::fixed) == 0) return;
-  t.fault.used = true;
+  const bool fixed = e.get(q::fixed) != 0;
+  t.fault.used = t.fault.used || fixed;
   if (!values_.format_known) return;
   const model::SpteFormat& fmt_ = values_.fmt;
   const bool tracked = model::is_access_track_spte<>(fmt_, old_spte);
   const uint64_t want = fast_fault_value(values_, old_spte, write);
+  if (!fixed) {
+    // A 4K leaf that can be mended is, but for four lost exchanges in a row.
+    const bool mendable = model::is_shadow_present_pte<>(old_spte) && want != old_spte && write &&
+                          !model::is_large_pte<>(old_spte) && model::is_writable_pte<>(want);
+    const bool changed = std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
+      return r.at >= t.previous && r.level == 1 && r.gfn == gfn;
+    });
+    if (mendable && e.get(q::spurious) == 0 && (row == nullptr || level == 1) && !changed) {
+      diverge(e, TpRule::kFastFault, "fixed: the entry can be mended");
+    }
+    return;
+  }
   if (!model::is_shadow_present_pte<>(old_spte) || want == old_spte ||
       (!tracked && !model::is_mmu_writable_spte<>(fmt_, old_spte))) {
     return diverge(e, TpRule::kFastFault, "a fault that is not fixed: nothing can be mended here");
@@ -164,7 +184,7 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   apply(e, c, row);
   if (!may_read(values_, want, new_spte, level)) {
     c.old_spte = new_spte;
-    witness(e, c);
+    witness(e, c, t.previous);
   }
 }
 
@@ -174,7 +194,8 @@ void TracepointReplayer::get_page(const Event& e, Thread& t) {
   if (!e.has(g::level) || !e.has(g::gfn)) return;
   const int level = static_cast<int>(e.get(g::level));
   const uint64_t gfn = plain_gfn(e.get(g::gfn));
-  if (level >= root_level_) {
+  // With a host of 5 levels, roots of 4 occur: they are made outside of faults.
+  if (level >= root_level_ || (level == 4 && !t.req.on)) {
     started_ = true;
     t.link.on = false;
     if (level > 5 || gfn != 0) return diverge(e, TpRule::kTable, "a root of gfn 0");

@@ -133,10 +133,12 @@ void TracepointReplayer::drop_table(const report::Place& at, uint64_t pfn, uint6
       std::swap(with->e[i], row->e[i]);
       continue;
     }
-    if (present && values_.td && level == 1) {
-      // The removal of a private page that failed has no tracepoint (and ends the VM).
-      n_.failed++;
-      continue;
+    // The removal of a private page that failed has no tracepoint (and ends the VM).
+    if (present && values_.td && level == 1 && model::is_writable_pte<>(row->e[i])) {
+      if (!row->shared) {
+        n_.failed++;
+        continue;
+      }
     }
     if (present && !open && !forgot_) {
       diverge_at(at, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),

@@ -9,7 +9,8 @@
 //
 // A tracepoint is printed some time after its store, so another thread's next change of the entry
 // may come first: what does not fit waits for kLateEvents events (or while the removal of a table
-// is under way) for the change that explains it, then it is a divergence at its own place.
+// is under way) for the change that explains it, which must be the other thread's next event; then
+// it is a divergence at its own place.
 //
 // After lost events the state is forgotten: a change that does not fit is counted as unknown then,
 // while the rules that need no history still bind. Bounds: EntryBook's, kMaxHeld, kMaxTpThreads,
@@ -47,11 +48,11 @@ class TracepointReplayer {
  private:
   struct Fault {  // kvm_page_fault
     bool on = false, used = false;
-    uint64_t gfn = 0;
+    uint64_t gfn = 0, at = 0;
   };
   struct Request {  // kvm_mmu_spte_requested
-    bool on = false, installed = false, mmio = false;
-    uint64_t gfn = 0, pfn = 0, value = 0;
+    bool on = false, installed = false, mmio = false, shared = false;
+    uint64_t gfn = 0, pfn = 0, value = 0, at = 0;
     int level = 0;
   };
   struct Expect {  // an event that must be the thread's next
@@ -82,6 +83,7 @@ class TracepointReplayer {
     Passed last, before;
     int run = 0;         // changes in one go of one kind
     bool unsure = false; // events of it may be missing
+    uint64_t now = 0, previous = 0;  // numbers of its last two events
   };
   struct Change {
     int as_id = 0;  // -1: any
@@ -89,15 +91,17 @@ class TracepointReplayer {
     int level = 0;
     uint64_t old_spte = 0, new_spte = 0;
     uint32_t thread = 0, vm = 0;
+    uint64_t at = 0;  // number of its event
   };
   struct Held {  // waits for another thread's event
     Change c;
     bool witness = false;  // only a value that was read
-    uint64_t deadline = 0;
+    uint64_t since = 0, at = 0, deadline = 0;  // event numbers
     report::Place place;
   };
 
   // --- tracepoint_replayer.cc ---
+  void tick(Thread& t);
   void config(const trace::Event& e);
   void lost();
   Thread& thread(const trace::Event& e);
@@ -140,8 +144,8 @@ class TracepointReplayer {
   void apply(const trace::Event& e, const Change& c, TableRow* hint);
   bool fit(const Change& c, TableRow* hint);
   void store(TableRow& row, const Change& c);
-  void witness(const trace::Event& e, Change c);
-  bool seen_lately(const Change& c) const;
+  void witness(const trace::Event& e, Change c, uint64_t since);
+  bool seen_since(const Change& c, uint64_t since) const;
   void retry_held();
   void expire(bool all);
   bool waits_for(const Held& h) const;
@@ -167,6 +171,7 @@ class TracepointReplayer {
   std::vector<Change> recent_;
   size_t recent_at_ = 0;
   uint64_t now_ = 0;
+  uint64_t previous_ = 0;  // event before this one of its thread
   bool forgot_ = false;  // events are missing somewhere before: tables may exist unseen
   bool started_ = false;
   bool nx_ever_ = false;  // the NX workaround was on at some time
