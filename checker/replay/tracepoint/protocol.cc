@@ -14,6 +14,7 @@ namespace f = trace::f;
 namespace {
 
 constexpr uint64_t kPferrWrite = 2;
+constexpr uint64_t kPferrFetch = 16;
 
 uint64_t round_to(uint64_t gfn, int level) {
   return level > 5 ? 0 : gfn & ~(model::pages_per_hpage(level) - 1);
@@ -155,8 +156,10 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   const uint64_t want = fast_fault_value(values_, old_spte, write);
   if (!fixed) {
     // A 4K leaf that can be mended is, but for four lost exchanges in a row.
-    const bool mendable = model::is_shadow_present_pte<>(old_spte) && want != old_spte && write &&
-                          !model::is_large_pte<>(old_spte) && model::is_writable_pte<>(want);
+    const model::Access access{write, (e.get(q::error_code) & kPferrFetch) != 0};
+    const bool mendable = model::is_shadow_present_pte<>(old_spte) && want != old_spte &&
+                          !model::is_large_pte<>(old_spte) &&
+                          model::is_access_allowed<>(fmt_, access, want);
     const bool changed = std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
       return r.at >= t.previous && r.level == 1 && r.gfn == gfn;
     });

@@ -1,5 +1,5 @@
-// checker/replay/tracepoint, tests only: a hand-made stream of tracepoints in the NPT format: a root,
-// faults that map pages, a walk that zaps them, the removal of the tables.
+// checker/replay/tracepoint, tests only: a hand-made stream of tracepoints in the NPT format: a
+// root, faults that map pages, a walk that zaps them, the removal of the tables.
 #pragma once
 
 #include <initializer_list>

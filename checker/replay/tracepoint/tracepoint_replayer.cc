@@ -15,6 +15,8 @@ using trace::Event;
 namespace {
 
 constexpr size_t kRecent = 1024;
+constexpr uint32_t kMaxCpus = 8192;
+constexpr const char* kRingFull = "ring statistics: full, the tail is missing";
 
 std::string describe(const Event& e) {
   std::string s(trace::kind_name(e.kind));
@@ -84,6 +86,10 @@ void TracepointReplayer::event(const Event& e) {
   if (e.cls == trace::PacketClass::kConfig) return config(e);
   if (e.cls == trace::PacketClass::kInput) return;
   verdict_.events++;
+  if (e.cpu < kMaxCpus) {
+    if (e.cpu >= last_line_.size()) last_line_.resize(e.cpu + 1);
+    last_line_[e.cpu] = e.source_line;
+  }
   if (e.kind == K::kModuleParamSet) {
     if (e.get(f::module_param_set::param) ==
         static_cast<uint64_t>(trace::ModuleParam::kNxHugePages)) {
@@ -172,7 +178,7 @@ void TracepointReplayer::config(const Event& e) {
         case trace::LossHow::kCounted: l.how = "counted"; break;
         case trace::LossHow::kUncounted: l.how = "uncounted"; break;
         case trace::LossHow::kHeader: l.how = "header"; break;
-        case trace::LossHow::kRingStats: l.how = "ring-stats"; break;
+        case trace::LossHow::kRingStats: l.how = kRingFull; break;
         case trace::LossHow::kTruncated: l.how = "truncated"; break;
         case trace::LossHow::kUnknown: l.how = "unknown"; break;
       }
@@ -300,6 +306,10 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
   verdict_.skipped = info.skipped;
   verdict_.malformed = info.malformed;
   const bool tail_may_miss = info.loss == trace::LossState::kLost;
+  // A full ring drops what comes last: behind the CPU's last event.
+  for (report::Lost& l : verdict_.lost) {
+    if (l.how == kRingFull && l.cpu < last_line_.size()) l.line = last_line_[l.cpu];
+  }
   size_t unfinished = 0;
   Event end;
   for (auto& [id, t] : threads_) {

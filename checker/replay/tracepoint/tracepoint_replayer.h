@@ -182,6 +182,7 @@ class TracepointReplayer {
     uint64_t changes = 0, bad = 0;
     std::array<uint64_t, 16> broken{};
   } n_;
+  std::vector<uint64_t> last_line_;  // by CPU
   std::unordered_set<std::string> reasons_;
   report::Verdict verdict_;
 };

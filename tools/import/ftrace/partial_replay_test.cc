@@ -1,0 +1,156 @@
+// Replay of recordings that do not tell everything: tracepoints alone, with lost events, or with
+// one probe missing. None of them is a reason to call the kernel wrong.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "checker/replay/replay_trace.h"
+#include "tools/import/ftrace/ftrace_source.h"
+
+namespace mmucheck::import {
+namespace {
+
+using report::Outcome;
+
+std::unique_ptr<FtraceSource> open(const std::string& name, bool side_files = true) {
+  FtraceOptions options;
+  options.side_files = side_files;
+  return open_ftrace(
+      std::make_unique<trace::ByteStream>("traces/recorded/" + name + "/trace.txt.xz"), options);
+}
+
+std::vector<std::string> recordings(bool lossy) {
+  std::vector<std::string> names;
+  std::error_code missing;  // then the list is empty, which a test below reports
+  for (const auto& entry : std::filesystem::directory_iterator("traces/recorded", missing)) {
+    const std::string name = entry.path().filename().string();
+    const bool tracepoints = name.starts_with("tp-") || name.starts_with("k72-tp-") ||
+                             name.starts_with("pipe-") || name.ends_with("-tp");
+    if (lossy ? name.starts_with("lossy-") : tracepoints) names.push_back(name);
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+std::string findings(const report::Verdict& v) {
+  std::string s = std::string(report::name_of(report::outcome_of(v))) + "\n";
+  for (const report::Violation& x : v.violations) {
+    s += "line " + std::to_string(x.place.line) + " " + x.invariant + "\n";
+  }
+  for (const report::Divergence& d : v.divergences) {
+    s += "line " + std::to_string(d.place.line) + " " + d.excluded_by + " " + d.observed +
+         " expected " + d.expected + "\n";
+  }
+  for (const std::string& reason : v.inconclusive) s += reason + "\n";
+  return s;
+}
+
+std::string test_name(const testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  std::replace(name.begin(), name.end(), '-', '_');
+  return name;
+}
+
+class TracepointRecording : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Corpus, TracepointRecording, testing::ValuesIn(recordings(false)),
+                         test_name);
+
+TEST_P(TracepointRecording, Holds) {
+  const auto source = open(GetParam());
+  const report::Verdict v = replay::replay_trace(*source);
+  EXPECT_EQ(report::outcome_of(v), Outcome::kHolds) << findings(v);
+  EXPECT_EQ(v.mode, report::Mode::kTracepoint);
+  EXPECT_GT(v.spte_changes.observed, 700u);
+  EXPECT_EQ(v.spte_changes.inferred, v.spte_changes.observed);
+  EXPECT_FALSE(v.inferred.empty());
+  EXPECT_LE(v.inferred.size(), 6u);
+}
+
+// A user without the files beside the text gets the same.
+TEST_P(TracepointRecording, HoldsWithoutSideFiles) {
+  const auto source = open(GetParam(), false);
+  const report::Verdict v = replay::replay_trace(*source);
+  EXPECT_EQ(report::outcome_of(v), Outcome::kHolds) << findings(v);
+}
+
+class LossyRecording : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Corpus, LossyRecording, testing::ValuesIn(recordings(true)), test_name);
+
+TEST_P(LossyRecording, IsInconclusiveAndSaysWhereAndHowMuch) {
+  const auto source = open(GetParam());
+  const report::Verdict v = replay::replay_trace(*source);
+  EXPECT_EQ(report::exit_code_of(v), report::kExitInconclusive) << findings(v);
+  ASSERT_FALSE(v.lost.empty());
+  uint64_t count = 0;
+  for (const report::Lost& l : v.lost) {
+    EXPECT_FALSE(l.how.empty());
+    EXPECT_TRUE(l.line != 0 || l.how == "header");
+    count += l.count;
+  }
+  EXPECT_GE(count, 188u);
+  EXPECT_EQ(v.inconclusive.size(), 1u) << findings(v);
+}
+
+// Nothing in the text itself says that the tail is missing.
+TEST(Recordings, ALostTailShowsInTheTablesThatAreLeft) {
+  const auto source = open("lossy-nooverwrite-notifier", false);
+  const report::Verdict v = replay::replay_trace(*source);
+  EXPECT_TRUE(v.lost.empty());
+  EXPECT_EQ(report::exit_code_of(v), report::kExitInconclusive) << findings(v);
+}
+
+TEST(Recordings, OfTracepointsArePresent) {
+  EXPECT_GE(recordings(false).size(), 17u);
+  EXPECT_EQ(recordings(true).size(), 4u);
+}
+
+// The recording as it would be without one probe.
+class WithoutKind : public trace::EventSource {
+ public:
+  WithoutKind(trace::EventSource& source, trace::EventKind kind) : source_(source), kind_(kind) {}
+  bool next(trace::Event& event) override {
+    while (source_.next(event)) {
+      if (event.kind != kind_) return true;
+    }
+    info();
+    return false;
+  }
+  const trace::TraceInfo& info() const override {
+    info_ = source_.info();
+    info_.capabilities.reset(static_cast<size_t>(kind_));
+    return info_;
+  }
+
+ private:
+  trace::EventSource& source_;
+  trace::EventKind kind_;
+  mutable trace::TraceInfo info_;
+};
+
+class MissingProbe : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Corpus, MissingProbe,
+                         testing::Values("full-private", "full-twovm", "k72-full-thp"), test_name);
+
+TEST_P(MissingProbe, IsNoReasonForADivergence) {
+  const trace::KindSet kinds = open(GetParam())->info().capabilities;
+  int probes = 0;
+  for (const trace::KindInfo& kind : trace::all_kinds()) {
+    if (kind.kind < trace::EventKind::kTdpMap || !kinds.test(static_cast<size_t>(kind.kind))) {
+      continue;
+    }
+    probes++;
+    const auto source = open(GetParam());
+    WithoutKind without(*source, kind.kind);
+    const report::Verdict v = replay::replay_trace(without);
+    EXPECT_TRUE(v.violations.empty() && v.divergences.empty())
+        << "without " << kind.name << ": " << findings(v);
+    EXPECT_GT(v.spte_changes.observed, 400u) << kind.name;
+  }
+  EXPECT_GE(probes, 35);
+}
+
+}  // namespace
+}  // namespace mmucheck::import
