@@ -122,7 +122,8 @@ void Monitor::on(const ev::InitSp& e) {
   const uint64_t entry_gfn = view_.field(CellKind::kSpGfn, e.parent_table) +
                              e.parent_index * model::pages_per_hpage(parent_level);
   check(id("MMU-PT-TREE"),
-        child_fits<>(model::role_level(e.role), e.gfn, parent_level, entry_gfn));
+        child_fits<>(model::role_level(e.role), e.gfn, parent_level,
+                     entry_gfn & ~view_.vm.gfn_direct_bits));
 }
 
 void Monitor::on(const ev::SetSpte& e) {
@@ -216,6 +217,20 @@ void Monitor::enter_range(const ev::Enter& e) {
   }
 }
 
+// A deleted slot stays INVALID until its handle is used again.
+void Monitor::slot_deleted(uint64_t number) {
+  for (uint32_t s = 0; s < model::slot_bound(view_); s++) {
+    if (model::slot_in_use(view_, s) || model::slot_get(view_, s, SlotField::kInvalid) == 0 ||
+        model::slot_get(view_, s, SlotField::kId) != number) {
+      continue;
+    }
+    const uint64_t start = model::slot_get(view_, s, SlotField::kBase);
+    const uint64_t pages = std::min(kRangeLimit, model::slot_get(view_, s, SlotField::kNpages));
+    const auto as_id = static_cast<uint32_t>(model::slot_get(view_, s, SlotField::kAsId));
+    check(id("MMU-SLOT-FREED"), !any_leaf(view_, as_id, start, start + pages, false));
+  }
+}
+
 void Monitor::enter_slot(const ev::Enter& e) {
   switch (e.fn) {
     case ev::Fn::kWrprotSlot:
@@ -250,7 +265,10 @@ void Monitor::enter_slot(const ev::Enter& e) {
       count(id("MMU-NX-GONE"));
       count(id("MMU-NX-UNTRACK"));
       return;
-    case ev::Fn::kCommitMemslot: count(id("MMU-SLOT-GMEM")); return;
+    case ev::Fn::kCommitMemslot:
+      count(id("MMU-SLOT-GMEM"));
+      if (e.a[0] == static_cast<uint64_t>(model::SlotChange::kDelete)) slot_deleted(e.a[1]);
+      return;
     case ev::Fn::kGmemInvalidateEnd: count(id("MMU-GMEM-TRUNC")); return;
     default: return;
   }
@@ -261,6 +279,7 @@ void Monitor::on(const ev::Enter& e) {
     const uint64_t root =
         view_.store.get(cell::of(CellKind::kVcpuRoot, static_cast<uint32_t>(e.a[0]), 0));
     if (root != 0) count(id("MMU-ROOT-INSTALL"));
+    if (e.a[6] != 0) count(id("MMU-FAULT-PREFAULT"));
     check(id("MMU-FAULT-ALIAS"), !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e.a[2]}));
     if (view_.vm.has_private_mem) {
       const uint64_t attributes = view_.store.get(cell::of(CellKind::kMemAttr, 0, e.a[2]));

@@ -13,7 +13,7 @@
 #include "checker/invariant/ids.h"
 #include "checker/invariant/rules.h"
 #include "model/store/radix_store.h"
-#include "model/tdp/kvm_attributes.h"
+#include "model/tdp/kvm_memslot.h"
 
 namespace mmucheck::invariant {
 
@@ -85,6 +85,7 @@ class Monitor {
   void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
   void enter_range(const model::ev::Enter& e);
   void enter_slot(const model::ev::Enter& e);
+  void slot_deleted(uint64_t number);
   void enter_root(const model::ev::Enter& e);
   void unmapped(uint64_t flush);
   void mixed_flags(uint64_t start, uint64_t end, uint32_t slot);

@@ -95,6 +95,8 @@ class Rules {
       rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at]);
     }
     if (step_.harvests_log && !same(new_at)) {
+      rule(id("MMU-DIRTY-DBIT"), !(model::spte_ad_need_write_protect<>(view_.fmt, old_spte) &&
+                                   (old_spte ^ new_spte) == view_.fmt.dirty));
       rule(id("MMU-DIRTY-LOST"), !model::is_writable_pte<>(new_spte) &&
                                      (new_spte & view_.fmt.dirty & old_spte) == 0);
     }
@@ -204,7 +206,7 @@ class Rules {
                             : model::SpState::kFree;
     if (state != model::SpState::kLinked) {
       rule(id("MMU-NX-GONE"), false);
-      rule(id("MMU-NX-UNTRACK"), !live);
+      rule(id("MMU-NX-UNTRACK"), live);
       return;
     }
     if (view_.field(CellKind::kSpParent, table) == 0) {
@@ -272,13 +274,11 @@ class Rules {
         break;
       case K::kGmemInvalidateEnd: rule(id("MMU-GMEM-TRUNC"), !a_change_is_due()); break;
       case K::kCommitMemslot:
-        if (step_.updates_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());
+        if (step_.removes_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());
         break;
       case K::kSetMemslotRet:
-        if (step_.updates_slot) {
-          rule(id("MMU-SLOT-FREED"), !a_change_is_due());
-          rule(id("MMU-SLOT-GMEM"), same(0) || e_.get_signed(0) != 0);
-        }
+        if (step_.removes_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());
+        if (step_.updates_slot) rule(id("MMU-SLOT-GMEM"), same(0) || e_.get_signed(0) != 0);
         break;
       default: break;
     }

@@ -22,6 +22,7 @@ struct ObservedStep {
   bool recovers_nx = false;
   bool zaps = false;
   bool updates_slot = false;
+  bool removes_slot = false;  // from where it was
 };
 
 // In the order of the kernel's checks; empty when no rule speaks against it.

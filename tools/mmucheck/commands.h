@@ -10,6 +10,8 @@
 namespace mmucheck::cli {
 
 void add_convert(CLI::App& app, Session& session);
+void add_corpus(CLI::App& app, Session& session);
+void add_explain(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);
 void add_predict(CLI::App& app, Session& session);
 void add_replay(CLI::App& app, Session& session);

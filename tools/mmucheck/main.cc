@@ -14,7 +14,8 @@ using mmucheck::cli::Session;
 constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_import, mmucheck::cli::add_convert,
                             mmucheck::cli::add_run_tdp, mmucheck::cli::add_replay,
-                            mmucheck::cli::add_predict};
+                            mmucheck::cli::add_predict, mmucheck::cli::add_corpus,
+                            mmucheck::cli::add_explain};
 
 constexpr const char* kFooter = R"(
 Examples:

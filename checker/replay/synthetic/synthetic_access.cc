@@ -145,8 +145,10 @@ void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
   const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
   const Access access{e.get(x::write) != 0, e.get(x::exec) != 0};
   const Found at = walk(w, vcpu, e.get(x::gpa));
-  const bool present = at.table != kNoTable && is_shadow_present_pte<>(at.spte);
-  if (present && is_access_allowed<>(w.fmt, access, at.spte)) {
+  const bool mapped = at.table != kNoTable && is_shadow_present_pte<>(at.spte);
+  // To hardware an entry that tracks accesses is not present.
+  const bool present = mapped && is_access_allowed<>(w.fmt, {}, at.spte);
+  if (mapped && is_access_allowed<>(w.fmt, access, at.spte)) {
     return set_accessed_dirty(w, at, access.write);
   }
   PageFault m;

@@ -36,7 +36,11 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   step.prefault = fault != nullptr && fault->fault.prefetch;
   step.harvests_log = std::holds_alternative<model::DirtyLogChunk>(m);
   step.recovers_nx = std::holds_alternative<model::RecoverNxHugePages>(m);
-  step.updates_slot = std::holds_alternative<model::SetMemoryRegion>(m);
+  if (const auto* update = std::get_if<model::SetMemoryRegion>(&m)) {
+    step.removes_slot = update->change == model::SlotChange::kDelete ||
+                        update->change == model::SlotChange::kMove;
+    step.updates_slot = true;
+  }
   step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
               std::holds_alternative<model::GmemInvalidate>(m) ||
               std::holds_alternative<model::ZapGfnRange>(m);
@@ -54,12 +58,12 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
   std::optional<size_t> field;
   if (!kind_differs) {
     field = first_difference(e, *p);
-    if (!field) {
-      if (e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
-      return;
-    }
   }
-  if (e.kind == K::kSpteChanged) verdict_.spte_changes.diverged++;
+  // The model predicts no role at this place, and the observation may show one.
+  const bool agrees = !kind_differs && !field;
+  if (agrees && e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
+  if (agrees && e.kind != K::kTdpMap) return;
+  if (!agrees && e.kind == K::kSpteChanged) verdict_.spte_changes.diverged++;
   // The operation may have ended with what was predicted last.
   const Task* task = t.stack.empty() ? nullptr : &t.stack.back();
   const std::string expected = p == nullptr ? "nothing: the operation is over" : event_text(*p);
@@ -72,6 +76,7 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
     tally_.violated[rule]++;
     violated(e, &t, rule, expected, event_text(e));
   }
+  if (agrees && broken.empty()) return;
   if (broken.empty()) {
     report::Divergence d;
     d.place = place_of(e);
