@@ -69,6 +69,31 @@ bool ReplayEnv::need_resched(const model::TdpIter& it) {
   return true;
 }
 
+// A lost exchange on a leaf that nobody else stored to: the CPU did. Which bits it set shows in the
+// next attempt.
+bool ReplayEnv::hardware_first(uint32_t table, uint32_t index, uint64_t old_spte) {
+  if (!in_->cmpxchg_lost || store_.get(cell::pte(table, index)) != old_spte ||
+      !store_.is_live(table)) {
+    return false;
+  }
+  const int level = model::role_level(static_cast<uint32_t>(
+      store_.get(cell::of(CellKind::kSpRole, table))));
+  if (!model::is_shadow_present_pte<>(old_spte) || !model::is_last_spte<>(old_spte, level) ||
+      !model::spte_ad_enabled<>(*format, old_spte)) {
+    return false;
+  }
+  const uint64_t both = format->accessed | format->dirty;
+  if ((old_spte & both) == both) return false;  // nothing left that it could set
+  hardware_ad++;
+  return true;
+}
+
+uint64_t ReplayEnv::refreshed(uint32_t table, uint32_t index, uint64_t value) {
+  if (!store_.is_live(table)) return value;
+  before(model::Point::kTrace, table, index);
+  return store_.get(cell::pte(table, index));
+}
+
 uint64_t ReplayEnv::observe(uint32_t table, uint32_t index, uint64_t value) {
   if (!in_->cmpxchg_lost) return value;
   // A compare-exchange that is lost was prepared from an older value: what another thread replaced

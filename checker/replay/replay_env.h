@@ -103,6 +103,8 @@ class ReplayEnv {
   bool pause() const { return paused_; }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
+  bool hardware_first(uint32_t table, uint32_t index, uint64_t old_spte);
+  uint64_t refreshed(uint32_t table, uint32_t index, uint64_t value);
   uint64_t observe(uint32_t table, uint32_t index, uint64_t value);
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false);

@@ -45,7 +45,9 @@ bool try_cmpxchg_spte(W& w, uint32_t table, uint32_t index, uint64_t& old_spte,
                       uint64_t new_spte) {
   w.env.before(Point::kCas, table, index);
   const uint64_t expected = old_spte;
-  if (w.store.cas(cell::pte(table, index), old_spte, new_spte)) {
+  // The CPU may have set A or D since the entry was read.
+  const bool hardware_first = w.env.hardware_first(table, index, old_spte);
+  if (!hardware_first && w.store.cas(cell::pte(table, index), old_spte, new_spte)) {
     w.emit(ev::Store{table, index, expected, new_spte, ev::How::kCas});
     return true;
   }
@@ -66,6 +68,7 @@ Run cmpxchg_spte(W& w, CmpxchgSpte& m, TdpIter& it, uint64_t new_spte) {
   MMU_EMIT(m, 1, ev::CmpxchgSpte{it.table, it.index, it.gfn, it.level, it.old_spte, new_spte});
   m.lost = !try_cmpxchg_spte(w, it.table, it.index, it.old_spte, new_spte);
   MMU_EMIT(m, 2, ev::CmpxchgSpteRet{m.lost ? -16 : 0});
+  if (m.lost) it.old_spte = w.env.refreshed(it.table, it.index, it.old_spte);
   MMU_END(m);
 }
 

@@ -141,6 +141,8 @@ class TestEnv {
   bool need_resched(const TdpIter&) { return false; }
   bool lose_cmpxchg(uint32_t, uint32_t) { return false; }
   uint64_t observe(uint32_t, uint32_t, uint64_t v) const { return v; }
+  bool hardware_first(uint32_t, uint32_t, uint64_t) const { return false; }
+  uint64_t refreshed(uint32_t, uint32_t, uint64_t v) const { return v; }
   template <class... A>
   int host_level(A...) {
     return kPgLevel4K;

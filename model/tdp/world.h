@@ -5,6 +5,8 @@
 //   template <class E> void emit(const E&)   something became visible (model/tdp/events.h)
 //   bool pause()                             return to the driver at this step?
 //   void before(Point, table, index)         an atomic action on an entry is about to happen
+//   bool hardware_first(table, index, old)   did the CPU change A or D before this exchange?
+//   uint64_t refreshed(table, index, value)  what a lost exchange found, with those bits
 //   bool need_resched(const TdpIter&)        is a reschedule due, or the lock contended?
 //   uint64_t observe(table, index, value)    what a read finds: `value`, or what stood there before
 //                                            a store of another thread that was ordered too early

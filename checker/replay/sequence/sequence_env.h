@@ -80,6 +80,8 @@ class SequenceEnv {
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
   uint64_t observe(uint32_t, uint32_t, uint64_t value) const { return value; }
+  bool hardware_first(uint32_t, uint32_t, uint64_t) const { return false; }
+  uint64_t refreshed(uint32_t, uint32_t, uint64_t value) const { return value; }
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false) const;
   bool nx_goes_on() const { return true; }

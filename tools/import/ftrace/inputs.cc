@@ -196,7 +196,10 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, const LookAh
       break;
     }
     case EventKind::kCmpxchgSpteRet:
-      if (e.get(f::cmpxchg_spte_ret::ret) != 0) c.cmpxchg_valid = false;
+      if (e.get(f::cmpxchg_spte_ret::ret) != 0) {
+        c.cmpxchg_valid = false;
+        out.push_back(make_packet(e, EventKind::kCmpxchgLost));
+      }
       break;
     case EventKind::kTestAgeRange:
       c.test_start = e.get(f::test_age_range::start);

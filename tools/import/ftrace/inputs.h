@@ -23,6 +23,7 @@
 //                         test_age_range_ret            young = 1
 //   cmpxchg_lost          cmpxchg_spte                  its cmpxchg_spte_ret has ret != 0: the
 //                                                       entry was read before another's store
+//                         cmpxchg_spte_ret              ret != 0
 //                         fast_page_fault               spurious, and new is not old any more
 //                         tdp_map_ret                   ret = 1, where cmpxchg_spte is not recorded
 //                         iter_start                    a walk directly after another, in a
