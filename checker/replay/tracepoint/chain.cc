@@ -16,7 +16,11 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   }
   if (row.vm == 0) row.vm = c.vm;
   const size_t i = EntryBook::index(c.level, c.gfn);
-  if (row.e[i] != c.old_spte && row.e[i] != kUnknownSpte) n_.ad++;
+  if (row.e[i] == kUnknownSpte) {
+    n_.unknown++;
+  } else if (row.e[i] != c.old_spte) {
+    n_.ad++;
+  }
   row.e[i] = c.new_spte;
   Change& kept = recent_[recent_at_++ % recent_.size()];
   kept = c;
@@ -60,7 +64,14 @@ void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) 
     return;
   }
   if (forgot_) {
+    // From here on this entry is known again.
     n_.unknown++;
+    TableRow* row = nullptr;
+    for (const auto& r : book_.at(c.level, c.gfn)) {
+      if (row == nullptr && r->fits(c.as_id, c.vm)) row = r.get();
+    }
+    if (row == nullptr) row = book_.add(0, c.gfn, c.level, c.as_id, c.vm, kUnknownSpte);
+    if (row != nullptr) row->e[EntryBook::index(c.level, c.gfn)] = c.new_spte;
     return;
   }
   if (held_.size() >= kMaxHeld) expire(true);

@@ -1,5 +1,7 @@
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "checker/invariant/catalogue.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -54,6 +56,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   }
   Change c;
   c.as_id = static_cast<int>(e.get(s::as_id) & 0xff);
+  learn_direct_bit_of_zap(e, t);
   c.gfn = plain_gfn(e.get(s::gfn));
   c.old_spte = e.get(s::old_spte);
   c.new_spte = e.get(s::new_spte);
@@ -127,6 +130,26 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   // 6.12: all 512 are done.
   if (!late_parent_ && !t.blocks.empty() && t.blocks.back().next == 512 && !t.zap.on) {
     close_block(e, t, t.blocks.back().pfn);
+  }
+}
+
+// zap_root of a TD's direct root prints gfns with the shared bit, all else without: an entry that is
+// known without it and not with it tells the bit.
+void TracepointReplayer::learn_direct_bit_of_zap(const Event& e, const Thread& t) {
+  namespace s = f::spte_changed;
+  const uint64_t raw = e.get(s::gfn), level = e.get(s::level), old_spte = e.get(s::old_spte);
+  const uint64_t bit = raw & ~direct_bits_ & (uint64_t{1} << 35 | uint64_t{1} << 39);
+  if (bit == 0 || (bit & (bit - 1)) != 0 || t.req.on || level < 1 || level > 5) return;
+  if (model::is_shadow_present_pte<>(e.get(s::new_spte))) return;
+  const auto has = [&](uint64_t gfn) {
+    const size_t i = EntryBook::index(static_cast<int>(level), gfn);
+    const auto rows = book_.at(static_cast<int>(level), gfn);
+    return std::any_of(rows.begin(), rows.end(),
+                       [&](const auto& row) { return row->e[i] == old_spte; });
+  };
+  if (forgot_ || (has(raw & ~bit) && !has(raw))) {
+    direct_bits_ |= bit;
+    values_.td = true;
   }
 }
 

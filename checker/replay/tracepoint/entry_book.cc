@@ -6,7 +6,8 @@ namespace mmucheck::replay {
 
 TableRow* EntryBook::add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint32_t vm,
                          uint64_t fill) {
-  if (pfn == 0) {
+  const bool root = pfn == 0 && fill != kUnknownSpte;
+  if (root) {
     // A root that was used meanwhile is idle no more.
     std::erase_if(idle_roots_, [](const TableRow* r) { return r->as_id >= 0; });
     if (idle_roots_.size() >= kMaxIdleRoots) {
@@ -27,7 +28,7 @@ TableRow* EntryBook::add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint3
   size_++;
   if (pfn != 0) {
     by_pfn_[pfn] = raw;
-  } else {
+  } else if (root) {
     idle_roots_.push_back(raw);
   }
   return raw;

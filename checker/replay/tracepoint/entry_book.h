@@ -21,7 +21,7 @@ namespace mmucheck::replay {
 inline constexpr uint64_t kUnknownSpte = ~uint64_t{0};
 
 struct TableRow {
-  uint64_t pfn = 0;  // 0: unknown, a root
+  uint64_t pfn = 0;  // 0: unknown (a root, or linked unseen)
   uint64_t gfn = 0;  // first gfn that it maps
   int level = 0;     // of its entries
   int as_id = -1;    // -1: not known yet
@@ -40,6 +40,7 @@ class EntryBook {
   static constexpr size_t kMaxIdleRoots = 256;
   static constexpr size_t kMaxRecentlyErased = 1024;
 
+  // `pfn` 0 is a root; with `fill` kUnknownSpte a table that was linked unseen.
   TableRow* add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint32_t vm, uint64_t fill);
   // Rows of the tables whose entries of `level` cover `gfn`; valid until the next add or erase.
   std::span<const std::unique_ptr<TableRow>> at(int level, uint64_t gfn) const;

@@ -70,7 +70,9 @@ bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level) {
 bool is_mmio(const ValueFacts& v, uint64_t spte) {
   if (model::is_shadow_present_pte<>(spte)) return false;
   if (model::is_mmio_spte<>(v.fmt, spte)) return true;
-  return v.td && model::is_mmio_spte<>(td_format(v.fmt), spte);
+  // Of a TD's, bit 63 clear is all that tells it from an empty entry.
+  return v.td && (spte & model::kNonpresent) == 0 &&
+         model::is_mmio_spte<>(td_format(v.fmt), spte);
 }
 
 bool is_mmio_of(const ValueFacts& v, uint64_t spte, uint64_t gfn) {

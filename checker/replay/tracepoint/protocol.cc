@@ -44,11 +44,12 @@ void TracepointReplayer::requested(const Event& e, Thread& t) {
                  (t.fault.gfn & direct_bits_) != 0;
   t.unsure = false;
   if (t.req.level < 1 || t.req.level > model::kMaxHugepageLevel) {
-    diverge(e, TpRule::kRequest, "a level of a leaf: 1 to 3");
+    t.req = {};
+    t.unsure = true;
+    return diverge(e, TpRule::kRequest, "a level of a leaf: 1 to 3");
   }
   // gfn and pfn of a huge mapping are congruent (kvm_mmu_hugepage_adjust).
-  const uint64_t low = t.req.level >= 1 && t.req.level <= 3
-                           ? model::pages_per_hpage(t.req.level) - 1 : 0;
+  const uint64_t low = model::pages_per_hpage(t.req.level) - 1;
   if (t.req.pfn != model::kNoslotPfn && ((t.req.gfn ^ t.req.pfn) & low) != 0) {
     diverge(e, TpRule::kRequest, "gfn and pfn that are congruent at that level");
   }

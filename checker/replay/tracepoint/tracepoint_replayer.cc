@@ -75,9 +75,8 @@ TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info)
   early_spurious_ = values_.design->early_spurious;
   // Without root creations in the recording no table is known to be the only one of its place.
   forgot_ = !sees(K::kGetPage) || !sees(K::kPrepareZapPage);
-  // What was lost before the first event is announced only later in the stream.
-  for (const trace::LostEvents& l : info.lost) forgot_ = forgot_ || l.source_line == 0;
-  forgot_ = forgot_ || (info.loss == trace::LossState::kLost && info.lost.empty());
+  lossy_ = info.loss == trace::LossState::kLost;
+  forgot_ = forgot_ || lossy_;
 }
 
 void TracepointReplayer::event(const Event& e) {
@@ -102,12 +101,12 @@ void TracepointReplayer::event(const Event& e) {
   if (e.kind == K::kSpteChanged) {
     verdict_.spte_changes.observed++;
     Thread& t = thread(e);
-    tick(t);
+    tick(e, t);
     return spte_changed(e, t);
   }
   if (!in_sequence(e.kind)) return;
   Thread& t = thread(e);
-  tick(t);
+  tick(e, t);
   settle(e, t);
   switch (e.kind) {
     case K::kPageFault: return page_fault(e, t);
@@ -124,7 +123,13 @@ void TracepointReplayer::event(const Event& e) {
   }
 }
 
-void TracepointReplayer::tick(Thread& t) {
+void TracepointReplayer::tick(const Event& e, Thread& t) {
+  // A loss is announced before the next event of its CPU; a thread may have left that CPU earlier.
+  if (lossy_ && t.now != 0 && t.cpu != e.cpu) {
+    t = Thread{};
+    t.unsure = true;
+  }
+  t.cpu = e.cpu;
   previous_ = t.previous = t.now;
   t.now = now_;
 }
@@ -163,12 +168,6 @@ void TracepointReplayer::config(const Event& e) {
       direct_bits_ |= e.get(f::vm_config::direct_gfn_bits);
       values_.td = values_.td || e.get(f::vm_config::has_mirror) != 0;
       return;
-    case K::kEventLoss:
-      if (e.get(f::event_loss::state) == static_cast<uint64_t>(trace::LossState::kLost) &&
-          verdict_.events == 0) {
-        forgot_ = true;
-      }
-      return;
     case K::kLostEvents: {
       report::Lost l;
       l.count = e.get(f::lost_events::count);
@@ -201,7 +200,7 @@ void TracepointReplayer::config(const Event& e) {
 }
 
 void TracepointReplayer::lost() {
-  forgot_ = true;
+  forgot_ = lossy_ = true;
   book_.clear();
   held_.clear();
   for (auto& [id, t] : threads_) {
@@ -306,6 +305,7 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
   verdict_.skipped = info.skipped;
   verdict_.malformed = info.malformed;
   const bool tail_may_miss = info.loss == trace::LossState::kLost;
+  if (tail_may_miss && verdict_.lost.empty()) verdict_.lost.push_back({0, 0, 0, "unknown"});
   // A full ring drops what comes last: behind the CPU's last event.
   for (report::Lost& l : verdict_.lost) {
     if (l.how == kRingFull && l.cpu < last_line_.size()) l.line = last_line_[l.cpu];

@@ -84,6 +84,7 @@ class TracepointReplayer {
     int run = 0;         // changes in one go of one kind
     bool unsure = false; // events of it may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
+    uint32_t cpu = 0;
   };
   struct Change {
     int as_id = 0;  // -1: any
@@ -101,12 +102,13 @@ class TracepointReplayer {
   };
 
   // --- tracepoint_replayer.cc ---
-  void tick(Thread& t);
+  void tick(const trace::Event& e, Thread& t);
   void config(const trace::Event& e);
   void lost();
   Thread& thread(const trace::Event& e);
   uint64_t plain_gfn(uint64_t gfn) const;
   void learn_direct_bit(const Thread& t, uint64_t gfn);
+  void learn_direct_bit_of_zap(const trace::Event& e, const Thread& t);
   void settle(const trace::Event& e, Thread& t);
   void settle_change(const trace::Event& e, Thread& t);
   bool sees(trace::EventKind k) const {
@@ -173,6 +175,7 @@ class TracepointReplayer {
   uint64_t now_ = 0;
   uint64_t previous_ = 0;  // event before this one of its thread
   bool forgot_ = false;  // events are missing somewhere before: tables may exist unseen
+  bool lossy_ = false;  // events are missing somewhere
   bool started_ = false;
   bool nx_ever_ = false;  // the NX workaround was on at some time
 
