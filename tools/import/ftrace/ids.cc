@@ -6,11 +6,12 @@ using trace::EventKind;
 
 VmTable::Entry* VmTable::insert(uint64_t kvm) {
   if (by_pointer_.size() >= kMaxTracked) {
-    std::erase_if(by_pointer_, [](const auto& item) { return item.second.destroyed; });
-    if (by_pointer_.size() >= kMaxTracked) {
+    // A scan must pay: with few dead VMs among them each new one would look at all again.
+    if (by_pointer_.size() - alive_ < kMaxTracked / 4) {
       ++overflow_;
       return nullptr;
     }
+    std::erase_if(by_pointer_, [](const auto& item) { return item.second.destroyed; });
   }
   return &by_pointer_[kvm];
 }
