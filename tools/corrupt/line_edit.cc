@@ -69,7 +69,8 @@ bool replace_argument(std::string& line, std::string_view key, int64_t value) {
   if (!span) return false;
   const bool hex = std::string_view(line).substr(span->at, 2) == "0x";
   line.replace(span->at, span->size,
-               hex ? fmt::format("0x{:x}", static_cast<uint64_t>(value)) : fmt::format("{}", value));
+               hex ? fmt::format("0x{:x}", static_cast<uint64_t>(value))
+                   : fmt::format("{}", value));
   return true;
 }
 

@@ -175,8 +175,8 @@ void measure(const std::string& path, uint64_t seed, size_t count, bool per_clas
 }
 
 std::string to_text(const Measurement& measurement) {
-  std::string out = fmt::format("{:10}{:>7}{:>9}{:>9}{:>7}{:>9}", "class", "made", "noticed", "share",
-                                "near", "share");
+  std::string out = fmt::format("{:10}{:>7}{:>9}{:>9}{:>7}{:>9}", "class", "made", "noticed",
+                                "share", "near", "share");
   for (size_t i = 0; i < kNearnesses; ++i) {
     out += fmt::format("{:>16}", name_of(static_cast<Nearness>(i)));
   }

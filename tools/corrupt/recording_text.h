@@ -1,7 +1,7 @@
 // tools/corrupt: what in the text of a recording belongs together.
 //
-// Contract: the whole text in memory, its lines tokenized, and found in them: every SPTE change with
-// all the lines that tell it (cmpxchg_spte, cmpxchg_spte_ret, changed_spte,
+// Contract: the whole text in memory, its lines tokenized, and found in them: every SPTE change
+// with all the lines that tell it (cmpxchg_spte, cmpxchg_spte_ret, changed_spte,
 // kvm_tdp_mmu_spte_changed, kvm_mmu_set_spte), every zap operation, every result code. Lines are
 // 0-based indices here, 1-based in what users see. Lines that say nothing of the kind are ignored;
 // no text is an error. Which line belongs to which change follows the order in which 6.12 and 7.2

@@ -1,0 +1,169 @@
+// What belongs together in a recording, what a corruption does to it, and where a finding counts as
+// near.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <set>
+#include <string>
+
+#include "tools/corrupt/corruption.h"
+#include "tools/corrupt/line_edit.h"
+#include "tools/corrupt/measure.h"
+
+namespace mmucheck::corrupt {
+namespace {
+
+constexpr const char* kFull = "traces/recorded/full-private/trace.txt.xz";
+constexpr const char* kRace = "traces/recorded/rare-race-full/trace.txt.xz";
+constexpr const char* kTracepoints = "traces/recorded/k72-tp-private/trace.txt.xz";
+
+const std::string kMapped =
+    " kvm-72 [003] ...1.  2.578540: cmpxchg_spte: (a+0x0/0xc0) kvm=0x1 iter=0x2 sptep=0x3 "
+    "gfn=0x40005 level=1 old=0x8000000000000000 new=0x9ab867\n"
+    " kvm-72 [003] ...1.  2.578582: cmpxchg_spte_ret: (a+0xbd/0x1a0 <- b) ret=0\n"
+    " kvm-73 [002] ...1.  2.578583: kvm_tdp_mmu_spte_changed: as id 0 gfn 40005 level 1 old_spte "
+    "8000000000000000 new_spte 9ab867\n"
+    " kvm-72 [003] ...1.  2.578584: changed_spte: (c+0x0/0x4f0) kvm=0x1 sp=0x4 spt=0x5 role=0x6f81 "
+    "gfn=0x40000 refs=0 pgfn=0x40005 old=0x8000000000000000 new=0x9ab867 level=1 shared=1\n"
+    " kvm-72 [003] ...1.  2.578587: kvm_tdp_mmu_spte_changed: as id 0 gfn 40005 level 1 old_spte "
+    "8000000000000000 new_spte 9ab867\n"
+    " kvm-72 [003] ...1.  2.578588: kvm_mmu_set_spte: gfn 40005 spte 9ab867 (rwxu) level 1 "
+    "at 9aa028\n";
+
+TEST(LineEdit, ReplacesTheNumberAndNothingElse) {
+  std::string line = " x: gfn=0x10 pgfn=0x11 level=2 old_spte ff end -7";
+  EXPECT_EQ(number_after(line, " pgfn=", Base::kHex0x), 0x11u);
+  EXPECT_EQ(number_after(line, " old_spte ", Base::kHex), 0xffu);
+  EXPECT_EQ(number_after(line, " level=", Base::kHex0x), std::nullopt);
+  EXPECT_EQ(argument(line, " end "), -7);
+  EXPECT_TRUE(replace_number(line, " gfn=", Base::kHex0x, 0x1234));
+  EXPECT_TRUE(replace_argument(line, " end ", 12));
+  EXPECT_FALSE(replace_number(line, " missing=", Base::kDec, 1));
+  EXPECT_EQ(line, " x: gfn=0x1234 pgfn=0x11 level=2 old_spte ff end 12");
+}
+
+TEST(RecordingText, AChangeHasAllItsLinesAndNoOther) {
+  const RecordingText recording(kMapped);
+  ASSERT_EQ(recording.changes().size(), 2u);  // thread 73 tells one of its own
+  const Change& own = recording.changes()[1];
+  EXPECT_EQ(own.lines(), (std::vector<size_t>{0, 1, 3, 4, 5}));
+  EXPECT_EQ(own.gfn, 0x40005u);
+  EXPECT_EQ(own.new_spte, 0x9ab867u);
+}
+
+TEST(RecordingText, EveryChangeOfARecordingHasItsTracepoint) {
+  for (const char* path : {kFull, kRace}) {
+    const RecordingText recording(read_text(path));
+    size_t lines = 0, told = 0;
+    for (const TextLine& line : recording.lines()) {
+      lines += line.columns.event == "kvm_tdp_mmu_spte_changed" ? 1 : 0;
+    }
+    for (const Change& change : recording.changes()) told += change.tracepoint != kNoLine ? 1 : 0;
+    EXPECT_EQ(told, lines) << path;
+    EXPECT_EQ(recording.changes().size(), lines) << path;
+  }
+}
+
+TEST(Corruption, SameSeedSameBytesOtherSeedOtherPlace) {
+  const RecordingText recording(read_text(kFull));
+  const Corrupter corrupter(recording);
+  for (Class cls : kAllClasses) {
+    ASSERT_GT(corrupter.places(cls), 0u) << name_of(cls);
+    std::set<size_t> places;
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      const auto a = corrupter.make(seed, cls), b = corrupter.make(seed, cls);
+      ASSERT_TRUE(a && b);
+      const CorruptedText text = corrupt::apply(recording, {*a});
+      EXPECT_EQ(text.text, corrupt::apply(recording, {*b}).text) << name_of(cls);
+      EXPECT_NE(text.text, corrupt::apply(recording, {}).text) << name_of(cls) << " " << seed;
+      places.insert(a->first_line());
+    }
+    EXPECT_GT(places.size(), 3u) << name_of(cls);
+  }
+}
+
+TEST(Corruption, AnAlteredChangeIsStillOneChangeToldAlike) {
+  const RecordingText recording(read_text(kRace));
+  const Corrupter corrupter(recording);
+  for (Class cls : {Class::kFlipBit, Class::kPfn, Class::kLevel, Class::kGfn, Class::kAsId}) {
+    for (uint64_t seed = 1; seed <= 10; ++seed) {
+      const auto one = corrupter.make(seed, cls);
+      ASSERT_TRUE(one);
+      const CorruptedText text = corrupt::apply(recording, {*one});
+      const RecordingText after(text.text);
+      EXPECT_EQ(text.original.size(), recording.lines().size());
+      ASSERT_EQ(after.changes().size(), recording.changes().size()) << name_of(cls) << seed;
+      size_t different = 0;
+      for (size_t i = 0; i < after.changes().size(); ++i) {
+        const Change &x = recording.changes()[i], &y = after.changes()[i];
+        EXPECT_EQ(x.lines(), y.lines()) << name_of(cls) << " " << seed;
+        different += x.gfn != y.gfn || x.level != y.level || x.new_spte != y.new_spte ||
+                             x.as_id != y.as_id
+                         ? 1
+                         : 0;
+      }
+      EXPECT_EQ(different, 1u) << name_of(cls) << " " << seed;
+    }
+  }
+}
+
+TEST(Corruption, DropAndDoubleCountLines) {
+  const RecordingText recording(kMapped);
+  const Corrupter corrupter(recording);
+  for (uint64_t seed = 1; seed <= 8; ++seed) {
+    const auto dropped = corrupter.make(seed, Class::kDrop);
+    const auto twice = corrupter.make(seed, Class::kDouble);
+    ASSERT_TRUE(dropped && twice);
+    const size_t lines = dropped->edits.size();
+    EXPECT_TRUE(lines == 5 || lines == 1);
+    EXPECT_EQ(corrupt::apply(recording, {*dropped}).original.size(), 6 - lines);
+    const CorruptedText doubled = corrupt::apply(recording, {*twice});
+    EXPECT_EQ(std::count(doubled.text.begin(), doubled.text.end(), '\n'),
+              static_cast<std::ptrdiff_t>(doubled.original.size()));
+    EXPECT_GT(doubled.original.size(), 6u);
+  }
+}
+
+TEST(Corruption, TracepointsAloneHaveEveryClassButResults) {
+  const RecordingText recording(read_text(kTracepoints));
+  const Corrupter corrupter(recording);
+  for (Class cls : kAllClasses) {
+    EXPECT_EQ(corrupter.places(cls) > 0, cls != Class::kResult) << name_of(cls);
+  }
+}
+
+TEST(Nearness, AtTheLineNextOnTheThreadOrFar) {
+  const RecordingText recording(read_text(kFull));
+  const Corrupter corrupter(recording);
+  const auto one = corrupter.make(3, Class::kGfn);
+  ASSERT_TRUE(one);
+  const CorruptedText text = corrupt::apply(recording, {*one});
+  EXPECT_EQ(nearness_of(recording, *one, text, one->first_line() + 1), Nearness::kAt);
+  size_t next = one->last_line() + 1;
+  const uint64_t thread = recording.lines()[one->first_line()].thread;
+  while (recording.lines()[next].thread != thread) ++next;
+  EXPECT_EQ(nearness_of(recording, *one, text, next + 1), Nearness::kNextOnThread);
+  EXPECT_EQ(nearness_of(recording, *one, text, recording.lines().size()), Nearness::kLater);
+  EXPECT_EQ(nearness_of(recording, *one, text, 14), Nearness::kEarlier);
+}
+
+TEST(Measure, CountsWhatItMakesAndLeavesOutWhatDoesNotHold) {
+  Measurement measurement;
+  measure("traces/recorded/full-thp/trace.txt.xz", 1, 3, true, measurement);
+  EXPECT_EQ(measurement.recordings, 1u);
+  EXPECT_EQ(measurement.rows.size(), std::size(kAllClasses));
+  uint64_t made = 0, noticed = 0;
+  for (const auto& [cls, row] : measurement.rows) {
+    EXPECT_EQ(row.made, 3u) << name_of(cls);
+    made += row.made;
+    noticed += row.noticed;
+  }
+  EXPECT_EQ(measurement.unnoticed.size(), made - noticed);
+  EXPECT_GE(noticed * 100, made * 80);
+  measure("traces/recorded/lossy-notifier/trace.txt.xz", 1, 3, true, measurement);
+  EXPECT_EQ(measurement.recordings, 1u);
+  EXPECT_EQ(measurement.unusable.size(), 1u);
+}
+
+}  // namespace
+}  // namespace mmucheck::corrupt
