@@ -1,0 +1,113 @@
+// mmucheck-bench-replay: the rate of the replay against protobuf's parser on the same packets, and
+// the memory of ten times the events.
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <string>
+
+#include "checker/replay/replay_trace.h"
+#include "checker/report/verdict.h"
+#include "checker/trace/open_trace.h"
+#include "checker/trace/parse_yardstick.h"
+#include "tools/bench/synthesize.h"
+#include "tools/bench/timing.h"
+
+namespace mmucheck::bench {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr double kTargetRatio = 0.35;
+constexpr double kTargetGrowth = 1.10;
+
+int replay_file(const std::string& path) {
+  const auto source = trace::open_trace(path, trace::own_formats());
+  const report::Verdict verdict = replay::replay_trace(*source);
+  return report::exit_code_of(verdict);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"replay a long synthesized trace"};
+  std::string recording = "traces/recorded/full-basic/trace.txt.xz";
+  uint64_t events = 5'000'000;
+  size_t runs = 5;
+  app.add_option("--recording", recording, "what is repeated");
+  app.add_option("--events", events, "at least so many")
+      ->check(CLI::Range(uint64_t{1000}, uint64_t{1000000000}));
+  app.add_option("--runs", runs, "of each side")->check(CLI::Range(size_t{1}, size_t{100}));
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? report::kExitOk : report::kExitUsage;
+  }
+  std::string folder = (fs::temp_directory_path() / "mmucheck-bench.XXXXXX").string();
+  if (::mkdtemp(folder.data()) == nullptr) {
+    fmt::print(stderr, "mmucheck-bench-replay: {}: cannot be made\n", folder);
+    return report::kExitInput;
+  }
+  int code = report::kExitOk;
+  try {
+    const std::string large = folder + "/large.pb", small = folder + "/small.pb";
+    const uint64_t written = synthesize(recording, events, large);
+    synthesize(recording, events / 10, small);
+    fmt::print("{}: {} events, {:.0f} MB\n", recording, written,
+               static_cast<double>(fs::file_size(large)) / 1e6);
+    std::fflush(stdout);
+
+    Series parse, replay;
+    long large_kb = 0, small_kb = 0;
+    for (size_t i = 0; i < runs; ++i) {
+      // The bytes are in memory before the clock starts: the yardstick pays for no reading.
+      const Usage before = in_child([&] {
+        std::ifstream in(large, std::ios::binary);
+        const std::string bytes{std::istreambuf_iterator<char>(in),
+                                std::istreambuf_iterator<char>()};
+        return bytes.empty() ? 1 : 0;
+      });
+      const Usage parsed = in_child([&] {
+        std::ifstream in(large, std::ios::binary);
+        const std::string bytes{std::istreambuf_iterator<char>(in),
+                                std::istreambuf_iterator<char>()};
+        return trace::parse_all_packets(bytes) >= written ? 0 : 1;
+      });
+      const Usage replayed = in_child([&] { return replay_file(large); });
+      if (parsed.code != 0 || replayed.code != 0) {
+        fmt::print(stderr, "mmucheck-bench-replay: parsing gave {}, the replay {}\n", parsed.code,
+                   replayed.code);
+        code = report::kExitInternal;
+        break;
+      }
+      parse.seconds.push_back(std::max(parsed.seconds - before.seconds, 1e-6));
+      replay.seconds.push_back(replayed.seconds);
+      large_kb = std::max(large_kb, replayed.resident_kb);
+      small_kb = std::max(small_kb, in_child([&] { return replay_file(small); }).resident_kb);
+    }
+    if (code == report::kExitOk) {
+      const auto line = [&](const char* name, const Series& s) {
+        fmt::print("{:16} {:7.3f} s  spread {:4.1f} %  {:6.2f} M events/s\n", name, s.best(),
+                   100 * s.spread(), static_cast<double>(written) / s.best() / 1e6);
+      };
+      line("ParseFromArray", parse);
+      line("replay", replay);
+      fmt::print("ratio {:.3f} (target {:.2f})\n", parse.best() / replay.best(), kTargetRatio);
+      fmt::print("peak memory {} KB, with a tenth of the events {} KB: {:.3f} (target {:.2f})\n",
+                 large_kb, small_kb,
+                 static_cast<double>(large_kb) / static_cast<double>(small_kb), kTargetGrowth);
+    }
+  } catch (const trace::TraceError& error) {
+    fmt::print(stderr, "mmucheck-bench-replay: {}\n", error.what());
+    code = report::kExitInput;
+  }
+  fs::remove_all(folder);
+  return code;
+}
+
+}  // namespace
+}  // namespace mmucheck::bench
+
+int main(int argc, char** argv) {
+  return mmucheck::bench::run(argc, argv);
+}
