@@ -12,7 +12,7 @@ struct Row {
 };
 
 constexpr Row kRows[] = {
-#include "examples_table.inc"
+#include <examples_table.inc>
     {"", {}},
 };
 

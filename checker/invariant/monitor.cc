@@ -106,7 +106,7 @@ void Monitor::on(const ev::ChangedSpte& e) {
     check(id("MMU-PT-CHILD"),
           view_.store.find_table(model::spte_to_pfn<>(e.new_spte)) != kNoTable);
   }
-  if (k.was_leaf && !k.is_present && unmap_.root_valid) unmap_.leaf_gone = true;
+  if (k.was_leaf && !k.is_present && !e.shared && unmap_.root_valid) unmap_.leaf_gone = true;
 }
 
 void Monitor::on(const ev::Store& e) {
@@ -150,6 +150,9 @@ void Monitor::on(const ev::Yield&) { count(id("MMU-WALK-PROGRESS")); }
 
 void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
 
+// A walk that yields flushes first, and owes nothing for what went before.
+void Monitor::on(const ev::Flush&) { unmap_.leaf_gone = false; }
+
 void Monitor::enter_root(const ev::Enter& e) {
   const uint64_t refs = view_.field(CellKind::kRootRefs, e.root);
   check(id("MMU-LOCK-ANY"), view_.locked());
@@ -183,7 +186,8 @@ void Monitor::enter_range(const ev::Enter& e) {
     case ev::Fn::kTdpUnmapGfnRange:
       count(id("MMU-ROOT-TYPES"));
       unmap_ = {};
-      unmap_.open = true;
+      unmaps_open_++;
+      unmaps_overlap_ |= unmaps_open_ > 1;
       unmap_.leaf_gone = e.a[5] != 0;
       unmap_.as_id = static_cast<uint32_t>(
           model::slot_get(view_, static_cast<uint32_t>(e.a[2]), SlotField::kAsId));
@@ -300,8 +304,10 @@ void Monitor::on(const ev::Enter& e) {
 }
 
 void Monitor::unmapped(uint64_t flush) {
-  if (!unmap_.open) return;
-  unmap_.open = false;
+  const bool judged = unmaps_open_ == 1 && !unmaps_overlap_;
+  if (unmaps_open_ > 0) unmaps_open_--;
+  unmaps_overlap_ &= unmaps_open_ > 0;
+  if (!judged) return;
   check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);
   const uint64_t end = std::min(unmap_.end, unmap_.start + kRangeLimit);
   check(id("MMU-INV-DONE"), !any_leaf(view_, unmap_.as_id, unmap_.start, end, true));

@@ -75,6 +75,7 @@ class Monitor {
   void on(const model::ev::IterStart& e);
   void on(const model::ev::Yield& e);
   void on(const model::ev::CmpxchgSpteRet& e);
+  void on(const model::ev::Flush& e);
   void on(const model::ev::Enter& e);
   void on(const model::ev::Return& e);
   void on(const model::ev::Warn& e);
@@ -94,13 +95,16 @@ class Monitor {
   Tally& tally_;
   std::vector<Id> broken_;
   bool tracking_ = false;
-  // The unmap that was entered last, and whether a leaf of a valid root has gone since.
+  // The unmap under way, and whether a leaf of a valid root has gone since. One that yields may be
+  // overlapped by another one: then neither is judged, since events name no thread.
   struct Unmap {
-    bool open = false, leaf_gone = false, root_valid = true;
+    bool leaf_gone = false, root_valid = true;
     uint32_t as_id = 0;
     uint64_t start = 0, end = 0;
   };
   Unmap unmap_;
+  uint32_t unmaps_open_ = 0;
+  bool unmaps_overlap_ = false;
   struct Attributes {
     bool open = false;
     uint64_t start = 0, end = 0;

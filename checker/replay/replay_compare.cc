@@ -1,6 +1,7 @@
 // What the model said against what the recording shows.
 #include <fmt/format.h>
 
+#include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
 #include "checker/invariant/catalogue.h"
 #include "checker/replay/replayer.h"
@@ -243,7 +244,7 @@ void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
     d.value_seen = fmt::format("{} {:x}", field, seen);
   }
   if (v != nullptr) explain(e, *v, d);
-  verdict_.divergences.push_back(std::move(d));
+  if (v == nullptr || !take_violations(e, *v, d)) verdict_.divergences.push_back(std::move(d));
   t.stack.clear();
   t.queue.clear();
   t.queue_at = 0;
@@ -287,7 +288,8 @@ void Replayer::take_findings(VmModel& v, const Event& e, Thread* t) {
   v.env.freed.clear();
   if (v.env.broken.empty()) return;
   for (const BrokenRule& b : v.env.broken) {
-    report::Violation x;
+    const invariant::Id rule = invariant::find_id(b.rule);
+    report::Violation x = rule == invariant::kNoId ? report::Violation{} : violation_of(rule);
     x.invariant = b.rule;
     x.place = place(e);
     if (t != nullptr && !t->stack.empty()) {

@@ -1,5 +1,6 @@
 #include "checker/replay/replayer.h"
 
+#include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
 #include "checker/trace/event_kinds.h"
 
@@ -153,6 +154,7 @@ void Replayer::create_vm(const Event& e) {
                                     " has a mirror root: its private half is not followed");
   }
   v->env.set_gfn_alias(c.gfn_direct_bits);
+  watch(*v);
   verdict_.vms++;
   vms_[e.vm] = std::move(v);
 }
@@ -316,6 +318,7 @@ void Replayer::start_deferred(const Event& e, Thread& t) {
 void Replayer::finish(const trace::TraceInfo& info) {
   verdict_.skipped = info.skipped;
   verdict_.malformed = info.malformed;
+  put_counts(verdict_, tally_);
   for (const auto& [id, v] : vms_) {
     verdict_.spte_changes.hardware_ad += v->env.hardware_ad;
     missed_frees_ += v->missed_frees;

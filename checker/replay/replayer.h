@@ -97,6 +97,8 @@ class Replayer {
   static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
+  bool take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d);
+  void watch(VmModel& v);
   report::Place place(const trace::Event& e) const;
   void predicted(const trace::Event& e, const Predicted& p);
 
@@ -106,6 +108,7 @@ class Replayer {
   std::unordered_map<uint32_t, trace::Event> vm_configs_;
   std::unordered_map<uint64_t, Thread> threads_;
   report::Verdict verdict_;
+  invariant::Tally tally_;
   PredictionSink sink_;
   std::optional<Predicted> rcu_expected_;
   uint64_t events_ = 0;

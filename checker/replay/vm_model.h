@@ -45,6 +45,7 @@ struct VmModel {
   model::RadixStore store;
   ReplayEnv env;
   ReplayWorld world;
+  std::unique_ptr<invariant::Monitor> monitor;
   std::unordered_map<uint64_t, uint64_t> gmem_names;  // by the number in events: file handle + 1
   // free_roots names a root, not a vCPU: which one it was taken to be, where several had that root.
   struct FreedByGuess { uint32_t root, vcpu; };
