@@ -133,8 +133,8 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   }
 }
 
-// zap_root of a TD's direct root prints gfns with the shared bit, all else without: an entry that is
-// known without it and not with it tells the bit.
+// zap_root of a TD's direct root prints gfns with the shared bit, all else without: an entry that
+// is known without it and not with it tells the bit.
 void TracepointReplayer::learn_direct_bit_of_zap(const Event& e, const Thread& t) {
   namespace s = f::spte_changed;
   const uint64_t raw = e.get(s::gfn), level = e.get(s::level), old_spte = e.get(s::old_spte);
