@@ -392,8 +392,11 @@ void InputSplitter::vcpu_facts(const Event& e, const ThreadContext& c, const Loo
   namespace a = f::alloc_root;
   const auto tell = [&](uint32_t vm, uint64_t vcpu, uint64_t role, bool say) {
     if (vcpu_roles_.size() >= kMaxTracked) vcpu_roles_.clear();
-    const int invalid_bit = profile_.kernel == trace::KernelVersion::k6_12 ? 11 : 12;
-    role &= ~(uint64_t{1} << invalid_bit);
+    // A fault may still walk a root that was invalidated; the vCPU's mode has no such bit.
+    if (profile_.kernel != trace::KernelVersion::kUnknown) {
+      const int invalid_bit = profile_.kernel == trace::KernelVersion::k6_12 ? 11 : 12;
+      role &= ~(uint64_t{1} << invalid_bit);
+    }
     uint64_t& known = vcpu_roles_[uint64_t{vm} << 32 | vcpu];
     if (say && known != role) {
       Event input = make_packet(e, EventKind::kVcpuRole);

@@ -58,8 +58,9 @@ TEST(Inputs, FaultWithProbes) {
       lines({kFault, kFaultinOk, kNotStale, kMap,
              "kvm_mmu_spte_requested: gfn 40001 pfn 6a01 level 2", kWalk, kRestart, kMapOk}));
   EXPECT_EQ(r.outline(),
-            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [vcpu_role] [fault_pfn] "
-            "tdp_map [host_level] spte_requested iter_start iter_restart tdp_map_ret");
+            "[vcpu_role] !page_fault [faultin_outcome] faultin_ret [faultin_outcome] "
+            "fault_stale_ret [fault_pfn] tdp_map [host_level] spte_requested iter_start "
+            "iter_restart tdp_map_ret");
   const Event pfn = first_of(r, EventKind::kFaultPfn);
   EXPECT_EQ(pfn.get(f::fault_pfn::pfn), 0x6a01u);
   EXPECT_EQ(pfn.get(f::fault_pfn::map_writable), 1u);
@@ -114,8 +115,8 @@ TEST(Inputs, HardwareAdComesWithTheCompareAndExchange) {
              "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 sptep=0xffff888000b1f010 gfn=0x40002 level=1 "
              "old=0x6a02e67 new=0x8000000000000000"}));
   EXPECT_EQ(r.outline(),
-            "[hw_ad] cmpxchg_spte cmpxchg_spte_ret changed_spte spte_changed [hw_ad] cmpxchg_spte "
-            "[cmpxchg_lost] cmpxchg_spte_ret [hw_ad] cmpxchg_spte");
+            "[hw_ad] cmpxchg_spte cmpxchg_spte_ret changed_spte spte_changed [hw_ad] "
+            "[cmpxchg_lost] cmpxchg_spte [cmpxchg_lost] cmpxchg_spte_ret [hw_ad] cmpxchg_spte");
   EXPECT_EQ(r.of(EventKind::kHwAd)[1].get(f::hw_ad::accessed), 0u);
   EXPECT_EQ(r.of(EventKind::kHwAd)[1].get(f::hw_ad::dirty), 1u);
 }
@@ -153,14 +154,14 @@ TEST(Inputs, RereadThatShowsMore) {
 TEST(Inputs, LostCompareAndExchangeWithoutItsProbe) {
   const std::string_view again = "tdp_map_ret: (a+0xab/0xf0 <- kvm_tdp_mmu_map) ret=1";
   EXPECT_EQ(import_text(lines({kFault, kMap, again})).outline(),
-            "!page_fault [vcpu_role] [fault_pfn] tdp_map [cmpxchg_lost] tdp_map_ret");
+            "[vcpu_role] !page_fault [fault_pfn] tdp_map [cmpxchg_lost] tdp_map_ret");
   EXPECT_EQ(
       import_text(lines({kFault, kMap,
                          "cmpxchg_spte: (f+0x0/0xa0) iter=0x1 gfn=0x40001 level=1 old=0x0 "
                          "new=0x1",
                          "cmpxchg_spte_ret: (f+0x1/0x2 <- g) ret=0", again}))
           .outline(),
-      "!page_fault [vcpu_role] [fault_pfn] tdp_map cmpxchg_spte cmpxchg_spte_ret tdp_map_ret");
+      "[vcpu_role] !page_fault [fault_pfn] tdp_map cmpxchg_spte cmpxchg_spte_ret tdp_map_ret");
 }
 
 TEST(Inputs, RetriedFastPageFault) {
@@ -246,8 +247,8 @@ TEST(Inputs, PrefaultIsSeenFromWhatFollows) {
                          kNotStale, kPrefetchMap, kMapOk, kFault, kRetry, kFault, kRetry}));
   EXPECT_EQ(r.outline(),
             "!prefault gmem_get_pfn [faultin_outcome] faultin_ret gmem_get_pfn [faultin_outcome] "
-            "faultin_ret fault_stale_ret [fault_pfn] tdp_map tdp_map_ret !page_fault "
-            "[faultin_outcome] faultin_ret !page_fault [faultin_outcome] faultin_ret");
+            "faultin_ret [faultin_outcome] fault_stale_ret [fault_pfn] tdp_map tdp_map_ret "
+            "!page_fault [faultin_outcome] faultin_ret !page_fault [faultin_outcome] faultin_ret");
   const Event prefault = first_of(r, EventKind::kPrefault);
   EXPECT_EQ(prefault.get(f::prefault::gpa), 0x40002000u);
   EXPECT_EQ(prefault.get(f::prefault::is_private), 1u);
@@ -258,15 +259,16 @@ TEST(Inputs, PrefaultsWithoutTheirResult) {
   EXPECT_EQ(
       import_text(lines({kFaultinOk, kNotStale, kPrefetchMap, kFaultinOk, kNotStale, kPrefetchMap}))
           .outline(),
-      "!prefault [faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map !prefault "
-      "[faultin_outcome] faultin_ret fault_stale_ret [fault_pfn] tdp_map");
+      "!prefault [faultin_outcome] faultin_ret [faultin_outcome] fault_stale_ret [fault_pfn] "
+      "tdp_map !prefault [faultin_outcome] faultin_ret [faultin_outcome] fault_stale_ret "
+      "[fault_pfn] tdp_map");
 }
 
 TEST(Inputs, AFaultWhoseExitIsNotRecordedIsNoPrefault) {
   const Imported r = import_text(lines({kFaultinOk, kNotStale, kMap, kMapOk}));
   EXPECT_EQ(r.outline(),
-            "!page_fault [faultin_outcome] faultin_ret fault_stale_ret [vcpu_role] [fault_pfn] "
-            "tdp_map tdp_map_ret");
+            "!page_fault [faultin_outcome] faultin_ret [faultin_outcome] fault_stale_ret "
+            "[vcpu_role] [fault_pfn] tdp_map tdp_map_ret");
   EXPECT_EQ(first_of(r, EventKind::kPageFault).get(f::page_fault::address), 0x40001000u);
 }
 
@@ -394,7 +396,7 @@ TEST(Inputs, RolesAndNotifiersAndTeardown) {
   }));
   EXPECT_EQ(r.outline(),
             "vm_config !init_vm !mmu_load [vcpu_role] alloc_root !mn_inv_start unmap_hva_range "
-            "inv_begin !mn_inv_end inv_end !free_roots !destroy_vm zap_all free_roots");
+            "inv_begin !mn_inv_end inv_end !free_roots !destroy_vm zap_all !free_roots");
   EXPECT_EQ(first_of(r, EventKind::kVcpuRole).get(f::vcpu_role::role), 0x3784u);
   EXPECT_EQ(first_of(r, EventKind::kVcpuRole).get(f::vcpu_role::vcpu_id), 1u);
 }

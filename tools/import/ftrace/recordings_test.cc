@@ -88,7 +88,8 @@ TEST_P(Recording, IsUnderstoodCompletely) {
   EXPECT_EQ(name.starts_with("lossy-"), c.info.loss == trace::LossState::kLost);
 
   EXPECT_EQ(c.of(EventKind::kNewTable), c.of(EventKind::kInitSp));
-  EXPECT_EQ(c.of(EventKind::kFaultinOutcome), c.of(EventKind::kFaultinRet));
+  EXPECT_EQ(c.of(EventKind::kFaultinOutcome),
+            c.of(EventKind::kFaultinRet) + c.of(EventKind::kFaultStaleRet));
   EXPECT_EQ(c.of(EventKind::kHostLevel), c.of(EventKind::kSpteRequested));
   EXPECT_EQ(c.of(EventKind::kDirtyMask), c.of(EventKind::kClearDirtyPt));
   EXPECT_EQ(c.of(EventKind::kCallbackRun), c.of(EventKind::kRcuFreeSp));
@@ -168,7 +169,7 @@ TEST(Recordings, InputsAgreeWithIndependentCounts) {
     EXPECT_EQ(c.of(EventKind::kCollapseHostLevel), row.collapses) << row.name;
     EXPECT_EQ(c.of(EventKind::kYieldHere), row.yields) << row.name;
     EXPECT_EQ(c.of(EventKind::kCmpxchgLost), row.lost_exchanges) << row.name;
-    EXPECT_EQ(c.of(EventKind::kFaultinOutcome), row.faultins) << row.name;
+    EXPECT_EQ(c.of(EventKind::kFaultinRet), row.faultins) << row.name;
     EXPECT_EQ(c.of(EventKind::kNewTable), row.tables) << row.name;
   }
 }
