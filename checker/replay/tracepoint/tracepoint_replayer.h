@@ -13,8 +13,9 @@
 // it is a divergence at its own place.
 //
 // After lost events the state is forgotten: a change that does not fit is counted as unknown then,
-// while the rules that need no history still bind. Bounds: EntryBook's, kMaxHeld, kMaxTpThreads,
-// kMaxFindings; what exceeds the first three makes the verdict inconclusive.
+// while the rules that need no history still bind. Bounds: what exceeds EntryBook's
+// or kMaxTpThreads makes the verdict inconclusive; kMaxHeld changes that wait are judged at once;
+// kMaxFindings are kept.
 #pragma once
 
 #include <deque>
