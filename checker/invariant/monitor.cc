@@ -282,7 +282,12 @@ void Monitor::on(const ev::Enter& e) {
   if (e.fn == ev::Fn::kTdpMap) {
     const uint64_t root =
         view_.store.get(cell::of(CellKind::kVcpuRoot, static_cast<uint32_t>(e.a[0]), 0));
-    if (root != 0) count(id("MMU-ROOT-INSTALL"));
+    if (root != 0) {
+      count(id("MMU-ROOT-INSTALL"));
+      // A gfn that the root has no bits for would be mapped where another one is.
+      const int level = model::role_level(view_.role(static_cast<uint32_t>(root - 1)));
+      check(id("MMU-PT-ALIAS"), gfn_has_its_place<>(e.a[2], level));
+    }
     if (e.a[6] != 0) count(id("MMU-FAULT-PREFAULT"));
     check(id("MMU-FAULT-ALIAS"), !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e.a[2]}));
     if (view_.vm.has_private_mem) {

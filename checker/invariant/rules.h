@@ -67,6 +67,12 @@ constexpr BoolOf<D> child_fits(int level, U64Of<D> gfn, int parent_level, U64Of<
 // MMU-PT-TREE: where leafs may stand.
 constexpr bool leaf_level_allowed(int level) { return level <= model::kMaxHugepageLevel; }
 
+// MMU-PT-ALIAS: the levels below a root of `root_level` index every bit of the gfn.
+template <class D = Concrete>
+constexpr BoolOf<D> gfn_has_its_place(U64Of<D> gfn, int root_level) {
+  return (gfn >> (9 * root_level)) == U64Of<D>(0);
+}
+
 // MMU-FAULT-CONGRUENT.
 template <class D = Concrete>
 constexpr BoolOf<D> congruent(U64Of<D> gfn, U64Of<D> pfn, int level) {
@@ -113,7 +119,8 @@ constexpr BoolOf<D> open_invalidation_has_range(U64Of<D> in_progress, U64Of<D> s
 // MMU-ATTR-LEAF.
 template <class D = Concrete>
 constexpr BoolOf<D> kind_as_attributes_say(BoolOf<D> is_private, U64Of<D> attributes) {
-  return is_private == ((attributes & U64Of<D>(8)) != U64Of<D>(0));
+  const BoolOf<D> wants_private = (attributes & U64Of<D>(8)) != U64Of<D>(0);
+  return (is_private && wants_private) || (!is_private && !wants_private);
 }
 
 }  // namespace mmucheck::invariant

@@ -87,6 +87,7 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
       namespace x = f::host_level_change;
       const auto slot = slot_of(e, v, x::slot, x::as_id);
       if (!slot) return;
+      if (v.host_ranges.size() >= kMaxHostRanges) return refuse(e, "too many ranges");
       v.host_ranges.push_back({*slot, e.get(x::gfn), e.get(x::gfn) + e.get(x::npages),
                                static_cast<int>(e.get(x::level))});
       return;

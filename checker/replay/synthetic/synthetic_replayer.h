@@ -9,7 +9,8 @@
 // An observation makes its thread go on to its next event of one of the kinds that were observed
 // since the operation began, and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
-// Limits: kMaxSyntheticVms live VMs, kMaxSyntheticThreads threads, kMaxTasks chunks an operation.
+// Limits: kMaxSyntheticVms live VMs, kMaxSyntheticThreads threads, kMaxTasks chunks of 64
+// pages in one harvest of a dirty log, kMaxHostRanges ranges of host page sizes.
 #pragma once
 
 #include <functional>
@@ -28,7 +29,8 @@ namespace mmucheck::replay {
 
 inline constexpr size_t kMaxSyntheticVms = 256;
 inline constexpr size_t kMaxSyntheticThreads = 4096;
-inline constexpr size_t kMaxTasks = 1u << 16;
+inline constexpr size_t kMaxTasks = 4096;
+inline constexpr size_t kMaxHostRanges = 4096;
 inline constexpr uint64_t kFirstFrame = 0x1000000;   // of page tables
 inline constexpr uint64_t kBackingFrame = 0x200000;  // host frame of gfn 0
 

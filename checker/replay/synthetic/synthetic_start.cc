@@ -308,6 +308,7 @@ void SyntheticReplayer::start_dirty(const Event& e, Thread& t, Vm& v) {
         }
         if (!get) m.mask = e.get_or(x::mask, ~uint64_t{0});
         if (m.mask == 0) continue;
+        if (t.stack.size() >= kMaxTasks) return refuse(e, "too many pages in one harvest");
         m.init_set = w.env.init_set;
         m.slot = *slot;
         m.gfn = slot_get(w, *slot, SlotField::kBase) + page;

@@ -1,0 +1,93 @@
+// Every rule over both domains, on the same words.
+#include "checker/invariant/rules.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+#include "checker/invariant/ids.h"
+#include "checker/invariant/monitor.h"
+#include "model/domain/term.h"
+
+namespace mmucheck::invariant {
+namespace {
+
+using model::Term;
+
+constexpr std::array<uint64_t, 14> kWords = {
+    0, 1, 4, 6, 8, 0x5000825, 0x5000e67, 0x5000ee7, 0x1000003827, 0x8000000000000000,
+    0x80000000000001a0, 0x8000000005000ee7, 0x90a0000005000f07, ~uint64_t{0}};
+
+const model::Design& design() { return *model::find_design("linux-7.2"); }
+
+bool of(model::BoolOf<Term> b) { return model::evaluate(b.n, {}) != 0; }
+
+TEST(Rules, BothDomainsAgree) {
+  const SpteFormat npt = model::make_spte_format(design(), {});
+  for (const uint64_t a : kWords) {
+    using T = model::U64Of<Term>;
+    for (int level = 1; level <= 3; level++) {
+      EXPECT_EQ(nx_huge_leaf<>(npt, a, level, true), of(nx_huge_leaf<Term>(npt, T(a), level, true)));
+      EXPECT_EQ(splittable<>(a, level), of(splittable<Term>(T(a), level)));
+      EXPECT_EQ(gfn_has_its_place<>(a, level), of(gfn_has_its_place<Term>(T(a), level)));
+      for (const uint64_t b : kWords) {
+        EXPECT_EQ(congruent<>(a, b, level), of(congruent<Term>(T(a), T(b), level)));
+        EXPECT_EQ(child_fits<>(level, a, level + 1, b),
+                  of(child_fits<Term>(level, T(a), level + 1, T(b))));
+      }
+    }
+    for (const bool on : {false, true}) {
+      EXPECT_EQ(kind_as_attributes_say<>(on, a), of(kind_as_attributes_say<Term>(on, T(a))));
+      EXPECT_EQ(logged_leaf_small<>(a, 2, on), of(logged_leaf_small<Term>(T(a), 2, on)));
+      EXPECT_EQ(tracked_not_writable<>(a, on), of(tracked_not_writable<Term>(T(a), on)));
+    }
+    EXPECT_EQ(ve_suppressed<>(a), of(ve_suppressed<Term>(T(a))));
+    EXPECT_EQ(within_maxphyaddr<>(a, 36), of(within_maxphyaddr<Term>(T(a), 36)));
+    EXPECT_EQ(result_leaves_handler<>(a), of(result_leaves_handler<Term>(T(a))));
+    EXPECT_EQ(prefault_ends_with<>(a), of(prefault_ends_with<Term>(T(a))));
+    EXPECT_EQ(exclusive_finds_no_frozen<>(npt, a, false),
+              of(exclusive_finds_no_frozen<Term>(npt, T(a), false)));
+    for (const uint64_t b : kWords) {
+      EXPECT_EQ(open_invalidation_has_range<>(a, b),
+                of(open_invalidation_has_range<Term>(T(a), T(b))));
+      EXPECT_EQ(mmio_within_mask<>(a, b, npt.frozen),
+                of(mmio_within_mask<Term>(T(a), T(b), T(npt.frozen))));
+    }
+  }
+}
+
+TEST(Rules, SayWhatTheCatalogueSays) {
+  const SpteFormat npt = model::make_spte_format(design(), {});
+  EXPECT_FALSE(nx_huge_leaf<>(npt, 0x5000ee7, 2, true));
+  EXPECT_TRUE(nx_huge_leaf<>(npt, 0x5000ee7, 2, false));
+  EXPECT_TRUE(nx_huge_leaf<>(npt, 0x5000ee7, 1, true));
+  EXPECT_TRUE(nx_huge_leaf<>(npt, 0x8000000005000ee7, 2, true));
+  EXPECT_FALSE(exclusive_finds_no_frozen<>(npt, npt.frozen, false));
+  EXPECT_TRUE(exclusive_finds_no_frozen<>(npt, npt.frozen, true));
+  EXPECT_FALSE(open_invalidation_has_range<>(1, ~uint64_t{0}));
+  EXPECT_TRUE(open_invalidation_has_range<>(0, ~uint64_t{0}));
+  EXPECT_FALSE(kind_as_attributes_say<>(true, 0));
+  EXPECT_TRUE(kind_as_attributes_say<>(true, 8));
+  EXPECT_FALSE(within_maxphyaddr<>(0x1000000827, 36));
+  EXPECT_TRUE(within_maxphyaddr<>(0x0fffff0827, 36));
+}
+
+TEST(Monitor, CountsAndCollects) {
+  model::RadixStore store;
+  model::HostMmu host;
+  model::VmConfig vm;
+  const SpteFormat npt = model::make_spte_format(design(), host);
+  Tally tally;
+  Monitor monitor({store, design(), npt, host, vm}, tally);
+  monitor.on(model::ev::Return{model::ev::Fn::kTdpMap, 5});
+  EXPECT_EQ(tally.evaluated[id("MMU-FAULT-RET")], 1u);
+  EXPECT_TRUE(monitor.broken().empty());
+  monitor.on(model::ev::Return{model::ev::Fn::kTdpMap, 4});
+  ASSERT_EQ(monitor.broken().size(), 1u);
+  EXPECT_EQ(monitor.broken()[0], id("MMU-FAULT-RET"));
+  EXPECT_EQ(tally.violated[id("MMU-FAULT-RET")], 1u);
+  EXPECT_EQ(find_id("MMU-NO-SUCH"), kNoId);
+}
+
+}  // namespace
+}  // namespace mmucheck::invariant
