@@ -111,6 +111,7 @@ TEST_F(Corpus, WhatMakesNoSenseIsInconclusive) {
   for (const char* packet :
        {"fault { gfn: 1 }", "memslot_delete { slot: 7 }", "seamcall { }", "design { name: \"x\" }",
         "memslot_create { slot: 9 npages: 0xffffffffffffffff }", "root_load { role: 1 }",
+        "memslot_create { slot: 9 base_gfn: 0xffffffffffffffff npages: 0x1000 }",
         "set_attributes { start: 0 end: 0xffffffffffffffff }", "callback_run { spt_pfn: 1 }"}) {
     const std::string vm = std::string(packet).starts_with("fault")
                                ? std::string()

@@ -16,8 +16,9 @@ using trace::Event;
 namespace {
 
 constexpr uint64_t kHvaBase = 0x7f0000000000;  // hva of gfn 0
-constexpr uint64_t kMaxSlotPages = uint64_t{1} << 24;
-constexpr uint64_t kMaxAttributePages = uint64_t{1} << 24;
+constexpr uint64_t kMaxSlotPages = uint64_t{1} << 22;
+constexpr uint64_t kMaxAttributePages = uint64_t{1} << 20;
+constexpr uint64_t kMaxGfn = uint64_t{1} << 40;  // 52 address bits
 
 MemoryRegion region_of(const ReplayWorld& w, uint32_t slot) {
   MemoryRegion r;
@@ -111,8 +112,8 @@ void SyntheticReplayer::start_slot(const Event& e, Thread& t, Vm& v) {
     r.npages = e.get(x::npages);
     r.flags = e.get(x::flags);
     r.hva = e.get_or(x::hva, kHvaBase + (r.base << kPageShift));
-    if (r.npages == 0 || r.npages > kMaxSlotPages || r.as_id > 1) {
-      return refuse(e, "a memslot has 1 to 2^24 pages in address space 0 or 1");
+    if (r.npages == 0 || r.npages > kMaxSlotPages || r.as_id > 1 || r.base >= kMaxGfn) {
+      return refuse(e, "a memslot has 1 to 2^22 pages below 2^52, in address space 0 or 1");
     }
     if (r.flags & kMemGuestMemfd) {
       r.gmem = static_cast<uint64_t>(e.get_signed(x::gmem_fd)) + 1;
@@ -139,6 +140,7 @@ void SyntheticReplayer::start_slot(const Event& e, Thread& t, Vm& v) {
       check(v, e, id("MMU-GMEM-BIND"), e.get_signed(f::gmem_bind::gmem_fd) >= 0);
       return;
   }
+  if (m.region.base >= kMaxGfn) return refuse(e, "a memslot lies below 2^52");
   push(t, v, e, m);
 }
 
@@ -171,7 +173,7 @@ void SyntheticReplayer::start_range(const Event& e, Thread& t, Vm& v) {
       m.attributes = e.get(f::set_attributes::attributes);
       check(v, e, id("MMU-ATTR-RANGE"), m.start < m.end && w.vm.has_private_mem);
       if (m.start >= m.end || !w.vm.has_private_mem) return;
-      if (m.end - m.start > kMaxAttributePages) return refuse(e, "more than 2^24 pages");
+      if (m.end - m.start > kMaxAttributePages) return refuse(e, "more than 2^20 pages");
       return push(t, v, e, m);
     }
     case K::kZapGfnRangeOp: {
