@@ -90,6 +90,15 @@ uint32_t Replayer::vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa
   return t.vcpu;
 }
 
+bool Replayer::too_large(const Event& e, VmModel& v, uint64_t pages) {
+  if (pages <= kMaxRangePages) return false;
+  v.abandoned = true;
+  verdict_.inconclusive.push_back("line " + std::to_string(e.source_line) + ": a range of " +
+                                  std::to_string(pages) + " pages; at most " +
+                                  std::to_string(kMaxRangePages) + " are followed");
+  return true;
+}
+
 bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
   using namespace model;  // NOLINT: machines by name
   switch (e.kind) {
@@ -179,6 +188,7 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       r.base = e.get(x::gpa) >> kPageShift;
       r.npages = e.get(x::size) >> kPageShift;
       r.hva = e.get(x::hva);
+      if (r.npages <= kMemMaxNrPages && too_large(e, v, r.npages)) return true;
       if (r.flags & kMemGuestMemfd) {
         r.gmem = static_cast<uint64_t>(e.get_signed(x::gmem_fd)) + 1;
         r.gmem_offset = e.get(x::gmem_off) >> kPageShift;
@@ -191,6 +201,7 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       SetMemAttributes m;
       m.start = e.get(f::set_mem_attr::start);
       m.end = e.get(f::set_mem_attr::end);
+      if (m.end > m.start && too_large(e, v, m.end - m.start)) return true;
       m.attributes = e.get(f::set_mem_attr::attributes);
       push(t, v, e, m);
       return true;

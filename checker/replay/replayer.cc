@@ -130,7 +130,28 @@ VmModel* Replayer::vm_of(const Event& e, Thread& t) {
   return vm(t.vm);
 }
 
+// A destroyed VM whose last table went back to the allocator has nothing left to predict.
+void Replayer::forget_dead_vms() {
+  std::erase_if(vms_, [this](const auto& item) {
+    VmModel& v = *item.second;
+    if (!v.destroyed || v.store.live_tables() != 0) return false;
+    for (const auto& [key, t] : threads_) {
+      for (const Operation& op : t.stack) {
+        if (op.vm == &v) return false;
+      }
+    }
+    count_vm(v);
+    return true;
+  });
+}
+
+void Replayer::count_vm(const VmModel& v) {
+  verdict_.spte_changes.hardware_ad += v.env.hardware_ad;
+  missed_frees_ += v.missed_frees;
+}
+
 void Replayer::create_vm(const Event& e) {
+  forget_dead_vms();
   if (vms_.size() >= kMaxVms) {
     verdict_.inconclusive.push_back("more than " + std::to_string(kMaxVms) + " VMs live at once");
     return;
@@ -319,10 +340,7 @@ void Replayer::finish(const trace::TraceInfo& info) {
   verdict_.skipped = info.skipped;
   verdict_.malformed = info.malformed;
   put_counts(verdict_, tally_);
-  for (const auto& [id, v] : vms_) {
-    verdict_.spte_changes.hardware_ad += v->env.hardware_ad;
-    missed_frees_ += v->missed_frees;
-  }
+  for (const auto& [id, v] : vms_) count_vm(*v);
 }
 
 }  // namespace mmucheck::replay

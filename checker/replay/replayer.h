@@ -23,6 +23,8 @@
 namespace mmucheck::replay {
 
 inline constexpr size_t kMaxVms = 4096;
+// Of a memslot or a change of attributes: its pages are looked at one by one. 256 GiB.
+inline constexpr uint64_t kMaxRangePages = uint64_t{1} << 26;
 inline constexpr size_t kMaxThreads = 65536;
 
 // Does an observation of this kind mean that its thread went on to its next visible event? The rest
@@ -72,9 +74,12 @@ class Replayer {
   VmModel* vm(uint32_t id);
   VmModel* vm_of(const trace::Event& e, Thread& t);
   void create_vm(const trace::Event& e);
+  void forget_dead_vms();
+  void count_vm(const VmModel& v);
 
   // --- operations (replay_start.cc) ---
   bool start(const trace::Event& e, Thread& t, VmModel& v);
+  bool too_large(const trace::Event& e, VmModel& v, uint64_t pages);
   void push(Thread& t, VmModel& v, const trace::Event& e, Machine machine);
   model::PageFault page_fault(VmModel& v, uint32_t vcpu, uint64_t gpa, uint64_t error_code);
   uint32_t vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa) const;

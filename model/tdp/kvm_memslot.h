@@ -128,6 +128,11 @@ inline constexpr int32_t kEexist = -17;
 template <class W>
 int32_t classify_region(const W& w, SetMemoryRegion& m) {
   const MemoryRegion& r = m.region;
+  constexpr uint64_t kGfns = uint64_t{1} << (64 - kPageShift);
+  if (r.npages > kMemMaxNrPages || r.base >= kGfns || r.base + r.npages >= kGfns ||
+      (r.gmem != 0 && r.gmem_offset + r.npages >= kGfns)) {
+    return kEinval;
+  }
   m.slot = id_to_memslot(w, static_cast<uint32_t>(r.as_id), r.id);
   m.change = SlotChange::kNone;
   if (r.npages == 0) {
@@ -188,7 +193,10 @@ void write_slot(W& w, uint32_t slot, const MemoryRegion& r) {
 template <class W>
 void forget_slot(W& w, uint32_t slot) {
   const uint64_t npages = slot_get(w, slot, SlotField::kNpages);
-  for (uint64_t i = 0; i < npages; i++) w.store.set(cell::of(CellKind::kDirtyBit, slot, i), 0);
+  for (uint64_t i = 0; i < npages; i++) {
+    const Cell dirty = cell::of(CellKind::kDirtyBit, slot, i);
+    if (w.store.get(dirty) != 0) w.store.set(dirty, 0);
+  }
   clear_lpage_info(w, slot);
   if (slot_dirty_track_enabled(w, slot)) {
     w.store.add(cell::of(CellKind::kDirtyLoggingSlots), ~uint64_t{0});

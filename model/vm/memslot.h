@@ -26,6 +26,7 @@ inline constexpr uint32_t kNoSlot = 0xffffffffu;
 inline constexpr uint64_t kMemLogDirtyPages = 1;  // KVM_MEM_LOG_DIRTY_PAGES
 inline constexpr uint64_t kMemReadonly = 2;
 inline constexpr uint64_t kMemGuestMemfd = 4;
+inline constexpr uint64_t kMemMaxNrPages = (uint64_t{1} << 31) - 1;  // KVM_MEM_MAX_NR_PAGES
 inline constexpr uint64_t kLpageMixed = uint64_t{1} << 31;  // KVM_LPAGE_MIXED_FLAG
 
 template <class W>
