@@ -47,6 +47,11 @@ std::string_view missing_start(const trace::KindSet& kinds, K observed) {
     case K::kZapInvalidatedRootsRet:
     case K::kInvalidateAllRoots:
       return first_absent(kinds, {K::kFreeRoots, K::kDestroyVm, K::kSetMemslot, K::kZapAll});
+    case K::kTdpMap:
+    case K::kFaultinRet:
+    case K::kFaultStaleRet:
+    case K::kSpteRequested:
+      return {};  // a fault begins with a tracepoint
     default:
       return first_absent(kinds, {K::kClearDirtyPt, K::kTrySplit, K::kSetMemslot, K::kMnInvStart,
                                   K::kAgeRange, K::kRecoverHuge, K::kDestroyVm, K::kSetMemAttr});
@@ -56,6 +61,12 @@ std::string_view missing_start(const trace::KindSet& kinds, K observed) {
 // The first thing seen of a thread that yielded.
 bool follows_yield(K observed) {
   return observed == K::kIterRestart || observed == K::kFlushAll;
+}
+
+// What is seen before the walk that could yield.
+bool before_walk(K expected) {
+  return expected == K::kUnmapGfnRange || expected == K::kMmuUnmapGfnRange ||
+         expected == K::kZapRoot || expected == K::kUnmapHvaRange;
 }
 
 // What stands inside an operation only: no missing start explains it alone.
@@ -88,8 +99,8 @@ bool full_engine_can(const trace::KindSet& kinds) {
          has(kinds, K::kSoftExit) <= has(kinds, K::kSoftExitRet);
 }
 
-std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op, K observed,
-                               bool values_differ) {
+std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op, K expected,
+                               K observed, bool values_differ) {
   if (values_differ) {
     // Another value in the expected event is no missing event; but which file a hole is in shows
     // in the invalidation only.
@@ -100,6 +111,7 @@ std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op,
   if (op == nullptr) return missing_start(kinds, observed);
   std::string_view name;
   if (std::holds_alternative<model::SetMemoryRegion>(op->machine)) {
+    if (expected == K::kZapRoot) return {};  // neither the end nor a collapse comes before it
     name = first_absent(kinds, {K::kCommitMemslot, K::kSetMemslotRet});
     const bool recovers = op->vm->world.design.collapse == model::Collapse::kRecoverHuge;
     if (name.empty()) {
@@ -115,7 +127,7 @@ std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op,
              std::holds_alternative<DirtyLogFlush>(op->machine)) {
     name = first_absent(kinds, {K::kSetMemslotRet, K::kClearDirtyPt});
   }
-  if (name.empty() && follows_yield(observed)) {
+  if (name.empty() && follows_yield(observed) && !before_walk(expected)) {
     name = first_absent(kinds, {K::kYieldRead, K::kYieldWrite});
   }
   return name;

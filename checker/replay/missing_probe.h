@@ -15,9 +15,11 @@ namespace mmucheck::replay {
 
 bool full_engine_can(const trace::KindSet& kinds);
 
-// `op`: what the thread was doing, nullptr for nothing. `values_differ`: the expected event came,
+// `op`: what the thread was doing, nullptr for nothing. `expected`: what should have come, kNone
+// when nothing. `values_differ`: it came,
 // with other values. Empty when no missing probe explains it.
 std::string_view missing_probe(const trace::KindSet& kinds, const Operation* op,
-                               trace::EventKind observed, bool values_differ);
+                               trace::EventKind expected, trace::EventKind observed,
+                               bool values_differ);
 
 }  // namespace mmucheck::replay

@@ -169,7 +169,7 @@ void Replayer::witness(const Event& e, VmModel& v, uint64_t sptep, uint64_t valu
 }
 
 void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
-  if (p.kind != e.kind) return diverge(e, t, describe(p.kind, p), "", 0, 0);
+  if (p.kind != e.kind) return diverge(e, t, describe(p.kind, p), "", 0, 0, p.kind);
   const trace::KindInfo* info = &trace::kind_info(e.kind);
   for (size_t i = 0; i < trace::kMaxFields; i++) {
     if (!p.has(i) || !e.has(i) || p.f[i] == e.f[i]) continue;
@@ -213,9 +213,10 @@ void Replayer::explain(const Event& e, VmModel& v, report::Divergence& d) {
 }
 
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
-                       const std::string& field, uint64_t want, uint64_t seen) {
-  const std::string_view missing = missing_probe(
-      visible_, t.stack.empty() ? nullptr : &t.stack.back(), e.kind, !field.empty());
+                       const std::string& field, uint64_t want, uint64_t seen, K expected_kind) {
+  const std::string_view missing =
+      missing_probe(visible_, t.stack.empty() ? nullptr : &t.stack.back(), expected_kind, e.kind,
+                    !field.empty());
   VmModel* v = vm_of(e, t);
   if (!missing.empty()) {
     verdict_.inconclusive.push_back(

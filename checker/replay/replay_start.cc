@@ -289,6 +289,8 @@ void Replayer::operation_done(Thread& t, Operation& op) {
   if (const auto* fault = std::get_if<model::PageFault>(&op.machine)) {
     t.has_result = true;
     t.result = fault->faultin < 0 ? fault->faultin : static_cast<int64_t>(fault->ret);
+    // kvm_arch_vcpu_ioctl_run: an error ends vcpu_run(), and kvm_vcpu_ioctl() traces the exit.
+    if (fault->faultin < 0 && !fault->fault.prefetch) t.owes_exit = fault->faultin;
   }
   if (std::holds_alternative<model::DestroyVm>(op.machine)) op.vm->destroyed = true;
   const auto* end = std::get_if<model::InvalidateRangeEnd>(&op.machine);

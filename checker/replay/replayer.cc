@@ -265,6 +265,12 @@ void Replayer::stimulus(const Event& e) {
     return;
   }
   if (!finish_operations(e, t)) return;
+  if (e.kind == K::kPageFault && t.owes_exit != 0 && test(visible_, K::kUserspaceExit)) {
+    const std::string expected = "userspace_exit  err " + std::to_string(t.owes_exit);
+    t.owes_exit = 0;
+    VmModel* same = vm_of(e, t);
+    if (same != nullptr && !same->abandoned) return diverge(e, t, expected, "", 0, 0);
+  }
   // The VM of an event that names none shows in what the thread does next.
   if (e.vm == 0 && (e.kind == K::kAgeHva || e.kind == K::kTestAgeHva ||
                     e.kind == K::kGmemPunchHole || e.kind == K::kGmemRelease ||
@@ -289,6 +295,7 @@ void Replayer::stimulus(const Event& e) {
 
 void Replayer::observation(const Event& e) {
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.observed++;
+  if (e.kind == K::kUserspaceExit) thread(e).owes_exit = 0;
   if (ignored(e.kind)) return;
   if (e.kind == K::kRcuFreeSp) {
     if (rcu_expected_) {
@@ -307,6 +314,13 @@ void Replayer::observation(const Event& e) {
   if (e.kind == K::kSoftExitRet) {
     if (!finish_operations(e, t)) return;
     t.in.clear();
+    const int64_t want = t.owes_exit;
+    const int64_t seen = e.get_signed(f::soft_exit_ret::ret);
+    t.owes_exit = 0;
+    if (want != 0 && want != seen) {
+      return diverge(e, t, "soft_exit_ret  ret " + std::to_string(want), "ret",
+                     static_cast<uint64_t>(want), static_cast<uint64_t>(seen));
+    }
     return;
   }
   const Predicted* p = advance(e, t);

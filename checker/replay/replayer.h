@@ -59,7 +59,7 @@ class Replayer {
     size_t queue_at = 0;
     bool has_result = false;            // of the last page fault
     int64_t result = 0;
-    bool soft_fault = false;            // soft_exit said the fault before kvm_page_fault did
+    int64_t owes_exit = 0;              // error of a vCPU's fault: KVM_RUN must return it
     trace::Event deferred;              // a stimulus whose VM is not known yet
     bool has_deferred = false;
   };
@@ -98,7 +98,8 @@ class Replayer {
   bool refs_may_differ(const Thread& t, uint64_t want, uint64_t seen) const;
   void compare(const trace::Event& e, Thread& t, const Predicted& p);
   void diverge(const trace::Event& e, Thread& t, const std::string& expected,
-               const std::string& field, uint64_t want, uint64_t seen);
+               const std::string& field, uint64_t want, uint64_t seen,
+               trace::EventKind expected_kind = trace::EventKind::kNone);
   static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
