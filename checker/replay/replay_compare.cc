@@ -16,26 +16,6 @@ using trace::Event;
 
 namespace {
 
-std::string value_text(trace::FieldType type, uint64_t v) {
-  switch (type) {
-    case trace::FieldType::kHex: return fmt::format("{:x}", v);
-    case trace::FieldType::kSigned: return fmt::format("{}", static_cast<int64_t>(v));
-    default: return fmt::format("{}", v);
-  }
-}
-
-template <class E>
-std::string describe(K kind, const E& e) {
-  std::string s(trace::kind_name(kind));
-  const trace::KindInfo* info = &trace::kind_info(kind);
-  if (info == nullptr) return s;
-  for (size_t i = 0; i < info->fields.size(); i++) {
-    if (!e.has(i)) continue;
-    s += fmt::format("  {} {}", info->fields[i].name, value_text(info->fields[i].type, e.f[i]));
-  }
-  return s;
-}
-
 bool is_refs(K kind, size_t field) {
   switch (kind) {
     case K::kIterStart: return field == f::iter_start::refs;
@@ -58,14 +38,8 @@ bool is_reread(K kind, size_t field) {
 }  // namespace
 
 report::Place Replayer::place(const Event& e) const {
-  report::Place p;
+  report::Place p = place_of(e);
   p.line = e.source_line;
-  p.packet = e.seq;
-  p.ts_ns = e.ts_ns;
-  p.cpu = e.cpu;
-  p.thread = e.thread;
-  p.vm = e.vm;
-  p.event = std::string(trace::kind_name(e.kind));
   return p;
 }
 
@@ -169,7 +143,7 @@ void Replayer::witness(const Event& e, VmModel& v, uint64_t sptep, uint64_t valu
 }
 
 void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
-  if (p.kind != e.kind) return diverge(e, t, describe(p.kind, p), "", 0, 0, p.kind);
+  if (p.kind != e.kind) return diverge(e, t, event_text(p), "", 0, 0, p.kind);
   const trace::KindInfo* info = &trace::kind_info(e.kind);
   for (size_t i = 0; i < trace::kMaxFields; i++) {
     if (!p.has(i) || !e.has(i) || p.f[i] == e.f[i]) continue;
@@ -181,7 +155,7 @@ void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
       witness(e, *v, e.get(at), e.f[i]);
       continue;
     }
-    return diverge(e, t, describe(p.kind, p),
+    return diverge(e, t, event_text(p),
                    info ? std::string(info->fields[i].name) : std::string(), p.f[i], e.f[i]);
   }
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
@@ -235,7 +209,7 @@ void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
   for (Operation& op : t.stack) op.vm->abandoned = true;
   report::Divergence d;
   d.place = place(e);
-  d.observed = describe(e.kind, e);
+  d.observed = event_text(e);
   d.expected = expected;
   if (!t.stack.empty()) {
     d.operation = fmt::format("{} started at line {}", t.stack.back().name, t.stack.back().line);

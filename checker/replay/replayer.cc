@@ -2,6 +2,7 @@
 
 #include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
+#include "checker/replay/packets.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -45,8 +46,7 @@ bool is_step(K kind) {
 }
 
 Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
-  host_.design = model::find_design(
-      info.kernel == trace::KernelVersion::k6_12 ? "linux-6.12" : "linux-7.2");
+  host_.design = design_of(info.kernel);
   // The probe on __tdp_mmu_set_spte_atomic needs a build that does not inline what is probed.
   host_.noinline_build = test(visible_, K::kCmpxchgSpte) || test(visible_, K::kZapAllFast) ||
                          test(visible_, K::kMmuDestroy);
@@ -82,21 +82,10 @@ void Replayer::config(const Event& e) {
         h.format = npt ? model::PageTableFormat::kNpt : model::PageTableFormat::kEpt;
         verdict_.format = npt ? "NPT" : "EPT";
       }
-      h.ad_bits = e.get_or(m::ad_bits, 1) != 0;
-      h.maxphyaddr = static_cast<int>(e.get_or(m::maxphyaddr, 48));
-      h.max_huge_page_level = static_cast<int>(e.get_or(m::max_huge_level, 3));
-      h.ept_memtype_bits = e.get_or(m::memtype_bits, 0);
+      take_mmu_format(e, h);
       return;
     }
-    case K::kModuleParams: {
-      namespace p = f::module_params;
-      host_.mmu.nx_huge_pages = e.get_or(p::nx_huge_pages, 0) != 0;
-      host_.mmu.mmio_caching = e.get_or(p::mmio_caching, 1) != 0;
-      host_.mmu.cpu_dirty_log_size = static_cast<int>(e.get_or(p::pml_size, 0));
-      host_.mmu.prove_mmu = e.get_or(p::prove_mmu, 0) != 0;
-      host_.eager_page_split = e.get_or(p::eager_page_split, 1) != 0;
-      return;
-    }
+    case K::kModuleParams: return take_module_params(e, host_);
     case K::kVmConfig: vm_configs_[e.vm] = e; return;
     case K::kLostEvents: return lost(e);
     default: return;
@@ -204,47 +193,13 @@ void Replayer::input(const Event& e) {
       in.fault_pfn = p;
       return;
     }
-    case K::kHostLevel: in.host_level = static_cast<int>(e.get(f::host_level::level)); return;
     case K::kNewTable: in.new_table = e.get(f::new_table::pfn); return;
-    case K::kHwAd:
-      in.hw_ad.push_back({e.get(f::hw_ad::gfn), static_cast<int>(e.get(f::hw_ad::level)),
-                          e.get_or(f::hw_ad::npages, 1), e.get(f::hw_ad::accessed) != 0, e.get(f::hw_ad::dirty) != 0});
-      return;
-    case K::kCmpxchgLost: in.cmpxchg_lost = true; return;
-    case K::kYieldHere:
-      in.yield = true;
-      if (e.has(f::yield_here::next_gfn)) in.yield_gfn = e.get(f::yield_here::next_gfn);
-      return;
-    case K::kFlushHere: in.flush_here = true; return;
     case K::kOthersFirst: in.others_first = true; return;
-    case K::kAllocFailed: in.alloc_failed = true; return;
-    case K::kTopupFailed: in.topup_failed = true; return;
-    case K::kFaultinOutcome: in.faultin = e.get_signed(f::faultin_outcome::ret); return;
-    case K::kCollapseHostLevel:
-      in.collapse = PendingInputs::Collapse{static_cast<int>(e.get(f::collapse_host_level::level)),
-                                            e.get(f::collapse_host_level::gfn)};
+    case K::kVcpuRole:
+    case K::kCapability:
+      if (VmModel* v = vm_of(e, t)) take_vm_fact(e, *v);
       return;
-    case K::kNxRecoveryCount: in.nx_pages += e.get(f::nx_recovery_count::count); return;
-    case K::kVcpuRole: {
-      VmModel* v = vm_of(e, t);
-      if (v == nullptr) return;
-      const auto vcpu = static_cast<uint32_t>(e.get(f::vcpu_role::vcpu_id));
-      const auto role = static_cast<uint32_t>(e.get(f::vcpu_role::role));
-      v->env.roles[vcpu] = role;
-      model::load_root_of_role(v->world, vcpu, role);
-      return;
-    }
-    case K::kCapability: {
-      VmModel* v = vm_of(e, t);
-      if (v == nullptr) return;
-      const bool on = e.get(f::capability::value) != 0;
-      switch (static_cast<trace::CapabilityName>(e.get(f::capability::name))) {
-        case trace::CapabilityName::kSlotZapQuirk: v->env.slot_zap_quirk = on; return;
-        case trace::CapabilityName::kInitiallySet: v->env.init_set = on; return;
-        default: return;
-      }
-    }
-    default: return;
+    default: take_pending_input(e, in);
   }
 }
 
@@ -253,15 +208,8 @@ void Replayer::stimulus(const Event& e) {
   if (ignored(e.kind)) return;
   Thread& t = thread(e);
   if (e.kind == K::kModuleParamSet) {
-    if (e.get(f::module_param_set::param) == static_cast<uint64_t>(trace::ModuleParam::kNxHugePages)) {
-      host_.mmu.nx_huge_pages = e.get(f::module_param_set::value) != 0;
-      for (auto& [id, v] : vms_) v->world.host.nx_huge_pages = host_.mmu.nx_huge_pages;
-    }
-    if (e.get(f::module_param_set::param) ==
-        static_cast<uint64_t>(trace::ModuleParam::kEagerPageSplit)) {
-      host_.eager_page_split = e.get(f::module_param_set::value) != 0;
-      for (auto& [id, v] : vms_) v->env.eager_split = host_.eager_page_split;
-    }
+    take_module_param_set(e, host_);
+    for (auto& [id, v] : vms_) follow_host(host_, *v);
     return;
   }
   if (!finish_operations(e, t)) return;

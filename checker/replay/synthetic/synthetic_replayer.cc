@@ -5,6 +5,7 @@
 #include "checker/replay/findings.h"
 #include "checker/replay/flatten.h"
 #include "checker/replay/observed_rules.h"
+#include "checker/replay/packets.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -39,8 +40,7 @@ bool is_synthetic(const trace::TraceInfo& info) {
 }
 
 SyntheticReplayer::SyntheticReplayer(const trace::TraceInfo& info) {
-  const bool old = info.kernel == trace::KernelVersion::k6_12;
-  host_.design = model::find_design(old ? "linux-6.12" : "linux-7.2");
+  host_.design = design_of(info.kernel);
   verdict_.file = info.file;
   verdict_.kernel = info.kernel_text;
   verdict_.mode = report::Mode::kSynthetic;
@@ -73,9 +73,7 @@ void SyntheticReplayer::refuse(const Event& e, const std::string& why) {
 void SyntheticReplayer::config(const Event& e) {
   switch (e.kind) {
     case K::kKernel: {
-      const auto version = static_cast<trace::KernelVersion>(e.get(f::kernel::version));
-      const bool old = version == trace::KernelVersion::k6_12;
-      host_.design = model::find_design(old ? "linux-6.12" : "linux-7.2");
+      host_.design = design_of(static_cast<trace::KernelVersion>(e.get(f::kernel::version)));
       if (!e.text.empty()) verdict_.kernel = std::string(e.text);
       return;
     }
@@ -91,10 +89,7 @@ void SyntheticReplayer::config(const Event& e) {
       const bool ept = e.get(m::format) == static_cast<uint64_t>(trace::SpteFormat::kEpt);
       h.format = ept ? model::PageTableFormat::kEpt : model::PageTableFormat::kNpt;
       verdict_.format = ept ? "EPT" : "NPT";
-      h.ad_bits = e.get_or(m::ad_bits, 1) != 0;
-      h.maxphyaddr = static_cast<int>(e.get_or(m::maxphyaddr, 48));
-      h.max_huge_page_level = static_cast<int>(e.get_or(m::max_huge_level, 3));
-      h.ept_memtype_bits = e.get_or(m::memtype_bits, 0);
+      take_mmu_format(e, h);
       levels_ = e.get_or(m::levels, 4);
       if (h.maxphyaddr < 32 || h.maxphyaddr > 52 || levels_ < 4 || levels_ > 5) {
         h.maxphyaddr = 48;
@@ -103,15 +98,7 @@ void SyntheticReplayer::config(const Event& e) {
       }
       return;
     }
-    case K::kModuleParams: {
-      namespace p = f::module_params;
-      host_.mmu.nx_huge_pages = e.get_or(p::nx_huge_pages, 0) != 0;
-      host_.mmu.mmio_caching = e.get_or(p::mmio_caching, 1) != 0;
-      host_.mmu.cpu_dirty_log_size = static_cast<int>(e.get_or(p::pml_size, 0));
-      host_.mmu.prove_mmu = e.get_or(p::prove_mmu, 0) != 0;
-      host_.eager_page_split = e.get_or(p::eager_page_split, 1) != 0;
-      return;
-    }
+    case K::kModuleParams: return take_module_params(e, host_);
     case K::kVmConfig: vm_configs_[e.vm] = e; return;
     case K::kLostEvents: {
       report::Lost l;
@@ -205,46 +192,16 @@ void SyntheticReplayer::input(const Event& e) {
                                        e.get_or(f::fault_pfn::map_writable, 1) != 0,
                                        static_cast<uint8_t>(e.get_or(f::fault_pfn::max_level, 3))};
       return;
-    case K::kHostLevel: in.host_level = static_cast<int>(e.get(f::host_level::level)); return;
     case K::kNewTable: t.frames.push_back(e.get(f::new_table::pfn)); return;
-    case K::kHwAd:
-      in.hw_ad.push_back({e.get(f::hw_ad::gfn), static_cast<int>(e.get(f::hw_ad::level)),
-                          e.get_or(f::hw_ad::npages, 1), e.get(f::hw_ad::accessed) != 0,
-                          e.get(f::hw_ad::dirty) != 0});
-      return;
-    case K::kCmpxchgLost: in.cmpxchg_lost = true; return;
-    case K::kYieldHere:
-      in.yield = true;
-      if (e.has(f::yield_here::next_gfn)) in.yield_gfn = e.get(f::yield_here::next_gfn);
-      return;
-    case K::kFlushHere: in.flush_here = true; return;
-    case K::kAllocFailed: in.alloc_failed = true; return;
-    case K::kTopupFailed: in.topup_failed = true; return;
-    case K::kFaultinOutcome: in.faultin = e.get_signed(f::faultin_outcome::ret); return;
-    case K::kCollapseHostLevel:
-      in.collapse =
-          PendingInputs::Collapse{static_cast<int>(e.get(f::collapse_host_level::level)),
-                                  e.get(f::collapse_host_level::gfn)};
-      return;
-    case K::kNxRecoveryCount: in.nx_pages += e.get(f::nx_recovery_count::count); return;
     case K::kCapability:
     case K::kVcpuRole: {
       Vm* v = vm(e);
       if (v == nullptr) return refuse(e, "there is no such VM");
-      ReplayEnv& env = v->model->env;
-      if (e.kind == K::kVcpuRole) {
-        const auto vcpu = static_cast<uint32_t>(e.get(f::vcpu_role::vcpu_id));
-        env.roles[vcpu] = static_cast<uint32_t>(e.get(f::vcpu_role::role));
-        model::load_root_of_role(v->model->world, vcpu, env.roles[vcpu]);
-        return;
-      }
-      const bool on = e.get(f::capability::value) != 0;
-      const auto name = static_cast<trace::CapabilityName>(e.get(f::capability::name));
-      if (name == trace::CapabilityName::kSlotZapQuirk) env.slot_zap_quirk = on;
-      if (name == trace::CapabilityName::kInitiallySet) env.init_set = on;
-      return;
+      return take_vm_fact(e, *v->model);
     }
-    default: return refuse(e, "no operation takes this input");
+    default:
+      if (!take_pending_input(e, in)) refuse(e, "no operation takes this input");
+      return;
   }
 }
 
@@ -261,14 +218,8 @@ void SyntheticReplayer::stimulus(const Event& e) {
     }
   }
   if (e.kind == K::kModuleParamSet) {
-    const auto param = static_cast<trace::ModuleParam>(e.get(f::module_param_set::param));
-    const bool on = e.get(f::module_param_set::value) != 0;
-    if (param == trace::ModuleParam::kNxHugePages) host_.mmu.nx_huge_pages = on;
-    if (param == trace::ModuleParam::kEagerPageSplit) host_.eager_page_split = on;
-    for (auto& [id, v] : vms_) {
-      v.model->world.host.nx_huge_pages = host_.mmu.nx_huge_pages;
-      v.model->env.eager_split = host_.eager_page_split;
-    }
+    take_module_param_set(e, host_);
+    for (auto& [id, v] : vms_) follow_host(host_, *v.model);
     return;
   }
   Vm* v = vm(e);
