@@ -1,6 +1,8 @@
 #include "checker/replay/operation.h"
 
 namespace mmucheck::replay {
+
+using K = trace::EventKind;
 namespace {
 
 using namespace model;  // NOLINT: one line a machine
@@ -67,8 +69,7 @@ Run run_operation(Operation& op) {
   return std::visit(Runner{op.vm->world}, op.machine);
 }
 
-bool may_nest(const Operation& outer, trace::EventKind kind) {
-  using K = trace::EventKind;
+bool may_nest(const Operation& outer, K kind) {
   switch (kind) {
     case K::kMnInvStart:
     case K::kMnInvEnd:

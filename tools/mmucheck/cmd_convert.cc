@@ -12,7 +12,7 @@
 namespace mmucheck::cli {
 namespace {
 
-struct Options {
+struct ConvertOptions {
   std::string in, out, encoding;
   bool strip = false;
   bool salvage = false;
@@ -35,7 +35,7 @@ void put_loss(trace::EventSink& sink, trace::Event& last) {
   sink.put(last);
 }
 
-void report_result(const Session& session, const Options& o, uint64_t packets, uint64_t dropped,
+void report_result(const Session& session, const ConvertOptions& o, uint64_t packets, uint64_t dropped,
                    const std::string& salvaged) {
   if (!salvaged.empty()) {
     session.note(fmt::format("{}\n          kept the first {} packets", salvaged,
@@ -60,7 +60,7 @@ void report_result(const Session& session, const Options& o, uint64_t packets, u
   }
 }
 
-int convert(const Options& o, Session& session) {
+int convert(const ConvertOptions& o, Session& session) {
   std::unique_ptr<trace::EventSource> source = session.open(o.in, true);
   if (o.strip) source = std::make_unique<StripObservations>(std::move(source));
   const auto sink = trace::create_trace(o.out, source->info(), o.encoding);
@@ -93,7 +93,7 @@ int convert(const Options& o, Session& session) {
 }  // namespace
 
 void add_convert(CLI::App& app, Session& session) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ConvertOptions>();
   CLI::App* sub = app.add_subcommand("convert", "write a trace as .pb or .txtpb");
   sub->add_option("IN", o->in, "a trace; - is standard input")->required();
   sub->add_option("-o,--output", o->out, "OUT.pb or OUT.txtpb, also with .zst; - is text")

@@ -12,11 +12,11 @@
 namespace mmucheck::cli {
 namespace {
 
-struct Options {
+struct ImportOptions {
   std::string in, out;
 };
 
-nlohmann::ordered_json report_json(const Options& o, const import::ImportReport& r, uint64_t packets) {
+nlohmann::ordered_json report_json(const ImportOptions& o, const import::ImportReport& r, uint64_t packets) {
   nlohmann::ordered_json gaps = nlohmann::ordered_json::array();
   for (const import::CapabilityGap& gap : import::capability_gaps(r.capabilities, r.kernel)) {
     gaps.push_back({{"kind", trace::kind_name(gap.kind)}, {"missing", gap.missing}});
@@ -45,7 +45,7 @@ nlohmann::ordered_json report_json(const Options& o, const import::ImportReport&
   return json;
 }
 
-int import_file(const Options& o, Session& session) {
+int import_file(const ImportOptions& o, Session& session) {
   const auto source = session.open(o.in);
   const auto* recording = dynamic_cast<const import::FtraceSource*>(source.get());
   if (recording == nullptr) {
@@ -81,7 +81,7 @@ int import_file(const Options& o, Session& session) {
 }  // namespace
 
 void add_import(CLI::App& app, Session& session) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ImportOptions>();
   CLI::App* sub = app.add_subcommand("import", "store a recording as a trace; say what is in it");
   sub->add_option("IN", o->in, "ftrace text, plain or compressed; - is standard input")->required();
   sub->add_option("-o,--output", o->out, "OUT.pb or OUT.txtpb, also with .zst; none: report only");

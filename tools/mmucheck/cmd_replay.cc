@@ -8,13 +8,13 @@
 namespace mmucheck::cli {
 namespace {
 
-struct Options {
+struct ReplayOptions {
   std::vector<std::string> files;
   bool no_expect = false;
   size_t evidence = 3;
 };
 
-int replay_file(Session& session, const Options& options, const std::string& path) {
+int replay_file(Session& session, const ReplayOptions& options, const std::string& path) {
   const auto source = session.open(path);
   Progress progress;
   report::Verdict verdict = replay::replay_trace(
@@ -37,7 +37,7 @@ int replay_file(Session& session, const Options& options, const std::string& pat
 }  // namespace
 
 void add_replay(CLI::App& app, Session& session) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ReplayOptions>();
   CLI::App* sub = app.add_subcommand("replay", "check a trace against the model");
   sub->add_option("FILE", options->files, "recording or trace, any format; - for standard input")
       ->required();

@@ -16,7 +16,7 @@ namespace {
 
 constexpr size_t kAround = 5;  // events before and after --at
 
-struct Options {
+struct ShowOptions {
   std::string file;
   std::vector<std::string> kinds, classes;
   std::optional<uint32_t> thread, cpu, vm;
@@ -27,7 +27,7 @@ bool contains(const std::vector<std::string>& list, std::string_view name) {
   return list.empty() || std::find(list.begin(), list.end(), name) != list.end();
 }
 
-bool matches(const Options& o, const trace::Event& e) {
+bool matches(const ShowOptions& o, const trace::Event& e) {
   return (!o.from || e.seq >= *o.from) && (!o.thread || e.thread == *o.thread) &&
          (!o.cpu || e.cpu == *o.cpu) && (!o.vm || e.vm == *o.vm) &&
          contains(o.kinds, trace::kind_name(e.kind)) &&
@@ -48,7 +48,7 @@ std::string rendered(const Session& session, const trace::Event& e, const trace:
 }
 
 // Prints the events around a place; false when the trace ends before it.
-bool show_around(const Options& o, Session& session, trace::EventSource& source) {
+bool show_around(const ShowOptions& o, Session& session, trace::EventSource& source) {
   std::deque<std::string> before;
   size_t after = 0;
   Progress progress;
@@ -71,7 +71,7 @@ bool show_around(const Options& o, Session& session, trace::EventSource& source)
   return after > 0;
 }
 
-uint64_t show_all(const Options& o, Session& session, trace::EventSource& source) {
+uint64_t show_all(const ShowOptions& o, Session& session, trace::EventSource& source) {
   uint64_t shown = 0;
   for (trace::Event e; !session.stopped() && source.next(e);) {
     if (o.to && e.seq > *o.to) break;
@@ -83,7 +83,7 @@ uint64_t show_all(const Options& o, Session& session, trace::EventSource& source
   return shown;
 }
 
-void check_names(const Options& o) {
+void check_names(const ShowOptions& o) {
   for (const std::string& kind : o.kinds) {
     if (trace::kind_by_name(kind) == trace::EventKind::kNone) {
       throw CLI::ValidationError("--kind", "there is no event kind '" + kind + "'");
@@ -91,7 +91,7 @@ void check_names(const Options& o) {
   }
 }
 
-int show(const Options& o, Session& session) {
+int show(const ShowOptions& o, Session& session) {
   check_names(o);
   const auto source = session.open(o.file, true);
   const bool any = o.at ? show_around(o, session, *source) : show_all(o, session, *source) > 0;
@@ -103,7 +103,7 @@ int show(const Options& o, Session& session) {
 }  // namespace
 
 void add_show(CLI::App& app, Session& session) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ShowOptions>();
   CLI::App* sub = app.add_subcommand("show", "print the events of a trace");
   sub->add_option("FILE", o->file, "a trace; - is standard input")->required();
   sub->add_option("--kind", o->kinds, "only these event kinds, e.g. changed_spte,tdp_map")
