@@ -5,7 +5,7 @@
 #include "checker/replay/missing_probe.h"
 #include "checker/invariant/catalogue.h"
 #include "checker/replay/replayer.h"
-#include "checker/replay/state_text.h"
+#include "checker/replay/vm_state.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {

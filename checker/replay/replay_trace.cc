@@ -90,6 +90,28 @@ report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
   return replay_with<Replayer>(source, tick);
 }
 
+namespace {
+
+template <class Engine>
+std::vector<VmState> state_with(trace::EventSource& source,
+                                const std::function<bool(const trace::Event&)>& at) {
+  Engine replayer(source.info());
+  for (trace::Event e; source.next(e);) {
+    replayer.event(e);
+    if (at(e)) return replayer.state();
+  }
+  return replayer.state();
+}
+
+}  // namespace
+
+std::optional<std::vector<VmState>> state_in_trace(
+    trace::EventSource& source, const std::function<bool(const trace::Event&)>& at) {
+  if (is_synthetic(source.info())) return state_with<SyntheticReplayer>(source, at);
+  if (needs_tracepoint_engine(source.info())) return std::nullopt;
+  return state_with<Replayer>(source, at);
+}
+
 void predict_trace(trace::EventSource& source,
                    const std::function<void(const std::string&)>& line) {
   trace::Event e;

@@ -1,5 +1,7 @@
 #include "checker/replay/replayer.h"
 
+#include <algorithm>
+
 #include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
 #include "checker/replay/packets.h"
@@ -59,6 +61,14 @@ Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
 }
 
 Replayer::~Replayer() = default;
+
+std::vector<VmState> Replayer::state() const {
+  std::vector<VmState> all;
+  for (const auto& [id, v] : vms_) all.push_back(state_of(*v));
+  std::sort(all.begin(), all.end(),
+            [](const VmState& a, const VmState& b) { return a.vm < b.vm; });
+  return all;
+}
 
 void Replayer::event(const Event& e) {
   events_++;

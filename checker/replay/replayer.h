@@ -17,6 +17,7 @@
 
 #include "checker/replay/operation.h"
 #include "checker/replay/vm_model.h"
+#include "checker/replay/vm_state.h"
 #include "checker/report/verdict.h"
 #include "checker/trace/event_source.h"
 
@@ -46,6 +47,8 @@ class Replayer {
   void finish(const trace::TraceInfo& info);
 
   report::Verdict& verdict() { return verdict_; }
+  // Of every live VM, by number.
+  std::vector<VmState> state() const;
 
  private:
   struct Thread {

@@ -112,6 +112,33 @@ TEST_F(Cli, ShowFilters) {
   EXPECT_EQ(nlohmann::json::parse(json.out.substr(0, json.out.find('\n')))["cpu"], 1);
 }
 
+TEST_F(Cli, ShowsTheStateAtAnEvent) {
+  const std::string trace = path("one.txtpb");
+  std::ofstream(trace) << "packet { vm_create { } }\n"
+                          "packet { memslot_create { slot: 3 base_gfn: 0x100 npages: 0x40 } }\n"
+                          "packet { root_load { } }\n"
+                          "packet { fault { gfn: 0x110 write: true } }\n"
+                          "packet { fault { gfn: 0x111 write: true } }\n"
+                          "packet { fault { gfn: 0x120 } }\n"
+                          "packet { zap_leafs_op { start: 0x111 end: 0x112 } }\n";
+  const auto ranges = [&](const std::string& at) {
+    const Result r = run("show --json --state " + at + trace);
+    EXPECT_EQ(r.code, 0) << r.err;
+    std::vector<std::pair<uint64_t, uint64_t>> found;  // gfn, npages
+    const auto state = nlohmann::json::parse(r.out);
+    for (const auto& range : state.at("roots").at(0).at("ranges")) {
+      found.emplace_back(range.at("gfn"), range.at("npages"));
+    }
+    EXPECT_EQ(state.at("slots").at(0).at("base_gfn"), 0x100);
+    return found;
+  };
+  using Ranges = std::vector<std::pair<uint64_t, uint64_t>>;
+  EXPECT_EQ(ranges("--at 7 "), (Ranges{{0x110, 2}}));
+  EXPECT_EQ(ranges(""), (Ranges{{0x110, 1}, {0x120, 1}}));
+  EXPECT_EQ(run("show --state --at 99 " + trace).code, 4);
+  EXPECT_EQ(run("show --state traces/recorded/tp-private/trace.txt.xz").code, 5);
+}
+
 TEST_F(Cli, StatsCountWhatIsInTheText) {
   const Result result = run(std::string("--json stats ") + kRecording);
   EXPECT_EQ(result.code, 0);

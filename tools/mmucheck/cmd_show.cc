@@ -1,4 +1,4 @@
-// mmucheck show: the events of a trace, filtered.
+// mmucheck show: the events of a trace, filtered, or what the model holds at one of them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,10 +6,12 @@
 #include <memory>
 #include <optional>
 
+#include "checker/replay/replay_trace.h"
 #include "checker/trace/event_kinds.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/event_text.h"
 #include "tools/mmucheck/progress.h"
+#include "tools/mmucheck/state_text.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -21,6 +23,7 @@ struct ShowOptions {
   std::vector<std::string> kinds, classes;
   std::optional<uint32_t> thread, cpu, vm;
   std::optional<uint64_t> from, to, at, limit;
+  bool state = false;
 };
 
 bool contains(const std::vector<std::string>& list, std::string_view name) {
@@ -83,6 +86,32 @@ uint64_t show_all(const ShowOptions& o, Session& session, trace::EventSource& so
   return shown;
 }
 
+// The model's page tables after --at, or at the end.
+int show_state(const ShowOptions& o, Session& session, trace::EventSource& source) {
+  Progress progress;
+  bool found = !o.at;
+  const auto state = replay::state_in_trace(source, [&](const trace::Event& e) {
+    progress.tick();
+    if (o.at && reached(e, *o.at)) found = true;
+    return session.stopped() || (o.at && found);
+  });
+  if (session.stopped()) return report::kExitInterrupted;
+  if (!state) {
+    return session.fail(report::kExitInconclusive,
+                        o.file + ": events or probes are missing, so the model has no state");
+  }
+  if (!found) return session.fail(report::kExitNothing, o.file + ": the trace ends before that");
+  for (const replay::VmState& vm : *state) {
+    if (o.vm && vm.vm != *o.vm) continue;
+    if (session.json) {
+      session.print_json(state_json(vm));
+    } else {
+      session.print(state_text(vm));
+    }
+  }
+  return report::kExitOk;
+}
+
 void check_names(const ShowOptions& o) {
   for (const std::string& kind : o.kinds) {
     if (trace::kind_by_name(kind) == trace::EventKind::kNone) {
@@ -94,6 +123,7 @@ void check_names(const ShowOptions& o) {
 int show(const ShowOptions& o, Session& session) {
   check_names(o);
   const auto source = session.open(o.file, true);
+  if (o.state) return show_state(o, session, *source);
   const bool any = o.at ? show_around(o, session, *source) : show_all(o, session, *source) > 0;
   if (session.stopped()) return report::kExitInterrupted;
   if (any) return report::kExitOk;
@@ -104,7 +134,7 @@ int show(const ShowOptions& o, Session& session) {
 
 void add_show(CLI::App& app, Session& session) {
   auto o = std::make_shared<ShowOptions>();
-  CLI::App* sub = app.add_subcommand("show", "print the events of a trace");
+  CLI::App* sub = app.add_subcommand("show", "print the events of a trace, or the state at one of them");
   sub->add_option("FILE", o->file, "a trace; - is standard input")->required();
   sub->add_option("--kind", o->kinds, "only these event kinds, e.g. changed_spte,tdp_map")
       ->delimiter(',');
@@ -120,9 +150,12 @@ void add_show(CLI::App& app, Session& session) {
   sub->add_option("--at", o->at, "the events around this line of a recording, or packet")
       ->excludes(to)
       ->excludes(limit);
+  sub->add_flag("--state", o->state,
+                "the model's page tables after --at, or at the end, as ranges");
   sub->footer(
       "\nExamples:\n  mmucheck show trace.txt.xz --kind changed_spte --limit 10\n"
-      "  mmucheck show trace.txt.xz --at 4312 --thread 502");
+      "  mmucheck show trace.txt.xz --at 4312 --thread 502\n"
+      "  mmucheck show trace.txt.xz --state --at 4312");
   sub->callback([o, &session] { session.exit_code = show(*o, session); });
 }
 

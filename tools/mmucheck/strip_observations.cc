@@ -1,7 +1,7 @@
 #include "tools/mmucheck/strip_observations.h"
 
 #include "checker/replay/replayer.h"
-
+#include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::cli {
@@ -11,7 +11,7 @@ using trace::EventKind;
 using trace::PacketClass;
 
 StripObservations::StripObservations(std::unique_ptr<trace::EventSource> source)
-    : source_(std::move(source)) {}
+    : source_(std::move(source)), hand_written_(replay::is_synthetic(source_->info())) {}
 
 bool StripObservations::next(Event& event) {
   if (has_ahead_) {
@@ -32,12 +32,15 @@ bool StripObservations::next(Event& event) {
     if (ahead_.cls == PacketClass::kObservation && !replay::is_step(ahead_.kind)) continue;
     const bool same_run = ahead_.cls == PacketClass::kObservation &&
                           ahead_.thread == event.thread && ahead_.cpu == event.cpu &&
-                          ahead_.vm == event.vm && ahead_.context == event.context;
+                          ahead_.vm == event.vm && ahead_.context == event.context &&
+                          (!hand_written_ || ahead_.kind == event.kind);
     if (!same_run) break;
     ++count;
   }
+  const EventKind kind = event.kind;
   event.reset_body(EventKind::kStep, PacketClass::kInput);
   event.set(trace::f::step::count, count);
+  if (hand_written_) event.set(trace::f::step::until, static_cast<uint64_t>(kind));
   return true;
 }
 

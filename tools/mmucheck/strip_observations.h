@@ -2,6 +2,8 @@
 // stand together and belong to one thread of one VM becomes one `step` input with their number: it
 // says that the thread went on to its next visible event that often, and nothing of what it did
 // there. Order and everything else stay.
+// In a hand-written trace an observation also says which events its thread is stepped by: there a
+// run is of one kind, and the step names the kind.
 #pragma once
 
 #include <memory>
@@ -22,6 +24,7 @@ class StripObservations final : public trace::EventSource {
   std::unique_ptr<trace::EventSource> source_;
   trace::Event ahead_;  // read, but not yet returned
   bool has_ahead_ = false;
+  bool hand_written_ = false;
   uint64_t seq_ = 0;
 };
 

@@ -48,6 +48,12 @@ SyntheticReplayer::SyntheticReplayer(const trace::TraceInfo& info) {
 
 SyntheticReplayer::~SyntheticReplayer() = default;
 
+std::vector<VmState> SyntheticReplayer::state() const {
+  std::vector<VmState> all;
+  for (const auto& [id, v] : vms_) all.push_back(state_of(*v.model));
+  return all;
+}
+
 void SyntheticReplayer::set_prediction_sink(Sink sink, const trace::KindSet& kinds) {
   sink_ = std::move(sink);
   printed_ = kinds;
@@ -181,12 +187,19 @@ void SyntheticReplayer::input(const Event& e) {
   Thread& t = thread(e);
   PendingInputs& in = t.in;
   switch (e.kind) {
-    case K::kStep:
-      visible_.set();
-      if (!t.stack.empty()) t.stack.back().stepped = true;
+    case K::kStep: {
+      const uint64_t until = e.get(f::step::until);
+      if (until >= trace::kEventKindLimit) return refuse(e, "there is no such kind of event");
+      if (until != 0) {
+        look_for(t, static_cast<K>(until));
+      } else {
+        visible_.set();
+        if (!t.stack.empty()) t.stack.back().stepped = true;
+      }
       for (uint64_t n = e.get_or(f::step::count, 1); n > 0 && advance(e, t) != nullptr; n--) {
       }
       return;
+    }
     case K::kFaultPfn:
       in.fault_pfn = model::FaultinPfn{e.get(f::fault_pfn::pfn),
                                        e.get_or(f::fault_pfn::map_writable, 1) != 0,
@@ -230,16 +243,20 @@ void SyntheticReplayer::stimulus(const Event& e) {
   t.last_event = events_;
 }
 
+// The thread goes on to its next event of a kind that was seen of this operation.
+void SyntheticReplayer::look_for(Thread& t, K kind) {
+  if (t.stack.empty()) return;
+  t.stack.front().observed.set(static_cast<size_t>(kind));
+  visible_ = t.stack.front().observed;
+}
+
 void SyntheticReplayer::observation(const Event& e) {
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.observed++;
   Thread& t = thread(e);
   Vm* v = vm(e);
   if (v == nullptr) return refuse(e, "there is no such VM");
   if (v->model->abandoned) return;
-  if (!t.stack.empty()) {
-    t.stack.front().observed.set(static_cast<size_t>(e.kind));
-    visible_ = t.stack.front().observed;
-  }
+  look_for(t, e.kind);
   const Predicted* p = advance(e, t);
   if (v->model->abandoned) return;
   compare(e, t, *v, p);

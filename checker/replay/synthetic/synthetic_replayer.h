@@ -22,6 +22,7 @@
 
 #include "checker/replay/operation.h"
 #include "checker/replay/synthetic/primitive.h"
+#include "checker/replay/vm_state.h"
 #include "checker/report/verdict.h"
 #include "checker/trace/event_source.h"
 
@@ -50,6 +51,8 @@ class SyntheticReplayer {
   void event(const trace::Event& e);
   void finish(const trace::TraceInfo& info);
   report::Verdict& verdict() { return verdict_; }
+  // Of every live VM, by number.
+  std::vector<VmState> state() const;
 
  private:
   struct Task {
@@ -105,6 +108,7 @@ class SyntheticReplayer {
   // --- running ---
   model::Run run(const trace::Event& e, Thread& t, Task& task);
   bool run_to_end(const trace::Event& e, Thread& t);
+  void look_for(Thread& t, trace::EventKind kind);
   const Predicted* advance(const trace::Event& e, Thread& t);
   void task_done(Thread& t);
   void compare(const trace::Event& e, Thread& t, Vm& v, const Predicted* p);

@@ -1,0 +1,18 @@
+// Layer: tools/mmucheck. Contract: the state of a VM's model as text and as JSON.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+
+#include "checker/replay/vm_state.h"
+
+namespace mmucheck::cli {
+
+// Lines that end in a newline; numbers are hexadecimal but for counts.
+std::string state_text(const replay::VmState& vm);
+
+// {"schema","vm","followed","slots":[…],"private":[…],"invalidation":{…},"roots":[…]}; gfn, npages
+// and pfn in 4 KiB frames.
+nlohmann::ordered_json state_json(const replay::VmState& vm);
+
+}  // namespace mmucheck::cli
