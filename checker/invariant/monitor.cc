@@ -153,6 +153,23 @@ void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
 // A walk that yields flushes first, and owes nothing for what went before.
 void Monitor::on(const ev::Flush&) { unmap_.leaf_gone = false; }
 
+// The list of possible NX huge pages; of one longer than kRangeLimit only the head is looked at.
+void Monitor::nx_list() {
+  uint64_t listed = 0;
+  bool linked = true;
+  uint64_t at = view_.field(CellKind::kNxHead);
+  for (; at != 0 && listed < kRangeLimit; listed++) {
+    const auto table = static_cast<uint32_t>(at - 1);
+    linked &= view_.store.is_live(table) &&
+              view_.field(CellKind::kSpState, table) ==
+                  static_cast<uint64_t>(model::SpState::kLinked);
+    at = view_.store.is_live(table) ? view_.field(CellKind::kNxNext, table) : 0;
+  }
+  check(id("MMU-NX-LIST"),
+        linked && (at != 0 || nx_list_counted<>(listed, view_.field(CellKind::kNxCount),
+                                                view_.field(CellKind::kNxShadowCount))));
+}
+
 void Monitor::enter_root(const ev::Enter& e) {
   const uint64_t refs = view_.field(CellKind::kRootRefs, e.root);
   check(id("MMU-LOCK-ANY"), view_.locked());
@@ -268,6 +285,7 @@ void Monitor::enter_slot(const ev::Enter& e) {
       count(id("MMU-NX-ROOT"));
       count(id("MMU-NX-GONE"));
       count(id("MMU-NX-UNTRACK"));
+      nx_list();
       return;
     case ev::Fn::kCommitMemslot:
       count(id("MMU-SLOT-GMEM"));
@@ -336,6 +354,7 @@ void Monitor::on(const ev::Return& e) {
     case ev::Fn::kTdpMap:
       check(id("MMU-FAULT-RET"), result_leaves_handler<>(e.value));
       count(id("MMU-FAULT-LOOP"));
+      if (view_.host.nx_huge_pages) nx_list();
       if (e.value == static_cast<uint64_t>(model::RetPf::kSpurious)) {
         count(id("MMU-FAULT-SPURIOUS"));
         count(id("MMU-FAULT-SPURPERM"));

@@ -89,6 +89,7 @@ class Monitor {
   void slot_deleted(uint64_t number);
   void enter_root(const model::ev::Enter& e);
   void unmapped(uint64_t flush);
+  void nx_list();
   void mixed_flags(uint64_t start, uint64_t end, uint32_t slot);
 
   View view_;

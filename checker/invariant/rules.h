@@ -58,6 +58,13 @@ constexpr BoolOf<D> exclusive_finds_no_frozen(const SpteFormat& f, U64Of<D> old_
   return !model::is_frozen_spte<D>(f, old_spte);
 }
 
+// MMU-NX-LIST: `listed` tables on the list, `counted` by the TDP MMU. Exempt: what recovery of 7.x
+// books as shadow pages (mmu.c: unaccount_nx_huge_page), which is subtracted in `shadow`.
+template <class D = Concrete>
+constexpr BoolOf<D> nx_list_counted(U64Of<D> listed, U64Of<D> counted, U64Of<D> shadow) {
+  return listed == counted + shadow;
+}
+
 // MMU-PT-TREE: a table of `level` at `gfn` under the entry of `parent_level` for `entry_gfn`.
 template <class D = Concrete>
 constexpr BoolOf<D> child_fits(int level, U64Of<D> gfn, int parent_level, U64Of<D> entry_gfn) {

@@ -48,6 +48,8 @@ TEST(Rules, BothDomainsAgree) {
     EXPECT_EQ(exclusive_finds_no_frozen<>(npt, a, false),
               of(exclusive_finds_no_frozen<Term>(npt, T(a), false)));
     for (const uint64_t b : kWords) {
+      EXPECT_EQ(nx_list_counted<>(a, b, a - b), of(nx_list_counted<Term>(T(a), T(b), T(a - b))));
+      EXPECT_EQ(nx_list_counted<>(a, b, 1), of(nx_list_counted<Term>(T(a), T(b), T(1))));
       EXPECT_EQ(open_invalidation_has_range<>(a, b),
                 of(open_invalidation_has_range<Term>(T(a), T(b))));
       EXPECT_EQ(mmio_within_mask<>(a, b, npt.frozen),
@@ -87,6 +89,40 @@ TEST(Monitor, CountsAndCollects) {
   EXPECT_EQ(monitor.broken()[0], id("MMU-FAULT-RET"));
   EXPECT_EQ(tally.violated[id("MMU-FAULT-RET")], 1u);
   EXPECT_EQ(find_id("MMU-NO-SUCH"), kNoId);
+}
+
+// The list of possible NX huge pages as no step of the model leaves it.
+TEST(Monitor, LooksAtTheNxList) {
+  using model::CellKind;
+  using model::cell::of;
+  model::RadixStore store;
+  model::HostMmu host;
+  host.nx_huge_pages = true;
+  model::VmConfig vm;
+  const SpteFormat npt = model::make_spte_format(design(), host);
+  Tally tally;
+  Monitor monitor({store, design(), npt, host, vm}, tally);
+  const Id rule = id("MMU-NX-LIST");
+  const auto look = [&] {
+    monitor.broken().clear();
+    monitor.on(model::ev::Return{model::ev::Fn::kTdpMap, 5});
+    return monitor.broken().empty();
+  };
+  const uint32_t table = store.alloc_table(0x1000);
+  store.set(of(CellKind::kSpState, table), static_cast<uint64_t>(model::SpState::kLinked));
+  EXPECT_TRUE(look());
+  store.set(of(CellKind::kNxHead), table + 1);
+  EXPECT_FALSE(look()) << "listed, but not counted";
+  store.set(of(CellKind::kNxCount), 1);
+  EXPECT_TRUE(look());
+  store.set(of(CellKind::kNxCount), 2);
+  EXPECT_FALSE(look());
+  store.set(of(CellKind::kNxShadowCount), ~uint64_t{0});
+  EXPECT_TRUE(look()) << "recovery of 7.x books a page as a shadow page";
+  store.set(of(CellKind::kSpState, table), static_cast<uint64_t>(model::SpState::kRemoved));
+  EXPECT_FALSE(look()) << "listed, but not linked";
+  EXPECT_EQ(tally.evaluated[rule], 6u);
+  EXPECT_EQ(tally.violated[rule], 3u);
 }
 
 }  // namespace

@@ -100,6 +100,7 @@ std::vector<VmState> state_with(trace::EventSource& source,
     replayer.event(e);
     if (at(e)) return replayer.state();
   }
+  replayer.finish(source.info());  // the last operations come to their end
   return replayer.state();
 }
 

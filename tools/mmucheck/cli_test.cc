@@ -133,7 +133,7 @@ TEST_F(Cli, ShowsTheStateAtAnEvent) {
     return found;
   };
   using Ranges = std::vector<std::pair<uint64_t, uint64_t>>;
-  EXPECT_EQ(ranges("--at 7 "), (Ranges{{0x110, 2}}));
+  EXPECT_EQ(ranges("--at 7 "), (Ranges{{0x110, 2}, {0x120, 1}}));
   EXPECT_EQ(ranges(""), (Ranges{{0x110, 1}, {0x120, 1}}));
   EXPECT_EQ(run("show --state --at 99 " + trace).code, 4);
   EXPECT_EQ(run("show --state traces/recorded/tp-private/trace.txt.xz").code, 5);
