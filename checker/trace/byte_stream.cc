@@ -79,6 +79,14 @@ bool ByteStream::next_line(Line& line, size_t limit) {
     return true;
   }
   // The head of the line is kept in front of the window while the rest is skipped.
+  const auto no_binary = [&](std::string_view part) {
+    const size_t at = part.find('\0');
+    if (at == std::string_view::npos) return;
+    throw TraceError(TraceErrorKind::kCorrupt,
+                     {name_, 0, line.number, static_cast<int64_t>(offset() + at)},
+                     "binary data in a line of text");
+  };
+  no_binary(w);
   std::string_view rest = w.substr(limit);
   consume(limit);
   overlong_.assign(w.substr(0, limit));
@@ -91,6 +99,7 @@ bool ByteStream::next_line(Line& line, size_t limit) {
     consume(rest.size());
     rest = peek(1);
     if (rest.empty()) break;
+    no_binary(rest);
   }
   line.text = overlong_;
   return true;

@@ -39,7 +39,8 @@ class ByteStream {
   uint64_t offset() const { return base_ + begin_; }  // of the first byte in the window
 
   // The next line; false at the end. A last line without a line end counts; "\r\n" ends one, too.
-  // Lines above `limit` bytes are cut (Line::overlong) and the rest of them is skipped.
+  // Lines above `limit` bytes are cut (Line::overlong) and the rest of them is skipped;
+  // a zero byte in one is an error (kCorrupt): a hole that a crash left in a file has no end.
   bool next_line(Line& line, size_t limit = kMaxLine);
 
   bool can_rewind() const { return input_->can_rewind(); }

@@ -134,6 +134,24 @@ TEST(ByteStream, LinesOfAllLengthsAndEnds) {
   EXPECT_FALSE(stream->next_line(line));
 }
 
+TEST(ByteStream, AHoleInTextIsAnErrorWithItsPlace) {
+  const size_t limit = ByteStream::kMaxLine;
+  const auto stream = ByteStream::from_memory("one\n" + std::string(limit, 'x') +
+                                              std::string(3 * limit, '\0') + "\ntwo\n");
+  Line line;
+  ASSERT_TRUE(stream->next_line(line));
+  try {
+    stream->next_line(line);
+    FAIL();
+  } catch (const TraceError& e) {
+    EXPECT_EQ(e.kind(), TraceErrorKind::kCorrupt);
+    EXPECT_EQ(e.where().line, 2u);
+    EXPECT_EQ(e.where().offset, static_cast<int64_t>(4 + limit));
+  }
+  const auto in_a_line = ByteStream::from_memory(std::string("a\0b\n", 4));
+  EXPECT_TRUE(in_a_line->next_line(line)) << "of a line that fits, the parser can say what it is";
+}
+
 TEST(ByteStream, RefusesWhatIsNoFile) {
   for (const char* path : {"/", "/dev/zero", "/nonexistent/file"}) {
     try {

@@ -186,6 +186,9 @@ TEST_F(BadInput, WhatIsNoTrace) {
   const std::string tail = put("tail.pb", packets());
   fs::resize_file(tail, uintmax_t{10} << 30);
   refused_by_all(tail, "packets, then 10 GB of zeros");
+  const std::string hole = put("hole.txt", "# tracer: nop\n");
+  fs::resize_file(hole, uintmax_t{10} << 30);
+  refused_by_all(hole, "text, then 10 GB of zeros");
 }
 
 TEST_F(BadInput, AFutureVersionIsRefusedWithItsNumber) {
