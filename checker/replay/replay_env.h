@@ -83,6 +83,7 @@ class ReplayEnv {
   bool eager_split = true;
   bool init_set = false;
   bool slot_zap_quirk = true;
+  bool mmio_info_cache = true;
   bool noinline_build = false;  // functions that are usually inlined were probed
   std::unordered_map<uint32_t, uint32_t> roles;  // by vCPU
   const model::SpteFormat* format = nullptr;
@@ -117,6 +118,8 @@ class ReplayEnv {
   bool eager_page_split() const { return eager_split; }
   bool slot_zap_all(bool default_type) const { return default_type && slot_zap_quirk; }
   int32_t faultin_outcome(int32_t result, bool open);
+  bool mmio_info_cached() const { return mmio_info_cache; }
+  bool faultin_follows() const { return in_->faultin.has_value(); }
   // The next thing seen of the fault is faultin's result: no look at the entry came before it.
   // An update that was installed since the thread's last event may still have been under way then.
   bool generation_in_progress(bool open) const {

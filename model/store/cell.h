@@ -54,13 +54,14 @@ enum class CellKind : uint8_t {
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---
-  kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation: object = address space
+  kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation - as_id: object = address space
   kMemslotUpdating,  // KVM_MEMSLOT_GEN_UPDATE_IN_PROGRESS may be set: object = address space
   kRcuNext,        // object = table id
   kPageStat,       // kvm->stat.pages[]: object = level
   kVcpuRoot,       // mmu->root.hpa: root table id + 1; object = vCPU, index = 0 root, 1 mirror, 2.. prev_roots
   kVcpuRequest,    // object = vCPU, index = request number
   kVcpuMode,       // object = vCPU: VcpuMode
+  kVcpuMmio,       // vcpu->arch.mmio_gfn (index 0), mmio_gen (index 1): object = vCPU
   kSlotField,      // object = slot handle, index = SlotField
   kLpageDisallow,  // lpage_info[].disallow_lpage: object = slot handle, index = level << 40 | i
   kMemAttr,        // object = 0, index = gfn: KVM_MEMORY_ATTRIBUTE_*

@@ -37,6 +37,29 @@ bool mem_is_private(const W& w, uint64_t gfn) {
   return w.store.get(cell::of(CellKind::kMemAttr, 0, gfn)) & kMemoryAttributePrivate;
 }
 
+// Each address space starts with a generation of its own (kvm_create_vm).
+template <class W>
+uint64_t memslot_generation(const W& w, uint32_t as_id) {
+  return w.field(CellKind::kMemslotGen, as_id) + as_id;
+}
+
+// vcpu_cache_mmio_info: the vCPU remembers its last MMIO page, but not while memslots change.
+template <class W>
+void vcpu_cache_mmio_info(W& w, uint32_t vcpu, uint32_t as_id, uint64_t gfn) {
+  if (w.field(CellKind::kMemslotUpdating, as_id) != 0) return;
+  w.store.set(cell::of(CellKind::kVcpuMmio, vcpu, 0), gfn);
+  w.store.set(cell::of(CellKind::kVcpuMmio, vcpu, 1), memslot_generation(w, as_id));
+}
+
+// mmio_info_in_cache, vcpu_match_mmio_gpa: such a fault is emulated without a look at the tables.
+// vcpu_clear_mmio_info() leaves gfn and generation alone.
+template <class W>
+bool mmio_info_in_cache(const W& w, uint32_t vcpu, uint32_t as_id, uint64_t gfn) {
+  return gfn != 0 && w.field(CellKind::kMemslotUpdating, as_id) == 0 &&
+         w.store.get(cell::of(CellKind::kVcpuMmio, vcpu, 0)) == gfn &&
+         w.store.get(cell::of(CellKind::kVcpuMmio, vcpu, 1)) == memslot_generation(w, as_id);
+}
+
 namespace detail {
 
 inline constexpr int32_t kEfault = -14;
@@ -97,17 +120,30 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
   MMU_BEGIN(m);
   m.mmio_hit = false;
   if (m.fault.rsvd) {
+    if (w.env.mmio_info_cached() &&
+        mmio_info_in_cache(w, m.fault.vcpu, m.as_id, m.fault.gfn)) {
+      m.ret = RetPf::kEmulate;
+      m.pc = 0;
+      return Run::kDone;
+    }
     m.walk = {};
     m.walk.vcpu = m.fault.vcpu;
     m.walk.gfn = m.fault.gfn;
     MMU_CALL(m, 1, kvm_tdp_mmu_get_walk(w, m.walk));
+    // Gone, or mapped, since the CPU looked: the guest tries again.
+    if (!(m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf])) &&
+        !w.env.faultin_follows()) {
+      m.ret = RetPf::kRetry;
+      m.pc = 0;
+      return Run::kDone;
+    }
     // check_mmio_spte gives up at once while the generation is being changed.
     if (m.walk.leaf > 0 && is_mmio_spte<>(w.fmt, m.walk.sptes[m.walk.leaf]) &&
         !w.env.generation_in_progress(w.field(CellKind::kMemslotUpdating, m.as_id) != 0)) {
       {
         const uint64_t spte = m.walk.sptes[m.walk.leaf];
         const uint64_t gen_mask = (uint64_t{1} << (w.fmt.mmio_gen_low_bits + 11)) - 1;
-        const uint64_t kvm_gen = w.field(CellKind::kMemslotGen, m.as_id) & gen_mask;
+        const uint64_t kvm_gen = memslot_generation(w, m.as_id) & gen_mask;
         const uint64_t spte_gen = mmio_spte_generation<>(w.fmt, spte);
         m.mmio_hit = kvm_gen == spte_gen;
         w.emit(ev::Enter{ev::Fn::kCheckMmioSpte, kNoTable,
@@ -115,6 +151,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
       }
       MMU_STEP(m, 2);
       if (m.mmio_hit) {
+        vcpu_cache_mmio_info(w, m.fault.vcpu, m.as_id, m.fault.gfn);
         MMU_EMIT(m, 3, ev::Enter{ev::Fn::kHandleMmioPageFault, kNoTable, {0, m.fault.gfn}});
         m.ret = RetPf::kEmulate;
         m.pc = 0;
@@ -145,6 +182,9 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
       const int32_t result = detail::faultin_result(w, m, &open);
       m.faultin = w.env.faultin_outcome(result, open);
     }
+    if (m.fault.slot == kNoSlot && m.faultin >= 0) {
+      vcpu_cache_mmio_info(w, m.fault.vcpu, m.as_id, m.fault.gfn);
+    }
     MMU_EMIT(m, 7, ev::Return{ev::Fn::kFaultin, static_cast<uint64_t>(int64_t{m.faultin})});
     if (m.faultin < 0) break;
     m.ret = static_cast<RetPf>(m.faultin);
@@ -170,7 +210,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
       m.fault.map_writable = m.fault.slot != kNoSlot && found.map_writable;
       m.fault.max_level = found.max_level;
       m.fault.nx_workaround = w.host.nx_huge_pages;
-      m.fault.mmio_gen = w.field(CellKind::kMemslotGen, m.as_id);
+      m.fault.mmio_gen = memslot_generation(w, m.as_id);
     }
     MMU_EMIT(m, 9, detail::tdp_map_entry<W>(m.fault));
     mmu_lock(w, LockMode::kRead);

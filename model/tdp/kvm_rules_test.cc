@@ -6,7 +6,9 @@
 
 #include "model/store/radix_store.h"
 #include "model/tdp/kvm_attributes.h"
+#include "model/tdp/kvm_fault.h"
 #include "model/tdp/kvm_invalidate.h"
+#include "model/tdp/kvm_memslot.h"
 #include "model/tdp/small_vm_test.h"
 
 namespace mmucheck::model {
@@ -152,6 +154,30 @@ TEST_F(KvmRules, OneGfnMixesEverythingAboveIt) {
   EXPECT_TRUE(mixed(0, kPgLevel1G));
   set_attributes(0x1200, 0x1400, 0);
   EXPECT_FALSE(mixed(0, kPgLevel1G));
+}
+
+TEST_F(KvmRules, EachAddressSpaceHasGenerationsOfItsOwn) {
+  EXPECT_EQ(memslot_generation(w_, 0), 0u);
+  EXPECT_EQ(memslot_generation(w_, 1), 1u);
+  detail::install_memslots(w_, 1);
+  EXPECT_EQ(memslot_generation(w_, 0), 0u);
+  EXPECT_EQ(memslot_generation(w_, 1), 3u);
+}
+
+TEST_F(KvmRules, AVcpuKnowsItsLastMmioPage) {
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0));  // a gfn of 0 is no gfn
+  vcpu_cache_mmio_info(w_, 2, 0, 0xfee00);
+  EXPECT_TRUE(mmio_info_in_cache(w_, 2, 0, 0xfee00));
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0xfee01));
+  EXPECT_FALSE(mmio_info_in_cache(w_, 1, 0, 0xfee00));
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 1, 0xfee00));  // in SMM
+  detail::install_memslots(w_, 0);
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0xfee00));
+  w_.set_field(CellKind::kMemslotUpdating, 0, 1);
+  vcpu_cache_mmio_info(w_, 2, 0, 0xfee00);  // no generation to go by
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0xfee00));
+  w_.set_field(CellKind::kMemslotUpdating, 0, 0);
+  EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0xfee00));
 }
 
 }  // namespace

@@ -19,6 +19,8 @@
 //   bool topup_failed(), gets_gmem_pfn(), flush_here(), initially_all_set(), eager_page_split()
 //   bool slot_zap_all(bool default_type)     does deleting a slot zap all roots?
 //   int32_t faultin_outcome(result, open)    `result`, or another one where `open` allows it
+//   bool mmio_info_cached()                  may a vCPU's last MMIO page answer for the tables?
+//   bool faultin_follows()                   is it known that the fault goes on to faultin?
 //   bool generation_in_progress(open)        where a memslot update overlaps: is an MMIO entry not
 //                                            even looked at?
 //   bool stale_outcome(result, open)         the same for is_page_fault_stale

@@ -173,6 +173,8 @@ void SyntheticReplayer::create_vm(const Event& e) {
     m.env.slot_zap_quirk = c.get_or(x::slot_zap_quirk, 1) != 0;
     m.env.init_set = c.get(x::initially_set) != 0;
   }
+  // Written traces look at the entry at each access of an MMIO page.
+  m.env.mmio_info_cache = false;
   m.env.set_gfn_alias(m.world.vm.gfn_direct_bits);
   v.monitor = std::make_unique<invariant::Monitor>(view_of(m), tally_);
   m.env.monitor = v.monitor.get();
