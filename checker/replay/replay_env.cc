@@ -55,7 +55,17 @@ void ReplayEnv::before(model::Point point, uint32_t table, uint32_t index) {
     if (!model::spte_ad_enabled<>(*format, spte) || (bits & ~spte) == 0) continue;
     store_.set(c, spte | bits);
     hardware_ad++;
+    if (adopted_.size() > kMaxStores) adopted_.clear();
+    adopted_[uint64_t{table} << 9 | index] = {now_, spte | bits};
   }
+}
+
+bool ReplayEnv::adopted(uint32_t table, uint32_t index, uint64_t new_spte) const {
+  constexpr uint64_t kSoon = 4096;  // events
+  const auto it = adopted_.find(uint64_t{table} << 9 | index);
+  if (it == adopted_.end() || now_ - it->second.at > kSoon) return false;
+  const uint64_t ad = format->accessed | format->dirty;
+  return ((it->second.spte ^ new_spte) & ~ad) == 0 && (new_spte & ad & ~it->second.spte) == 0;
 }
 
 bool ReplayEnv::need_resched(const model::TdpIter& it) {

@@ -151,6 +151,9 @@ class ReplayEnv {
   void expect_store(const ExpectedStore& s) { expected_stores_.push_back(s); }
   std::optional<ExpectedStore> overdue_store();
 
+  // Was what the CPU did to an entry seen already, in a value that another event showed?
+  bool adopted(uint32_t table, uint32_t index, uint64_t new_spte) const;
+
   // Physical address of an entry; 0 for none.
   uint64_t sptep(uint32_t table, uint32_t index) const;
   uint64_t pfn(uint32_t table) const;
@@ -187,6 +190,11 @@ class ReplayEnv {
     uint64_t old_spte;  // what it replaced
   };
   std::unordered_map<uint64_t, LastStore> last_store_;
+  struct Adopted {
+    uint64_t at;  // event number
+    uint64_t spte;
+  };
+  std::unordered_map<uint64_t, Adopted> adopted_;  // A and D that came as inputs
   std::vector<ExpectedStore> expected_stores_;
 };
 

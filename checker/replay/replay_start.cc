@@ -259,8 +259,17 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       const uint64_t sptep = e.get(f::soft_ad::sptep);
       const uint32_t table = v.store.find_table(sptep >> kPageShift);
       if (table == kNoTable) return false;
-      const Cell c = cell::pte(table, sptep / 8 % kSpteEntPerPage);
-      v.store.set(c, v.store.get(c) | (e.get(f::soft_ad::new_spte) & ~e.get(f::soft_ad::old_spte)));
+      const auto index = static_cast<uint32_t>(sptep / 8 % kSpteEntPerPage);
+      const Cell c = cell::pte(table, index);
+      const uint64_t old_spte = e.get(f::soft_ad::old_spte);
+      const uint64_t new_spte = e.get(f::soft_ad::new_spte);
+      const uint64_t spte = v.store.get(c);
+      // It is logged after the exchange. By now the entry may have been changed from what it became
+      // there, or zapped.
+      const bool same_page = is_shadow_present_pte<>(spte) &&
+                             spte_to_pfn<>(spte) == spte_to_pfn<>(old_spte);
+      if ((spte != old_spte && !same_page) || v.env.adopted(table, index, new_spte)) return true;
+      v.store.set(c, spte | (new_spte & ~old_spte));
       return true;
     }
     default: return false;

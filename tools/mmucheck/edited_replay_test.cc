@@ -43,6 +43,19 @@ size_t find(const Lines& lines, size_t at, const std::string& event, const std::
   return at;
 }
 
+void move_behind(Lines& lines, size_t from, size_t behind) {
+  ASSERT_LT(from, behind);
+  ASSERT_LT(behind, lines.size());
+  const std::string line = lines[from];
+  lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(behind) + 1, line);
+  lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(from));
+}
+
+std::string value_after(const std::string& line, const std::string& name) {
+  const size_t at = line.find(name) + name.size();
+  return line.substr(at, line.find_first_not_of("0123456789abcdef", at) - at);
+}
+
 void expect_holds(const Lines& lines) {
   std::string told;
   EXPECT_EQ(outcome(lines, &told), report::Outcome::kHolds) << told;
@@ -59,6 +72,35 @@ TEST(EditedReplay, TheSameMmioPageAgain) {
   const Lines again{lines[exit], lines[ret]};
   lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(ret) + 1, again.begin(), again.end());
   expect_holds(lines);
+}
+
+// The event of an access stands behind its exchange, and that may be long ago.
+TEST(EditedReplay, AnAccessIsLoggedAfterTheZapThatSawIt) {
+  Lines lines = recording("rare-slots-full");
+  for (size_t ad = 0; (ad = find(lines, ad, "soft_ad")) < lines.size(); ad++) {
+    const std::string seen = "old=0x" + value_after(lines[ad], "new=0x") + " ";
+    const size_t zap = find(lines, ad, "changed_spte", seen + "new=0x8000000000000000");
+    if (zap == lines.size()) continue;
+    move_behind(lines, ad, zap);
+    return expect_holds(lines);
+  }
+  FAIL() << "no such pair of lines";
+}
+
+TEST(EditedReplay, AnAccessIsLoggedAfterTheAgeingThatSawIt) {
+  const Lines whole = recording("rare-slots-full");
+  int pairs = 0;
+  for (size_t ad = 0; pairs < 8 && (ad = find(whole, ad, "soft_ad")) < whole.size(); ad++) {
+    const std::string aged = "old_spte " + value_after(whole[ad], "new=0x") + " new_spte " +
+                             value_after(whole[ad], "old=0x");
+    const size_t age = find(whole, ad, "kvm_tdp_mmu_spte_changed", aged);
+    if (age == whole.size()) continue;
+    pairs++;
+    Lines lines = whole;
+    move_behind(lines, ad, age);
+    expect_holds(lines);
+  }
+  EXPECT_EQ(pairs, 8);
 }
 
 }  // namespace
