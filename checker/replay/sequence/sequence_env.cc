@@ -320,8 +320,9 @@ bool SequenceEnv::run_next_nested() {
 
 void SequenceEnv::run_nested_here(bool at_least_one) {
   const Frame& f = frames_.back();
+  const auto nested = [](const json& e) { return e[0] == "op" || e[0] == "hw"; };
   uint32_t row = 0;
-  while (f.at + row < f.events->size() && (*f.events)[f.at + row][0] == "op") row++;
+  while (f.at + row < f.events->size() && nested((*f.events)[f.at + row])) row++;
   uint32_t left_for_later = 0;
   if (row >= 1 && f.run_left == 0 && !f.trace_due && !difference_) {
     const size_t n = choices_of.size();
@@ -330,10 +331,6 @@ void SequenceEnv::run_nested_here(bool at_least_one) {
   }
   for (uint32_t k = left_for_later; k < row; k++) {
     if (!run_next_nested()) return;
-  }
-  if (left_for_later == 0) {
-    while (run_next_nested()) {
-    }
   }
 }
 

@@ -54,9 +54,10 @@ class SequenceEnv {
 
   const std::optional<Difference>& difference() const { return difference_; }
 
-  // Where several nested operations stand in a row with nothing in between, the record does not
-  // say at which of two places the later ones ran. A choice is how many run at the earlier place:
-  // as many as possible, less the number here; made in order, kept for the caller to vary.
+  // Where nested operations, or what the CPU does, stand in a row with nothing in between, the
+  // record does not say at which of two places the later ones ran. A choice is how many run at the
+  // earlier place: as many as possible, less the number here; made in order, kept for the caller to
+  // vary.
   std::vector<uint32_t> choices;     // to take
   std::vector<uint32_t> choices_of;  // alternatives that each choice had
   void restore(const SequenceEnv& saved);

@@ -213,8 +213,13 @@ void SequenceRunner::State::run(const json& r) {
 void SequenceRunner::State::run_with_choices(const json& r) {
   constexpr int64_t kMaxTries = 256;
   constexpr int64_t kMaxNestedRuns = 1 << 16;  // in all tries
-  const int64_t nested = std::count_if(r.at("ev").begin(), r.at("ev").end(),
-                                       [](const json& e) { return e[0] == "op"; });
+  const auto count = [&r](const char* kind) {
+    return std::count_if(r.at("ev").begin(), r.at("ev").end(),
+                         [kind](const json& e) { return e[0] == kind; });
+  };
+  int64_t nested = count("op");
+  // What the CPU does stands at an exchange, but a yield just before it would take it too.
+  if (count("resched") + count("U") > 1) nested += count("hw");
   std::optional<RadixStore> store_before;
   std::optional<SequenceEnv> env_before;
   if (nested != 0) {

@@ -202,6 +202,39 @@ void feed(const std::vector<json>& records, uint32_t seed, uint64_t* errors, uin
   *differ += runner.first_difference().has_value();
 }
 
+// The CPU's store stands right behind a yield, but belongs to the exchange that it makes fail.
+TEST(Sequences, TheCpuMayComeBetweenAYieldAndTheNextExchange) {
+  std::vector<std::string> lines = lines_of("traces/sequences/seq-612-c-npt-001.jsonl.xz");
+  json r = json::parse(lines.at(67));
+  json& events = r["ev"];
+  size_t at = 1;
+  while (at < events.size() && !(events[at - 1][0] == "resched" && events[at][0] == "wc")) at++;
+  ASSERT_LT(at, events.size());
+  const json store = events[at];
+  ASSERT_EQ(store[3], "1101237e25");  // D is clear
+  const std::string dirty = "1101237e65";
+  json later = store;
+  later[3] = dirty;
+  json changed = json::array();
+  for (size_t i = 0; i < events.size(); i++) {
+    json e = events[i];
+    if (i == at) {
+      changed.push_back({"hw", store[1], store[2], store[3], dirty});
+      changed.push_back({"casfail", store[1], store[2], store[3], dirty});
+      e = later;
+    }
+    if (i > at && e[0] == "poll") e[1] = e[1].get<uint64_t>() + 1;  // the retry polls as well
+    changed.push_back(e);
+  }
+  events = changed;
+  r["polls"] = r["polls"].get<uint64_t>() + 1;
+  r["pfn_dirty_accessed"][0] = r["pfn_dirty_accessed"][0].get<uint64_t>() + 1;
+  lines[67] = r.dump();
+  const SequenceResult result = run_text(joined(lines));
+  EXPECT_FALSE(result.first_difference.has_value());
+  EXPECT_EQ(result.agree, result.ops);
+}
+
 TEST(Sequences, MutatedOnesNeitherCrashNorHang) {
   uint64_t errors = 0, differ = 0, runs = 0;
   const std::vector<std::string> files = shipped();
