@@ -74,8 +74,13 @@ SpteFormat make_spte_format(const Design& d, const HostMmu& h) {
     set_ept_masks(f, d, h);
     f.ad_enabled = h.ad_bits;
   }
+  if (h.format == PageTableFormat::kNpt && h.maxphyaddr >= kMaxPhysBits) {
+    // No reserved address bit is left that could mark MMIO.
+    f.mmio_value = f.mmio_mask = 0;
+    f.mmio_caching = false;
+  }
   if (!h.mmio_caching) f.mmio_value = 0;
-  if (h.l1tf) {
+  if (h.l1tf && h.maxphyaddr < kMaxPhysBits - kRsvdMaskLen) {
     // kvm_mmu_reset_all_pte_masks: the 5 bits below min(MAXPHYADDR, 52).
     const int top = std::min(h.maxphyaddr, kMaxPhysBits);
     f.rsvd_mask = bits(top - kRsvdMaskLen, top - 1);

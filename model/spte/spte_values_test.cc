@@ -190,6 +190,27 @@ TEST(SpteValues, Mmio) {
   }
 }
 
+// kvm_mmu_reset_all_pte_masks.
+TEST(SpteValues, MasksThatDependOnTheAddressWidth) {
+  HostMmu h;
+  h.l1tf = true;
+  h.maxphyaddr = 46;
+  for (const Design& d : designs()) {
+    EXPECT_EQ(make_spte_format(d, h).rsvd_mask, uint64_t{0x1f} << 41);
+  }
+  h.maxphyaddr = 47;  // no room for the bits that are moved up
+  for (const Design& d : designs()) EXPECT_EQ(make_spte_format(d, h).rsvd_mask, 0u);
+  h.maxphyaddr = 52;
+  for (const Design& d : designs()) {
+    const SpteFormat f = make_spte_format(d, h);
+    EXPECT_EQ(f.mmio_value, 0u);
+    EXPECT_EQ(f.mmio_mask, 0u);
+    EXPECT_FALSE(f.mmio_caching);
+  }
+  h.format = PageTableFormat::kEpt;
+  for (const Design& d : designs()) EXPECT_TRUE(make_spte_format(d, h).mmio_caching);
+}
+
 TEST(SpteValues, SplitAndRecover) {
   const Column c = npt("linux-7.2");
   const uint64_t huge = uint64_t{0x6800} << kPageShift | c.nx_workaround(2);
