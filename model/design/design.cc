@@ -46,6 +46,7 @@ constexpr Design linux_6_12() {
   d.slot_unmap_filter = 0;
   d.flush_when_young = true;
   d.prefault_eagain_on_invalid_slot = false;
+  d.gmem_overlap_eexist = false;
   d.attributes_tracepoint = false;
   return d;
 }

@@ -63,6 +63,7 @@ struct Design {
   uint8_t slot_unmap_filter = 3;      // attr_filter of the unmap in a slot's deletion
   bool flush_when_young = false;      // clear_flush_young flushes (6.12)
   bool prefault_eagain_on_invalid_slot = true;
+  bool gmem_overlap_eexist = true;    // kvm_gmem_bind of pages that are bound: -EEXIST, not -EINVAL
   bool attributes_tracepoint = true;  // kvm_vm_set_mem_attributes exists
 };
 

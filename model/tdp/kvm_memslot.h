@@ -146,7 +146,7 @@ int32_t classify_region(const W& w, SetMemoryRegion& m) {
     const uint64_t old_flags = slot_get(w, m.slot, SlotField::kFlags);
     if (r.flags & kMemGuestMemfd || slot_get(w, m.slot, SlotField::kHva) != r.hva ||
         slot_get(w, m.slot, SlotField::kNpages) != r.npages ||
-        (old_flags ^ r.flags) & kMemReadonly) {
+        (old_flags ^ r.flags) & (kMemReadonly | kMemGuestMemfd)) {
       return kEinval;
     }
     if (slot_get(w, m.slot, SlotField::kBase) != r.base) {
@@ -158,6 +158,7 @@ int32_t classify_region(const W& w, SetMemoryRegion& m) {
     }
   }
   if (m.change == SlotChange::kFlagsOnly) return 0;
+  bool bound = false;
   for (uint32_t s = 0; s < slot_bound(w); s++) {
     if (!slot_in_use(w, s) || s == m.slot || slot_get(w, s, SlotField::kAsId) != r.as_id) continue;
     const uint64_t base = slot_get(w, s, SlotField::kBase);
@@ -169,9 +170,10 @@ int32_t classify_region(const W& w, SetMemoryRegion& m) {
     if (r.gmem != 0 && slot_get(w, s, SlotField::kGmem) == r.gmem &&
         r.gmem_offset < offset + slot_get(w, s, SlotField::kNpages) &&
         offset < r.gmem_offset + r.npages) {
-      return kEexist;
+      bound = true;
     }
   }
+  if (bound) return w.design.gmem_overlap_eexist ? kEexist : kEinval;
   return 0;
 }
 
@@ -220,6 +222,14 @@ template <class W>
 void install_memslots(W& w, uint64_t as_id) {
   w.store.add(cell::of(CellKind::kMemslotGen, static_cast<uint32_t>(as_id)),
               w.vm.has_private_mem ? 1 : 2);
+}
+
+// kvm_invalidate_memslot: a copy with KVM_MEMSLOT_INVALID takes the slot's place. In the hva tree it
+// goes behind what begins at the same hva (kvm_replace_memslot).
+template <class W>
+void invalidate_memslot(W& w, uint32_t slot) {
+  slot_set(w, slot, SlotField::kInvalid, 1);
+  slot_set(w, slot, SlotField::kStamp, w.store.add(cell::of(CellKind::kSlotStamp), 1));
 }
 
 template <class W>
@@ -277,7 +287,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
     MMU_STEP(m, 8);
     if (m.change == SlotChange::kDelete || m.change == SlotChange::kMove) {
       // The INVALID copy is installed first; faults that see it retry.
-      slot_set(w, m.slot, SlotField::kInvalid, 1);
+      detail::invalidate_memslot(w, m.slot);
       detail::install_memslots(w, m.region.as_id);
       MMU_STEP(m, 1);
       if (w.env.slot_zap_all(w.vm.default_type)) {

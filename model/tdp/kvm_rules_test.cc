@@ -180,5 +180,56 @@ TEST_F(KvmRules, AVcpuKnowsItsLastMmioPage) {
   EXPECT_FALSE(mmio_info_in_cache(w_, 2, 0, 0xfee00));
 }
 
+// Aliases of one hva range are visited in the order in which the hva tree got them.
+TEST(MemoryRegions, AnInvalidSlotStandsBehindItsAliases) {
+  RadixStore store;
+  TestVm<RadixStore> vm(store, test_formats()[3]);
+  auto& w = vm.world;
+  const auto order = [&] {
+    SlotWalk walk;
+    walk.start = 0x10000;
+    walk.end = 0x12000;
+    std::vector<uint32_t> slots;
+    while (next_slot_part(w, walk)) slots.push_back(walk.part.slot);
+    return slots;
+  };
+  for (uint64_t id = 0; id < 3; id++) {
+    SetMemoryRegion m;
+    m.region = {.id = id, .base = id * 0x100, .npages = 0x10, .hva = 0x10000};
+    m.change = SlotChange::kCreate;
+    detail::commit_region(w, m);
+  }
+  EXPECT_EQ(order(), (std::vector<uint32_t>{0, 1, 2}));
+  detail::invalidate_memslot(w, 0);
+  EXPECT_EQ(order(), (std::vector<uint32_t>{1, 2, 0}));
+}
+
+TEST(MemoryRegions, GmemPagesThatAreBoundAreRefused) {
+  for (const TestFormat& t : test_formats()) {
+    SCOPED_TRACE(t.name);
+    RadixStore store;
+    TestVm<RadixStore> vm(store, t);
+    auto& w = vm.world;
+    SetMemoryRegion m;
+    m.region = {.flags = kMemGuestMemfd, .base = 0, .npages = 0x10, .gmem = 5, .gmem_offset = 0};
+    EXPECT_EQ(detail::classify_region(w, m), 0);
+    m.change = SlotChange::kCreate;
+    detail::commit_region(w, m);
+    SetMemoryRegion again = m;
+    again.region.id = 1;
+    again.region.base = 0x100;
+    again.region.gmem_offset = 0xf;
+    EXPECT_EQ(detail::classify_region(w, again),
+              t.design->name == "linux-6.12" ? detail::kEinval : detail::kEexist);
+    again.region.gmem_offset = 0x10;
+    EXPECT_EQ(detail::classify_region(w, again), 0);
+    // A slot keeps its guest_memfd for life.
+    SetMemoryRegion flags = m;
+    flags.region.flags = 0;
+    flags.region.gmem = 0;
+    EXPECT_EQ(detail::classify_region(w, flags), detail::kEinval);
+  }
+}
+
 }  // namespace
 }  // namespace mmucheck::model
