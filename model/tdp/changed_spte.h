@@ -159,7 +159,8 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           continue;
         }
         f.stage = kHooked;
-        if (mirror && w.design.external_hook == ExternalHook::kSingle && !removes) {
+        if (mirror && w.design.external_hook == ExternalHook::kSingle && !removes &&
+            (k.was_present || k.is_present)) {
           w.env.before(Point::kHook, f.table, f.index);
           w.emit(ev::ExternalSet{f.gfn, f.level, f.old_spte, f.new_spte});
           const int ret = w.env.external_result(f.gfn, f.level, f.old_spte, f.new_spte);

@@ -231,5 +231,26 @@ TEST(MemoryRegions, GmemPagesThatAreBoundAreRefused) {
   }
 }
 
+// __handle_changed_spte returns before the hook when neither value is present.
+TEST(ExternalTables, AreNotToldOfWhatIsNeverPresent) {
+  RadixStore store;
+  TestVm<RadixStore> vm(store, test_formats()[4]);  // 7.2, EPT
+  auto& w = vm.world;
+  w.vm.has_mirror = true;
+  AllocRoot root;
+  root.mirror = true;
+  root.role = test_root_role(w.design, w.fmt);
+  mmu_lock(w, LockMode::kRead);
+  kvm_tdp_mmu_alloc_root(w, root);
+  const auto events_of = [&](uint64_t old_spte, uint64_t new_spte) {
+    vm.env.events.clear();
+    ChangedSpte m = changed_spte(w, root.root, 0, 0, kPgLevel512G, old_spte, new_spte, true);
+    handle_changed_spte(w, m);
+    return vm.env.events.size();
+  };
+  EXPECT_EQ(events_of(kNonpresent, make_mmio_spte<>(w.fmt, 0, 4)), 2u);  // entry, tracepoint
+  EXPECT_EQ(events_of(kNonpresent, make_nonleaf_spte<>(w.fmt, 0x1234, false)), 4u);
+}
+
 }  // namespace
 }  // namespace mmucheck::model
