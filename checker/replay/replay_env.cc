@@ -175,9 +175,9 @@ int32_t ReplayEnv::faultin_outcome(int32_t result, bool open) {
   return result;
 }
 
-bool ReplayEnv::nx_goes_on() {
+bool ReplayEnv::nx_goes_on(bool zaps) {
   if (in_->nx_pages == 0) return false;
-  in_->nx_pages--;
+  if (zaps) in_->nx_pages--;
   return true;
 }
 

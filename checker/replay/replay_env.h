@@ -136,7 +136,7 @@ class ReplayEnv {
   }
   void vcpus_go() {}
   void open_window() { paused_ = paused_ || to_window_; }
-  bool nx_goes_on();
+  bool nx_goes_on(bool zaps);
 
   template <class E>
   void emit(const E& e);

@@ -9,6 +9,7 @@
 #include "model/tdp/kvm_fault.h"
 #include "model/tdp/kvm_invalidate.h"
 #include "model/tdp/kvm_memslot.h"
+#include "model/tdp/nx_recovery.h"
 #include "model/tdp/small_vm_test.h"
 
 namespace mmucheck::model {
@@ -250,6 +251,54 @@ TEST(ExternalTables, AreNotToldOfWhatIsNeverPresent) {
   };
   EXPECT_EQ(events_of(kNonpresent, make_mmio_spte<>(w.fmt, 0, 4)), 2u);  // entry, tracepoint
   EXPECT_EQ(events_of(kNonpresent, make_nonleaf_spte<>(w.fmt, 0x1234, false)), 4u);
+}
+
+// kvm_recover_nx_huge_pages: a page of a logged slot leaves the list and stays.
+TEST(NxRecovery, PassesOverPagesOfALoggedSlot) {
+  for (const TestFormat& t : test_formats()) {
+    SCOPED_TRACE(t.name);
+    RadixStore store;
+    TestVm<RadixStore> vm(store, t);
+    auto& w = vm.world;
+    for (uint64_t id = 0; id < 2; id++) {  // one for each 2M page
+      SetMemoryRegion m;
+      m.region = {.id = id,
+                  .flags = id == 0 ? kMemLogDirtyPages : 0,
+                  .base = test_gfn(2 * static_cast<uint32_t>(id)),
+                  .npages = 2,
+                  .hva = 0x100000};
+      m.change = SlotChange::kCreate;
+      detail::commit_region(w, m);
+    }
+    AllocRoot root;
+    root.role = test_root_role(w.design, w.fmt);
+    mmu_lock(w, LockMode::kRead);
+    kvm_tdp_mmu_alloc_root(w, root);
+    uint32_t sp[2];
+    for (uint32_t i = 0; i < 2; i++) {
+      TdpMmuMap map;
+      map.fault = test_fault(2 * i, true, false);
+      map.fault.slot = i;
+      vm.env.map = &map;
+      kvm_tdp_mmu_map(w, map);
+      ASSERT_EQ(map.ret, RetPf::kFixed);
+      sp[i] = map.iter.table;
+      w.set_field(CellKind::kSpNx, sp[i], 1);
+      track_possible_nx_huge_page(w, sp[i]);
+    }
+    RecoverNxHugePages m;
+    m.counted = false;
+    vm.env.nx_pages = 1;
+    if (w.design.nx_recovery == NxRecovery::kWriteLockZapSp) {
+      mmu_unlock(w, LockMode::kRead);
+      mmu_lock(w, LockMode::kWrite);
+    }
+    EXPECT_EQ(kvm_recover_nx_huge_pages(w, m), Run::kDone);
+    EXPECT_EQ(vm.env.nx_pages, 0u);
+    EXPECT_EQ(w.field(CellKind::kNxHead), 0u);
+    EXPECT_EQ(w.field(CellKind::kSpState, sp[0]), static_cast<uint64_t>(SpState::kLinked));
+    EXPECT_EQ(w.field(CellKind::kSpState, sp[1]), static_cast<uint64_t>(SpState::kRemoved));
+  }
 }
 
 }  // namespace

@@ -41,8 +41,10 @@ Run kvm_recover_nx_huge_pages(W& w, RecoverNxHugePages& m) {
                           : (w.field(shared ? CellKind::kNxCount : CellKind::kNxSplits) + m.ratio -
                              1) / m.ratio;
   for (; m.to_zap > 0; m.to_zap--) {
-    if (!w.env.nx_goes_on() || w.field(CellKind::kNxHead) == 0) break;
+    if (w.field(CellKind::kNxHead) == 0) break;
     m.sp = static_cast<uint32_t>(w.field(CellKind::kNxHead) - 1);
+    // A page that only leaves the list is not seen: it goes when one behind it is zapped.
+    if (!w.env.nx_goes_on(!detail::sp_dirty_logging_enabled(w, m.sp))) break;
     if (!w.field(CellKind::kSpNx, m.sp)) w.warn("MMU-NX-FLAG");
     m.zap = {};
     m.zap.sp = m.sp;

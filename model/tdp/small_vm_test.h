@@ -133,12 +133,14 @@ class TestEnv {
 
   bool pausing = false;
   int thread = 0;                   // that steps now
+  uint64_t nx_pages = 0;            // that NX recovery still zaps
   const TdpMmuMap* map = nullptr;   // what it runs; nullptr: a root is allocated
   std::vector<std::string> events;  // since the last clear
 
   bool pause() const { return pausing; }
   void before(Point, uint32_t, uint32_t) {}
   bool need_resched(const TdpIter&) { return false; }
+  bool nx_goes_on(bool zaps) { return nx_pages != 0 && (!zaps || nx_pages-- != 0); }
   bool lose_cmpxchg(uint32_t, uint32_t) { return false; }
   uint64_t observe(uint32_t, uint32_t, uint64_t v) const { return v; }
   bool hardware_first(uint32_t, uint32_t, uint64_t) const { return false; }

@@ -15,7 +15,8 @@
 //   int external_result(...)                 what the external hook answers
 // and for the operations of KVM around the TDP MMU:
 //   bool sees_inlined()                      are calls visible that most builds inline?
-//   bool nx_goes_on()                        does the recovery worker take another page?
+//   bool nx_goes_on(bool zaps)               does the recovery worker take another page? one that
+//                                            it zaps, or that it only takes off the list
 //   bool topup_failed(), gets_gmem_pfn(), flush_here(), initially_all_set(), eager_page_split()
 //   bool slot_zap_all(bool default_type)     does deleting a slot zap all roots?
 //   int32_t faultin_outcome(result, open)    `result`, or another one where `open` allows it

@@ -85,7 +85,7 @@ class SequenceEnv {
   uint64_t refreshed(uint32_t, uint32_t, uint64_t value) const { return value; }
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false) const;
-  bool nx_goes_on() const { return true; }
+  bool nx_goes_on(bool) const { return true; }
   int external_result(uint64_t, int, uint64_t, uint64_t) const { return 0; }
 
   void emit(const model::ev::Store& e);
