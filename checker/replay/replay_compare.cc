@@ -85,6 +85,26 @@ const model::FastPageFault* fast_fault(const Operation& op) {
   return it.started || it.pc == 1 ? &fault->fast : nullptr;
 }
 
+// The map of a fault whose target was not reached yet, or not stored to.
+const model::TdpMmuMap* mapping(const Operation& op) {
+  const auto* fault = std::get_if<model::PageFault>(&op.machine);
+  return fault != nullptr && fault->pc == 10 ? &fault->map : nullptr;
+}
+
+// Does the walk of a fault end at a present leaf already?
+bool finds_leaf(VmModel& v, const model::TdpMmuMap& map) {
+  uint32_t table = map.root;
+  while (table != model::kNoTable && v.store.is_live(table)) {
+    const int level = model::role_level(v.world.role(table));
+    const uint64_t gfn = map.fault.gfn | model::gfn_root_bits(v.world, map.root);
+    const uint64_t spte = v.store.get(model::cell::pte(table, model::spte_index<>(gfn, level)));
+    if (!model::is_shadow_present_pte<>(spte)) return false;
+    if (model::is_last_spte<>(spte, level)) return true;
+    table = v.world.child_table(spte, level);
+  }
+  return false;
+}
+
 // A root that was initialised and is about to become visible to others.
 bool adds_root(const Operation& op) {
   const auto* load = std::get_if<model::MmuLoad>(&op.machine);
@@ -102,7 +122,9 @@ void Replayer::run_others_first(const Event& e, Thread& t) {
   const model::FastPageFault* my_fault = t.in.others_first ? fast_fault(mine) : nullptr;
   const bool finds_root = std::holds_alternative<model::MmuLoad>(mine.machine) &&
                           std::get<model::MmuLoad>(mine.machine).pc == 1 && !t.in.new_table;
-  if (my_fault == nullptr && !finds_root) return;
+  const model::TdpMmuMap* my_map = t.in.others_first ? mapping(mine) : nullptr;
+  if (my_map != nullptr && finds_leaf(*mine.vm, *my_map)) my_map = nullptr;
+  if (my_fault == nullptr && my_map == nullptr && !finds_root) return;
   for (auto& [key, other] : threads_) {
     if (&other == &t || other.stack.empty() || other.queue_at != other.queue.size() ||
         other.stack.back().vm != mine.vm) {
@@ -111,7 +133,12 @@ void Replayer::run_others_first(const Event& e, Thread& t) {
     const model::FastPageFault* theirs = fast_fault(other.stack.back());
     const bool same_entry = my_fault != nullptr && theirs != nullptr &&
                             theirs->fault.gfn >> 9 == my_fault->fault.gfn >> 9;
-    if (!same_entry && !(finds_root && adds_root(other.stack.back()))) continue;
+    const model::TdpMmuMap* their_map = mapping(other.stack.back());
+    // With a probe on the exchange, theirs must have begun.
+    const bool same_leaf = my_map != nullptr && their_map != nullptr &&
+                           (!visible_.test(static_cast<size_t>(K::kCmpxchgSpte)) || their_map->target.set.cas.pc == 1) &&
+                           their_map->fault.gfn >> 9 == my_map->fault.gfn >> 9;
+    if (!same_entry && !same_leaf && !(finds_root && adds_root(other.stack.back()))) continue;
     VmModel& v = *mine.vm;
     other.queue.clear();
     other.queue_at = 0;

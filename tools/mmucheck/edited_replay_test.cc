@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checker/replay/replay_trace.h"
@@ -101,6 +102,20 @@ TEST(EditedReplay, AnAccessIsLoggedAfterTheAgeingThatSawIt) {
     expect_holds(lines);
   }
   EXPECT_EQ(pairs, 8);
+}
+
+// Another vCPU's store is seen before the event that tells of it.
+TEST(EditedReplay, ASpuriousFaultIsLoggedBeforeTheMappingThatMadeItSo) {
+  Lines lines = recording("k72-full-private");
+  size_t at = 0;
+  while (at + 1 < lines.size() && !(has(lines[at], " changed_spte: ") &&
+                                    has(lines[at + 1], " tdp_map_ret: ") &&
+                                    has(lines[at + 1], "ret=6"))) {
+    at++;
+  }
+  ASSERT_LT(at + 1, lines.size());
+  std::swap(lines[at], lines[at + 1]);
+  expect_holds(lines);
 }
 
 }  // namespace

@@ -128,6 +128,7 @@ void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhe
       if (e.get(f::tdp_map_ret::ret) == 1 && !recorded(EventKind::kCmpxchgSpte)) {
         out.push_back(make_packet(e, EventKind::kCmpxchgLost));
       }
+      if (e.get(f::tdp_map_ret::ret) == 6) out.push_back(make_packet(e, EventKind::kOthersFirst));
       break;
     case EventKind::kSoftExitRet:
       if (e.get_signed(f::soft_exit_ret::ret) == kEnomem) {
