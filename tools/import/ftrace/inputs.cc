@@ -289,6 +289,9 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
       break;
     case EventKind::kSplitHugePage:
       if (e.get_signed(f::split_huge_page::err) == kEnomem) {
+        // No table was made: what the CPU set in the entry shows here only.
+        hw_ad(e, e.get(f::split_huge_page::spte),
+              {e.get(f::split_huge_page::gfn), e.get(f::split_huge_page::level)}, out);
         out.push_back(make_packet(e, EventKind::kAllocFailed));
       }
       break;
@@ -308,9 +311,11 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
     case EventKind::kMmuZapAllFast:
     case EventKind::kInvalidateAllRoots:
     case EventKind::kUnmapGfnRange:
+    case EventKind::kTdpUnmapGfnRange:
       if (c.operation != Operation::kSetMemslot || c.zap_seen) break;
       c.zap_seen = true;
-      capability(trace::CapabilityName::kSlotZapQuirk, e.kind != EventKind::kUnmapGfnRange);
+      capability(trace::CapabilityName::kSlotZapQuirk,
+                 e.kind != EventKind::kUnmapGfnRange && e.kind != EventKind::kTdpUnmapGfnRange);
       break;
     case EventKind::kCommitMemslot:
       c.zap_seen = true;

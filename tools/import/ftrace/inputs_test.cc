@@ -238,6 +238,14 @@ TEST(Inputs, FailedAllocations) {
                 .outline(),
             "[alloc_failed] split_huge_page split_huge_page !soft_exit [topup_failed] "
             "soft_exit_ret");
+  // The huge entry stays, with what the CPU has set in it: no other event shows that.
+  const Imported r = import_text(lines({kChange, "kvm_mmu_split_huge_page: gfn 40000 spte 7200ee7 "
+                                                 "level 2 errno -12"}));
+  EXPECT_EQ(r.outline(), "[hw_ad] changed_spte [hw_ad] [alloc_failed] split_huge_page");
+  ASSERT_EQ(r.of(EventKind::kHwAd).size(), 2u);
+  const Event bits = r.of(EventKind::kHwAd).back();
+  EXPECT_EQ(bits.get(f::hw_ad::gfn), 0x40000u);
+  EXPECT_EQ(bits.get(f::hw_ad::level), 2u);
 }
 
 TEST(Inputs, PrefaultIsSeenFromWhatFollows) {
@@ -297,6 +305,15 @@ TEST(Inputs, MemslotDeletionTellsTheQuirk) {
   EXPECT_EQ(first_of(slow, EventKind::kCapability).get(f::capability::value), 0u);
   EXPECT_EQ(first_of(slow, EventKind::kCapability).get(f::capability::name),
             static_cast<uint64_t>(trace::CapabilityName::kSlotZapQuirk));
+  // Without a probe on its caller.
+  const Imported inner = import_text(
+      lines({set,
+             "tdp_unmap_gfn_range: (f+0x4/0xb0) kvm=0x100000 start=0x0 end=0x10 slot=1 as_id=0 "
+             "arg=0x0 attr_filter=0x0 may_block=1 flush=0",
+             commit, ret}));
+  EXPECT_EQ(inner.outline(),
+            "!set_memslot [capability] tdp_unmap_gfn_range commit_memslot set_memslot_ret");
+  EXPECT_EQ(first_of(inner, EventKind::kCapability).get(f::capability::value), 0u);
 }
 
 TEST(Inputs, DirtyLoggingWithAndWithoutInitiallySet) {
