@@ -215,10 +215,15 @@ void Replayer::explain(const Event& e, VmModel& v, report::Divergence& d) {
 
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
                        const std::string& field, uint64_t want, uint64_t seen, K expected_kind) {
-  const std::string_view missing =
-      missing_probe(visible_, t.stack.empty() ? nullptr : &t.stack.back(), expected_kind, e.kind,
-                    !field.empty());
   VmModel* v = vm_of(e, t);
+  Surprise surprise;
+  surprise.event = &e;
+  surprise.vm = v;
+  surprise.op = t.stack.empty() ? nullptr : &t.stack.back();
+  surprise.expected = expected_kind;
+  surprise.before = t.last_kind;
+  surprise.values_differ = !field.empty();
+  const std::string_view missing = missing_probe(visible_, surprise);
   if (!missing.empty()) {
     verdict_.inconclusive.push_back(
         fmt::format("line {}: {} was not expected; a probe on {} would tell whether it may happen",

@@ -243,6 +243,7 @@ void Replayer::stimulus(const Event& e) {
   v->env.set_time(events_, t.last_event);
   const bool started = start(e, t, *v);
   t.last_event = events_;
+  t.last_kind = e.kind;
   if (!started) return;
   // These are the operation's own first event.
   if (e.kind == K::kZapAll || e.kind == K::kZapAllFast || e.kind == K::kMmuZapAllFast ||
@@ -292,6 +293,12 @@ void Replayer::observation(const Event& e) {
 // After the visible event `kind`: what the thread does at once.
 void Replayer::went_on(const Event& e, Thread& t, K kind) {
   t.last_event = events_;
+  t.last_kind = kind;
+  // The attributes of huge pages follow before the return; nothing else would tell when.
+  if (kind == K::kPostSetAttr && !test(visible_, K::kSetMemAttrRet) && !t.stack.empty() &&
+      t.queue_at == t.queue.size()) {
+    return run_to_window(e, t);
+  }
   if ((kind != K::kFastPageFault && kind != K::kCheckMmioSpte) || t.stack.empty() ||
       t.queue_at != t.queue.size()) {
     return;

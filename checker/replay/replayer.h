@@ -56,6 +56,7 @@ class Replayer {
     uint32_t vm = 0;                    // last VM that it worked for
     uint32_t vcpu = 0;                  // last vCPU that it ran
     uint64_t last_event = 0;            // number of its last stimulus or observation
+    trace::EventKind last_kind = trace::EventKind::kNone;  // of that one
     std::vector<Operation> stack;
     PendingInputs in;
     std::vector<Predicted> queue;

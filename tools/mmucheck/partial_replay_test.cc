@@ -152,5 +152,78 @@ TEST_P(MissingProbe, IsNoReasonForADivergence) {
   EXPECT_GE(probes, 35);
 }
 
+// The text of a recording without the lines of one event: what a user records who does not set the
+// probe. Inputs that are taken from its lines are gone as well.
+report::Verdict replay_without(const std::string& name, const std::string& event) {
+  const std::string path = "traces/recorded/" + name + "/trace.txt.xz";
+  trace::ByteStream whole(path);
+  const std::string mark = ": " + event + ": ";
+  std::string text;
+  trace::Line line;
+  size_t dropped = 0;
+  while (whole.next_line(line)) {
+    if (line.text.find(mark) != std::string_view::npos) {
+      dropped++;
+    } else {
+      text.append(line.text) += '\n';
+    }
+  }
+  EXPECT_GT(dropped, 0u) << name << " " << event;
+  const auto source = open_ftrace(trace::ByteStream::from_memory(std::move(text), path));
+  return replay::replay_trace(*source);
+}
+
+class MissingProbeText : public testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(Corpus, MissingProbeText,
+                         testing::Values("full-basic", "full-memslotq", "full-nx",
+                                         "rare-ept-pml-full", "rare-k612-1g-full",
+                                         "rare-nested-full", "rare-zapgfn-full"),
+                         test_name);
+
+TEST_P(MissingProbeText, IsNoReasonForADivergence) {
+  const trace::KindSet kinds = open(GetParam())->info().capabilities;
+  int probes = 0;
+  for (const trace::KindInfo& kind : trace::all_kinds()) {
+    if (kind.kind < trace::EventKind::kTdpMap || !kinds.test(static_cast<size_t>(kind.kind))) {
+      continue;
+    }
+    probes++;
+    const report::Verdict v = replay_without(GetParam(), std::string(kind.kernel_name));
+    EXPECT_TRUE(v.violations.empty() && v.divergences.empty())
+        << "without " << kind.name << ": " << findings(v);
+  }
+  EXPECT_GE(probes, 25);
+}
+
+// Each of these lacked a rule once: what the absence makes the model not see comes up in these
+// recordings only.
+TEST(MissingProbeOf, OneRecording) {
+  const std::pair<const char*, const char*> cases[] = {
+      {"rare-ept-noad-smm-full", "cmpxchg_spte_ret"}, {"rare-fail-full", "soft_ad"},
+      {"rare-k612-race-full", "alloc_root_ret"},      {"rare-k612-race-full", "soft_exit"},
+      {"rare-k612-race-full", "zap_collapsible"},     {"rare-nxrec-full", "zap_nx"},
+      {"rare-nxrec-full", "yield_read"},              {"rare-race-full", "iter_restart"},
+      {"rare-slots-full", "set_mem_attr_ret"},        {"rare-yield-full", "commit_memslot"},
+      {"rare-young-full", "test_age_range"},          {"rare-young-full", "test_age_range_ret"},
+      {"rare-zaprace-full", "yield_read"}};
+  for (const auto& [name, event] : cases) {
+    const report::Verdict v = replay_without(name, event);
+    EXPECT_TRUE(v.violations.empty() && v.divergences.empty())
+        << name << " without " << event << ": " << findings(v);
+  }
+}
+
+// These do not only not blame the kernel: the model needs nothing of the probe.
+TEST(MissingProbeOf, WhatTheModelCanDoWithout) {
+  const std::pair<const char*, const char*> cases[] = {{"full-memslotq", "unmap_gfn_range"},
+                                                       {"rare-fail-full", "soft_ad"},
+                                                       {"rare-slots-full", "set_mem_attr_ret"}};
+  for (const auto& [name, event] : cases) {
+    const report::Verdict v = replay_without(name, event);
+    EXPECT_EQ(report::outcome_of(v), Outcome::kHolds) << name << " " << event << findings(v);
+    EXPECT_EQ(v.mode, report::Mode::kFull) << name << " " << event;
+  }
+}
+
 }  // namespace
 }  // namespace mmucheck::import
