@@ -147,6 +147,56 @@ TEST(Nearness, AtTheLineNextOnTheThreadOrFar) {
   EXPECT_EQ(nearness_of(recording, *one, text, 14), Nearness::kEarlier);
 }
 
+// A result is told by one line; in a recording with probes as in one without.
+TEST(RecordingText, FastFaultsAndSplitsHaveResultsToo) {
+  const RecordingText recording(read_text(kRace));
+  std::set<std::string_view> events;
+  for (size_t line : recording.results()) events.insert(recording.lines()[line].columns.event);
+  for (const char* event : {"tdp_map_ret", "faultin_ret", "fault_stale_ret", "set_memslot_ret",
+                            "cmpxchg_spte_ret", "fast_page_fault", "kvm_mmu_split_huge_page"}) {
+    EXPECT_TRUE(events.contains(event)) << event;
+  }
+}
+
+// Probes that these recordings lack because nothing of the kind happened explain none of it.
+TEST(Noticed, ADroppedZapWhateverElseTheRecordingLacks) {
+  const std::pair<const char*, size_t> zaps[] = {
+      {"full-memslotq", 1482},  {"full-memslotq", 2654},   {"full-memslotq", 2690},
+      {"full-private", 6517},   {"full-smp4-private-xkvm", 7205},
+      {"rare-ring-full", 22905}, {"rare-zapgfn-full", 7374}};
+  for (const auto& [name, line] : zaps) {
+    const std::string path = "traces/recorded/" + std::string(name) + "/trace.txt.xz";
+    const RecordingText recording(read_text(path));
+    const auto zap = std::find_if(recording.zaps().begin(), recording.zaps().end(),
+                                  [at = line - 1](const Zap& z) { return z.lines.front() == at; });
+    ASSERT_NE(zap, recording.zaps().end()) << name << " " << line;
+    for (const bool with_flush : {false, true}) {
+      Corruption one;
+      for (size_t at : zap->lines) one.edits.push_back({Edit::Kind::kDelete, at, {}});
+      if (with_flush && zap->flush == kNoLine) continue;
+      if (with_flush) one.edits.push_back({Edit::Kind::kDelete, zap->flush, {}});
+      const report::Verdict v = replay_text(corrupt::apply(recording, {one}).text, path);
+      EXPECT_EQ(report::outcome_of(v), report::Outcome::kDiverged) << name << " " << line;
+    }
+  }
+}
+
+// kvm_arch_vcpu_ioctl_run() returns an error of a fault; the guest does not just fault again.
+TEST(Noticed, AFaultThatFailedWithoutAnExit) {
+  const std::pair<const char*, size_t> faults[] = {
+      {"full-notifier", 27438}, {"k72-full-basic", 14890}, {"rare-young-full", 37620}};
+  for (const auto& [name, line] : faults) {
+    const std::string path = "traces/recorded/" + std::string(name) + "/trace.txt.xz";
+    const RecordingText recording(read_text(path));
+    std::string text(recording.lines()[line - 1].text);
+    ASSERT_TRUE(replace_argument(text, " ret=", -14)) << name << " " << line;
+    Corruption one;
+    one.edits.push_back({Edit::Kind::kReplace, line - 1, text});
+    const report::Verdict v = replay_text(corrupt::apply(recording, {one}).text, path);
+    EXPECT_EQ(report::outcome_of(v), report::Outcome::kDiverged) << name << " " << line;
+  }
+}
+
 TEST(Measure, CountsWhatItMakesAndLeavesOutWhatDoesNotHold) {
   Measurement measurement;
   measure("traces/recorded/full-thp/trace.txt.xz", 1, 3, true, measurement);

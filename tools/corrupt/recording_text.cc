@@ -196,19 +196,13 @@ void RecordingText::find_zaps() {
 }
 
 void RecordingText::find_results() {
-  bool probes = false;
   for (size_t i = 0; i < lines_.size(); ++i) {
     const std::string_view event = lines_[i].columns.event;
     if (event == "tdp_map_ret" || event == "faultin_ret" || event == "fault_stale_ret" ||
-        event == "set_memslot_ret" || event == "cmpxchg_spte_ret") {
+        event == "set_memslot_ret" || event == "cmpxchg_spte_ret" || event == "fast_page_fault" ||
+        event == "kvm_mmu_split_huge_page") {
       results_.push_back(i);
-      probes = true;
     }
-  }
-  if (probes) return;
-  for (size_t i = 0; i < lines_.size(); ++i) {
-    const std::string_view event = lines_[i].columns.event;
-    if (event == "fast_page_fault" || event == "kvm_mmu_split_huge_page") results_.push_back(i);
   }
 }
 
