@@ -154,7 +154,8 @@ TEST_P(MissingProbe, IsNoReasonForADivergence) {
 
 // The text of a recording without the lines of one event: what a user records who does not set the
 // probe. Inputs that are taken from its lines are gone as well.
-report::Verdict replay_without(const std::string& name, const std::string& event) {
+report::Verdict replay_without(const std::string& name, const std::string& event,
+                               bool side_files = true) {
   const std::string path = "traces/recorded/" + name + "/trace.txt.xz";
   trace::ByteStream whole(path);
   const std::string mark = ": " + event + ": ";
@@ -169,7 +170,9 @@ report::Verdict replay_without(const std::string& name, const std::string& event
     }
   }
   EXPECT_GT(dropped, 0u) << name << " " << event;
-  const auto source = open_ftrace(trace::ByteStream::from_memory(std::move(text), path));
+  FtraceOptions options;
+  options.side_files = side_files;
+  const auto source = open_ftrace(trace::ByteStream::from_memory(std::move(text), path), options);
   return replay::replay_trace(*source);
 }
 
@@ -211,6 +214,12 @@ TEST(MissingProbeOf, OneRecording) {
     EXPECT_TRUE(v.violations.empty() && v.divergences.empty())
         << name << " without " << event << ": " << findings(v);
   }
+}
+
+// tdp_map and meta.txt are what tells that the NX workaround is on.
+TEST(MissingProbeOf, ASettingThatNothingElseTells) {
+  const report::Verdict v = replay_without("full-nx", "tdp_map", false);
+  EXPECT_EQ(report::outcome_of(v), Outcome::kHolds) << findings(v);
 }
 
 // These do not only not blame the kernel: the model needs nothing of the probe.

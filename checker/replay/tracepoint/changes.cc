@@ -363,9 +363,12 @@ void TracepointReplayer::new_table(const Event& e, const Change& c) {
     return;
   }
   if (model::is_shadow_present_pte<>(c.old_spte)) {
+    // Where nobody told: only the NX workaround takes X from a huge page (spte.c: make_spte).
+    const bool nx = values_.nx_known ? values_.host.nx_huge_pages
+                                     : !model::is_executable_pte<>(values_.fmt, c.old_spte);
     for (uint64_t i = 0; i < row->e.size(); i++) {
-      row->e[i] = model::make_huge_page_split_spte<>(values_.fmt, c.old_spte, c.level - 1, i,
-                                                     values_.host.nx_huge_pages);
+      row->e[i] =
+          model::make_huge_page_split_spte<>(values_.fmt, c.old_spte, c.level - 1, i, nx);
     }
   }
   if (!held_.empty()) retry_held();
