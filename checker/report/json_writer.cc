@@ -2,6 +2,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "checker/report/execution_text.h"
+
 namespace mmucheck::report {
 namespace {
 
@@ -107,6 +109,7 @@ std::string to_json(const Verdict& verdict) {
   json["format"] = verdict.format;
   json["vms"] = verdict.vms;
   json["vcpus"] = verdict.vcpus;
+  if (verdict.execution.asked) put_execution(json, verdict.execution);
   if (verdict.expected) json["expected"] = expected_json(verdict);
   json["nothing_checked"] = nothing_checked(verdict);
   json["interrupted"] = verdict.interrupted;

@@ -57,6 +57,45 @@ TEST(Verdict, OutcomeFollowsTheEvidence) {
   EXPECT_EQ(exit_code_of(v), 130);
 }
 
+TEST(Writers, AnExecutionIsPrintedWhereItWasAskedFor) {
+  Verdict v = private_recording();
+  EXPECT_EQ(to_text(v).find("execution"), std::string::npos);
+  EXPECT_EQ(to_json(v).find("execution"), std::string::npos);
+  Operation o;
+  o.kind = "unmap by the notifier";
+  o.stimulus = "kvm_unmap_hva_range";
+  o.stimulus_first = 0x7f0000000000;
+  o.stimulus_end = 0x7f0000200000;
+  o.thread = 376;
+  o.first_line = 547;
+  o.last_line = 611;
+  o.changes = 65;
+  o.ranges = {{"zap", 0, 1, 1, 0x40200, 0x4023f, 64}, {"zap", 1, 2, 2, 0x40400, 0x40600, 2}};
+  v.execution.asked = true;
+  v.execution.changes = 66;
+  v.execution.operations = {o};
+  const std::string text = to_text(v);
+  EXPECT_NE(text.find("execution: 1 line of operations explain 66 changes; all is accounted for"),
+            std::string::npos)
+      << text;
+  EXPECT_NE(text.find("547-611     thread 376    unmap by the notifier [kvm_unmap_hva_range "
+                      "7f0000000000-7f0000200000]:\n                  zap 40200-4023f 4K root 1 "
+                      "(64 entries),\n                  zap 40400-407ff 2M root 2 as_id 1 (2 entries)\n"),
+            std::string::npos)
+      << text;
+  const auto json = nlohmann::json::parse(to_json(v));
+  ASSERT_EQ(json["execution"].size(), 1u);
+  EXPECT_EQ(json["execution"][0]["ranges"][1]["last_gfn"], 0x40600);
+  EXPECT_EQ(json["execution"][0]["last_line"], 611);
+  EXPECT_EQ(json["execution_complete"], true);
+  v.execution.gaps = {"line 600: a change that no operation makes"};
+  v.execution.left_out = 3;
+  EXPECT_NE(to_text(v).find("not explained: line 600"), std::string::npos);
+  EXPECT_NE(to_text(v).find("and 3 operations that are not kept"), std::string::npos);
+  EXPECT_EQ(to_text(v).find("all is accounted for"), std::string::npos);
+  EXPECT_EQ(nlohmann::json::parse(to_json(v))["execution_complete"], false);
+}
+
 TEST(Verdict, NothingCheckedIsNoPass) {
   Verdict v;
   v.events = 10;

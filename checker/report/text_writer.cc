@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <string_view>
 
+#include "checker/report/execution_text.h"
+
 namespace mmucheck::report {
 namespace {
 
@@ -261,6 +263,7 @@ std::string to_text(const Verdict& verdict, const TextOptions& options) {
   put_inputs(out, verdict);
   put_invariants(out, verdict, options);
   put_limits(out, verdict, options);
+  if (verdict.execution.asked) put_execution(out, verdict.execution);
   put_next(out, verdict);
   return out;
 }

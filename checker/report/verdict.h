@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "checker/report/execution.h"
+
 namespace mmucheck::report {
 
 enum class Outcome : uint8_t { kHolds, kViolated, kDiverged, kInconclusive };
@@ -123,6 +125,7 @@ struct Verdict {
   std::map<std::string, uint64_t> skipped;  // events that are not understood, by name
   uint64_t malformed = 0;                   // lines that are no event
   std::vector<SkippedCheck> skipped_checks;
+  Execution execution;  // where it was asked for and the recording does not name its operations
   std::optional<Expectation> expected;
   bool interrupted = false;  // the user stopped it: what stands here is what was seen until then
 };
