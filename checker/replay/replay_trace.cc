@@ -67,8 +67,7 @@ bool needs_tracepoint_engine(const trace::TraceInfo& info) {
 }
 
 template <class Engine>
-report::Verdict replay_with(trace::EventSource& source, const Tick& tick) {
-  Engine replayer(source.info());
+report::Verdict replay_with(trace::EventSource& source, const Tick& tick, Engine&& replayer) {
   trace::Event e;
   bool stopped = false;
   while (!stopped && source.next(e)) {
@@ -82,12 +81,14 @@ report::Verdict replay_with(trace::EventSource& source, const Tick& tick) {
 
 }  // namespace
 
-report::Verdict replay_trace(trace::EventSource& source, const Tick& tick) {
-  if (is_synthetic(source.info())) return replay_with<SyntheticReplayer>(source, tick);
-  if (needs_tracepoint_engine(source.info())) {
-    return replay_with<TracepointReplayer>(source, tick);
+report::Verdict replay_trace(trace::EventSource& source, const Tick& tick,
+                             const ReplayOptions& options) {
+  const trace::TraceInfo& info = source.info();
+  if (is_synthetic(info)) return replay_with(source, tick, SyntheticReplayer(info));
+  if (needs_tracepoint_engine(info)) {
+    return replay_with(source, tick, TracepointReplayer(info, options.execution));
   }
-  return replay_with<Replayer>(source, tick);
+  return replay_with(source, tick, Replayer(info));
 }
 
 namespace {

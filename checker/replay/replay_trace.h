@@ -15,8 +15,14 @@ namespace mmucheck::replay {
 // Called for every event; false stops with a partial verdict.
 using Tick = std::function<bool()>;
 
+struct ReplayOptions {
+  // Say which operations explain a recording that does not name them (Verdict::execution).
+  bool execution = false;
+};
+
 // Throws trace::TraceError for bad input.
-report::Verdict replay_trace(trace::EventSource& source, const Tick& tick = {});
+report::Verdict replay_trace(trace::EventSource& source, const Tick& tick = {},
+                             const ReplayOptions& options = {});
 
 // The model's state directly after the first event of which `at` is true, else at the end of the
 // trace. Nothing where the model does not run: a recording without the probes that predict.

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -22,6 +23,12 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
     n_.ad++;
   }
   row.e[i] = c.new_spte;
+  not_passed(row, i);
+  applied_ = &row;
+  applied_root_ = row.root;
+  if (row.pfn == 0 && row.root != 0 && model::is_shadow_present_pte<>(c.new_spte)) {
+    log_.root_linked(row.root);
+  }
   Change& kept = recent_[recent_at_++ % recent_.size()];
   kept = c;
   kept.at = now_;
@@ -30,7 +37,11 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
     const bool empty = std::none_of(row.e.begin(), row.e.end(), [](uint64_t spte) {
       return model::is_shadow_present_pte<>(spte);
     });
-    if (empty && model::is_shadow_present_pte<>(c.old_spte)) book_.erase(&row);
+    if (empty && model::is_shadow_present_pte<>(c.old_spte)) {
+      log_.root_emptied(row.root);
+      applied_ = nullptr;
+      book_.erase(&row);
+    }
   }
 }
 
@@ -60,7 +71,12 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
 
 void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) {
   if (fit(c, hint)) {
+    // A root's row may go in what follows; that of a linked table does not.
+    const TableRow* const row = applied_ != nullptr && applied_->pfn != 0 ? applied_ : nullptr;
+    const uint32_t root = applied_root_;
     if (!held_.empty()) retry_held();
+    applied_ = row;
+    applied_root_ = root;
     return;
   }
   if (forgot_) {
@@ -115,8 +131,10 @@ void TracepointReplayer::retry_held() {
   for (bool again = true; again;) {
     again = false;
     for (size_t i = 0; i < held_.size(); i++) {
-      // A store is told of by its thread's next event: what that did since does not come late.
-      if (previous_ > held_[i].at) continue;
+      // A store is told of by its thread's next event: what that did since does not come late, its
+      // own next change among it.
+      const bool early = held_[i].c.gfn == early_.gfn && held_[i].c.level == early_.level;
+      if (previous_ >= held_[i].at && !early) continue;
       const Held& h = held_[i];
       const bool ok = h.witness ? seen_since(h.c, h.since) : fit(Change(h.c), nullptr);
       if (!ok) continue;
@@ -166,10 +184,9 @@ void TracepointReplayer::expire(bool all) {
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));
     if (!h.witness && first != nullptr) {
       store(*first, h.c);
-      const uint64_t previous = previous_;
-      previous_ = 0;
+      const Entry early = std::exchange(early_, Entry{h.c.gfn, h.c.level});
       retry_held();
-      previous_ = previous;
+      early_ = early;
       i = 0;
     }
   }

@@ -15,13 +15,6 @@ using model::ChangeRule;
 
 namespace {
 
-// What a change was taken for; the order of a walk is that of one kind.
-enum Step : int { kStepNone, kStepFault, kStepLink, kStepZap, kStepProtect, kStepAge, kStepFreeze };
-
-// Changes in ascending order, without another event of the thread, that make a walk.
-constexpr int kDenseRun = 3;
-constexpr int kSparseRun = 8;
-
 struct Broken {
   const char* id;
   size_t slot;
@@ -98,7 +91,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     const Block& top = t.blocks.back();
     if (top.level + 1 == c.level && top.gfn == c.gfn) {
       below = true;
-      previous_ = 0;  // its store came before the whole subtree
+      early_ = {c.gfn, c.level};  // its store came before the whole subtree
       first_leaf = top.first_leaf;
       close_block(e, t, was_table ? model::spte_to_pfn<>(c.old_spte) : 0);
     }
@@ -113,7 +106,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
       close_block(e, t, t.blocks.back().pfn);
     }
   }
-  int step = kStepFreeze;
+  Step step = Step::kFreeze;
   TableRow* hint = nullptr;
   if (!t.blocks.empty()) {
     hint = book_.by_pfn(t.blocks.back().pfn);
@@ -122,11 +115,18 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     step = judge(e, t, c, below, first_leaf);
     check_order(e, t, c, step);
   }
+  applied_root_ = 0;
+  applied_ = nullptr;
   apply(e, c, hint);
+  const uint32_t root = applied_root_;
+  if (step == Step::kUnlink) {
+    log_.may_recover(nx_ever_ || !values_.nx_known || !late_parent_);
+  }
+  walk_on(e, t, c, step);
   const bool is_table = model::is_shadow_present_pte<>(c.new_spte) &&
                         !model::is_last_spte<>(c.new_spte, c.level);
-  if (is_table && !was_table) new_table(e, c);
-  if (step != kStepFault && step != kStepLink) n_.cause++;
+  if (is_table && !was_table) new_table(e, c, root);
+  if (!has_cause(step)) n_.cause++;
   // 6.12: all 512 are done.
   if (!late_parent_ && !t.blocks.empty() && t.blocks.back().next == 512 && !t.zap.on) {
     close_block(e, t, t.blocks.back().pfn);
@@ -169,7 +169,7 @@ void TracepointReplayer::settle_change(const Event& e, Thread& t) {
 }
 
 // What the change can be; counts a divergence when it can be nothing.
-int TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool below,
+Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool below,
                               uint64_t first_leaf) {
   const model::SpteFormat& fmt_ = values_.fmt;
   const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
@@ -179,11 +179,11 @@ int TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool b
   }
   if (model::is_frozen_spte<>(fmt_, c.old_spte)) {
     diverge(e, TpRule::kValue, "an old value that is not frozen");
-    return kStepNone;
+    return Step::kNone;
   }
   if (c.old_spte == c.new_spte) {
     diverge(e, TpRule::kValue, "a value that differs from the old one");
-    return kStepNone;
+    return Step::kNone;
   }
   if (k.is_present) {
     return k.is_leaf ? judge_leaf(e, t, c, below, first_leaf) : judge_link(e, t, c);
@@ -201,7 +201,7 @@ int TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool b
       t.zap.level = c.level - 1;
       t.zap.value = model::spte_to_pfn<>(c.old_spte);
     }
-    return kStepZap;
+    return was_table ? Step::kUnlink : Step::kZap;
   }
   if (is_mmio(values_, c.new_spte)) {
     const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
@@ -216,15 +216,15 @@ int TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool b
     t.mmio.on = true;
     t.mmio.gfn = c.gfn;
     t.mmio.value = model::mmio_spte_generation<>(fmt_, c.new_spte);
-    return kStepFault;
+    return Step::kMmio;
   }
-  if (model::is_frozen_spte<>(fmt_, c.new_spte) && t.unsure) return kStepFreeze;
+  if (model::is_frozen_spte<>(fmt_, c.new_spte) && t.unsure) return Step::kFreeze;
   diverge(e, TpRule::kValue, "the non-present value or an MMIO entry",
           fmt::format("new {:x}", model::kNonpresent), fmt::format("new {:x}", c.new_spte));
-  return kStepNone;
+  return Step::kNone;
 }
 
-int TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) {
+Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) {
   const bool was_present = model::is_shadow_present_pte<>(c.old_spte);
   const bool linked = t.link.on && t.link.gfn == c.gfn && t.link.level == c.level - 1;
   t.link.on = false;
@@ -241,17 +241,17 @@ int TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) {
     t.split.gfn = c.gfn;
     t.split.level = c.level;
     t.split.value = c.old_spte;
-    return kStepLink;
+    return Step::kSplit;
   }
   const bool asked = t.req.on && !t.req.installed && c.level > t.req.level &&
                      c.gfn == round_to(t.req.gfn, c.level);
   if (!asked && !t.unsure && sees(K::kSpteRequested)) {
     diverge(e, TpRule::kRequest, "a fault of this thread below this entry");
   }
-  return kStepLink;
+  return Step::kLink;
 }
 
-int TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, bool below,
+Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, bool below,
                                    uint64_t first_leaf) {
   const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
   const bool was_table = k.was_present && !k.was_leaf;
@@ -286,7 +286,7 @@ int TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, b
       t.req.level = c.level;
       n_.host_writable++;
       if (how && how->prefetch) n_.prefetch++;
-      return kStepFault;
+      return Step::kFault;
     }
   }
   if (was_table) {
@@ -294,22 +294,22 @@ int TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, b
       const uint64_t huge =
           model::make_huge_spte<>(values_.fmt, first_leaf, c.level, values_.host.nx_huge_pages);
       const uint64_t ad = values_.fmt.accessed | values_.fmt.dirty;
-      if (((huge ^ c.new_spte) & ~ad) == 0) return kStepLink;
+      if (((huge ^ c.new_spte) & ~ad) == 0) return Step::kRecover;
     }
-    if (t.unsure || !values_.format_known) return kStepLink;
+    if (t.unsure || !values_.format_known) return Step::kRecover;
     diverge(e, TpRule::kValue, "a huge leaf that a fault asked for or that is recovered");
-    return kStepNone;
+    return Step::kNone;
   }
   if (k.was_leaf) {
     switch (explain_step(values_, c.old_spte, c.new_spte)) {
       case LeafStep::kWriteProtect:
-      case LeafStep::kUnwritable:
-      case LeafStep::kClearDirty: return kStepProtect;
-      case LeafStep::kAge: return kStepAge;
+      case LeafStep::kUnwritable: return Step::kProtect;
+      case LeafStep::kClearDirty: return Step::kClearDirty;
+      case LeafStep::kAge: return Step::kAge;
       case LeafStep::kNone: break;
     }
   }
-  if (!values_.format_known || t.unsure) return kStepNone;
+  if (!values_.format_known || t.unsure) return Step::kNone;
   if (asked) {
     diverge(e, TpRule::kRequest, "the value that make_spte gives for the request",
             fmt::format("pfn {:x}", t.req.pfn), fmt::format("new {:x}", c.new_spte));
@@ -321,29 +321,10 @@ int TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, b
   } else {
     diverge(e, TpRule::kRequest, "a fault of this thread for this entry");
   }
-  return kStepNone;
+  return Step::kNone;
 }
 
-// A walk that passed an entry does not come back for it directly behind the one that it went on to.
-// Several operations on single pages, one after the other, could look so; a long run does not.
-void TracepointReplayer::check_order(const Event& e, Thread& t, const Change& c, int step) {
-  const bool walk = step == kStepZap || step == kStepProtect || step == kStepAge;
-  const auto same = [&](const Passed& p) {
-    return p.step == step && p.level == c.level && p.as_id == c.as_id;
-  };
-  const uint64_t pages = model::pages_per_hpage(c.level);
-  const bool back = walk && same(t.last) && same(t.before) && c.gfn < t.last.gfn &&
-                    c.gfn > t.before.gfn;
-  const bool adjacent = c.gfn + pages == t.last.gfn && t.before.gfn + pages == c.gfn;
-  if (back && t.run >= (adjacent ? kDenseRun : kSparseRun)) {
-    diverge(e, TpRule::kOrder, fmt::format("a gfn after {:x}", t.last.gfn));
-  }
-  t.run = walk && same(t.last) && (c.gfn > t.last.gfn || back) ? t.run + 1 : 1;
-  t.before = t.last;
-  t.last = {c.gfn, c.level, c.as_id, step};
-}
-
-void TracepointReplayer::new_table(const Event& e, const Change& c) {
+void TracepointReplayer::new_table(const Event& e, const Change& c, uint32_t root) {
   const uint64_t pfn = model::spte_to_pfn<>(c.new_spte);
   if (TableRow* live = book_.by_pfn(pfn)) {
     // A removal whose last event was not seen yet, by a thread that did nothing since.
@@ -362,6 +343,7 @@ void TracepointReplayer::new_table(const Event& e, const Change& c) {
     forgot_ = true;
     return;
   }
+  row->root = root;
   if (model::is_shadow_present_pte<>(c.old_spte)) {
     // Where nobody told: only the NX workaround takes X from a huge page (spte.c: make_spte).
     const bool nx = values_.nx_known ? values_.host.nx_huge_pages

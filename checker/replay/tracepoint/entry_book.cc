@@ -23,6 +23,10 @@ TableRow* EntryBook::add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint3
   row->as_id = as_id;
   row->vm = vm;
   row->e.fill(fill);
+  if (root) {
+    row->root = ++roots_;
+    live_roots_++;
+  }
   TableRow* raw = row.get();
   groups_[key(level, gfn)].push_back(std::move(row));
   size_++;
@@ -58,6 +62,7 @@ void EntryBook::erase(TableRow* row) {
     if (erased_.size() > kMaxRecentlyErased) erased_.pop_front();
   } else {
     std::erase(idle_roots_, row);
+    if (row->root != 0) live_roots_--;
   }
   const auto group = groups_.find(key(row->level, row->gfn));
   std::erase_if(group->second, [&](const auto& r) { return r.get() == row; });
@@ -70,7 +75,7 @@ void EntryBook::clear() {
   by_pfn_.clear();
   erased_.clear();
   idle_roots_.clear();
-  size_ = 0;
+  size_ = live_roots_ = 0;
 }
 
 }  // namespace mmucheck::replay

@@ -26,6 +26,7 @@ struct TableRow {
   int level = 0;     // of its entries
   int as_id = -1;    // -1: not known yet
   uint32_t vm = 0;   // 0: unknown
+  uint32_t root = 0;  // 1.. in the order in which roots were made; 0: linked unseen
   bool shared = false;  // of a TD: maps memory that it shares with the host
   std::array<uint64_t, 512> e{};
 
@@ -50,6 +51,8 @@ class EntryBook {
   void erase(TableRow* row);
   void clear();
   size_t size() const { return size_; }
+  // Rows of roots.
+  size_t roots() const { return live_roots_; }
   size_t linked() const { return by_pfn_.size(); }
 
   static uint64_t base(int level, uint64_t gfn) {
@@ -65,7 +68,8 @@ class EntryBook {
   std::unordered_map<uint64_t, TableRow*> by_pfn_;
   std::deque<uint64_t> erased_;
   std::deque<TableRow*> idle_roots_;
-  size_t size_ = 0;
+  size_t size_ = 0, live_roots_ = 0;
+  uint32_t roots_ = 0;
 };
 
 }  // namespace mmucheck::replay

@@ -118,14 +118,35 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
                    fmt::format("the table at {:x} is that of gfn {:x} level {}", pfn, row->gfn,
                                row->level));
   }
+  if (req.installed) log_.installed_in(e, gfn, row->root);
   const bool host_writable = model::is_host_writable_spte<>(values_.fmt, spte);
   row->shared = row->shared || req.shared || !host_writable || level > 1;
   // The address tells which of two tables took the leaf.
-  if (row->e[index] == spte) return;
-  for (const auto& o : book_.at(level, gfn)) {
-    if (o.get() == row || o->e[index] != spte || !o->fits(row->as_id, row->vm)) continue;
-    std::swap(o->e[index], row->e[index]);
-    return;
+  if (row->e[index] != spte) {
+    for (const auto& o : book_.at(level, gfn)) {
+      if (o.get() == row || o->e[index] != spte || !o->fits(row->as_id, row->vm)) continue;
+      std::swap(o->e[index], row->e[index]);
+      break;
+    }
+  }
+  if (req.installed && level == 1) check_private(e, t, req, *row);
+}
+
+// A TD has a mirror and a direct root before it faults: where there are just two roots and one
+// fault carries the shared bit, they are the two of that TD. Its gfn is private or shared, and what
+// was mapped as the other is zapped by the change of the attribute (or the VM is dead).
+void TracepointReplayer::check_private(const Event& e, const Thread& t, const Request& req,
+                                       const TableRow& row) {
+  if (!values_.td || direct_bits_ == 0 || !t.fault.on || forgot_ || book_.roots() != 2) return;
+  if (plain_gfn(t.fault.gfn) != req.gfn) return;
+  const size_t i = EntryBook::index(1, req.gfn);
+  for (const auto& other : book_.at(1, req.gfn)) {
+    if (other.get() == &row || other->shared == req.shared || row.shared != req.shared) continue;
+    const uint64_t spte = other->e[i];
+    if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) continue;
+    diverge(e, TpRule::kPrivate,
+            fmt::format("the zap of gfn {:x}, mapped as {} ({:x}), before it", req.gfn,
+                        req.shared ? "private" : "shared", spte));
   }
 }
 
@@ -151,6 +172,7 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   }
   const bool fixed = e.get(q::fixed) != 0;
   t.fault.used = t.fault.used || fixed;
+  if (!fixed || !values_.format_known) log_.fast_fault(e, gfn, level, 0, fixed);
   if (!values_.format_known) return;
   const model::SpteFormat& fmt_ = values_.fmt;
   const bool tracked = model::is_access_track_spte<>(fmt_, old_spte);
@@ -185,7 +207,9 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   c.new_spte = want;
   c.thread = e.thread;
   c.vm = e.vm;
+  applied_root_ = 0;
   apply(e, c, row);
+  log_.fast_fault(e, c.gfn, level, applied_root_, true);
   if (!may_read(values_, want, new_spte, level)) {
     c.old_spte = new_spte;
     witness(e, c, t.previous);

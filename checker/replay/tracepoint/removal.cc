@@ -141,7 +141,8 @@ void TracepointReplayer::drop_table(const report::Place& at, uint64_t pfn, uint6
       }
     }
     if (present && !open && !forgot_) {
-      diverge_at(at, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
+      diverge_at(place_left(*row, i, at),
+                 fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
                  TpRule::kRemoval,
                  fmt::format("the change of its present entry {} ({:x})", i, row->e[i]), "", "");
       open = true;  // once a table

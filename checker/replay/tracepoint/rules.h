@@ -23,13 +23,15 @@ enum class TpRule : uint8_t {
   kFastFault,
   kMmio,
   kTable,
+  kRange,
+  kPrivate,
 };
 
 struct TpRuleInfo {
   std::string_view id, statement, source;
 };
 
-inline constexpr std::array<TpRuleInfo, 12> kTpRules{{
+inline constexpr std::array<TpRuleInfo, 14> kTpRules{{
     {"TP-SPACE", "an address space is 0 or 1, a level between 1 and that of the root",
      "tdp_iter.c: tdp_iter_start"},
     {"TP-CHAIN", "the old value of a change is the one that the entry had, but for what the CPU "
@@ -54,6 +56,10 @@ inline constexpr std::array<TpRuleInfo, 12> kTpRules{{
      "spte.c: make_mmio_spte"},
     {"TP-TABLE", "an entry's address lies in a live table of that gfn and level; a page is one "
      "table at a time", "tdp_mmu.c: tdp_mmu_init_child_sp"},
+    {"TP-RANGE", "a change of memory attributes that zaps in a table passes no leaf of its range",
+     "mmu.c: kvm_arch_pre_set_memory_attributes"},
+    {"TP-PRIVATE", "a gfn of a TD is mapped in its mirror or in its direct root, not in both",
+     "mmu.c: kvm_mmu_faultin_pfn, kvm_arch_pre_set_memory_attributes"},
 }};
 
 constexpr const TpRuleInfo& info_of(TpRule r) { return kTpRules[static_cast<size_t>(r)]; }

@@ -79,6 +79,9 @@ class TestStream {
     request(gfn, pfn, 1, thread);
     leaf(gfn, pfn, thread);
   }
+  void zap(uint64_t gfn, uint64_t pfn, uint32_t thread = 1) {
+    change(gfn, 1, pfn << 12 | kLeafBits, kEmpty, thread);
+  }
   // The removal of an empty table: all entries change, or none.
   void remove(uint64_t gfn, uint64_t level, uint64_t pfn, bool shared,
               uint64_t new_parent = kEmpty) {
@@ -105,7 +108,7 @@ class TestStream {
     return run(info);
   }
   report::Verdict run(const trace::TraceInfo& info) {
-    TracepointReplayer replayer(info);
+    TracepointReplayer replayer(info, true);
     for (size_t i = 0; i < events.size(); i++) {
       events[i].seq = events[i].source_line = i;
       replayer.event(events[i]);

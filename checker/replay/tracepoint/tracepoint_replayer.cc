@@ -57,8 +57,12 @@ bool in_sequence(K kind) {
 
 }  // namespace
 
-TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info)
-    : caps_(info.capabilities), caps_known_(info.capabilities_known), recent_(kRecent) {
+TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info, bool execution)
+    : caps_(info.capabilities),
+      caps_known_(info.capabilities_known),
+      log_(execution),
+      recent_(kRecent) {
+  log_.ages_are_told(sees(K::kAgeHva));
   verdict_.file = info.file;
   verdict_.kernel = info.kernel_text;
   bool probes = false;
@@ -108,7 +112,12 @@ void TracepointReplayer::event(const Event& e) {
   Thread& t = thread(e);
   tick(e, t);
   settle(e, t);
+  log_event(e, t);
   switch (e.kind) {
+    case K::kVmSetMemAttributes:
+      t.attributes = {e.get(f::vm_set_mem_attributes::start),
+                      e.get(f::vm_set_mem_attributes::end)};
+      return;
     case K::kPageFault: return page_fault(e, t);
     case K::kSpteRequested: return requested(e, t);
     case K::kSetSpte: return set_spte(e, t);
@@ -131,6 +140,7 @@ void TracepointReplayer::tick(const Event& e, Thread& t) {
   }
   t.cpu = e.cpu;
   previous_ = t.previous = t.now;
+  early_ = {};
   t.now = now_;
 }
 
@@ -186,7 +196,13 @@ void TracepointReplayer::config(const Event& e) {
       return;
     }
     case K::kMarker: {
-      thread(e).run = 0;  // it was in user space
+      // It was in user space: nothing that it did before comes later.
+      Thread& t = thread(e);
+      tick(e, t);
+      t.run = 0;
+      t.walk = {};
+      t.attributes = {};
+      log_.end(e);
       // What user space writes when it makes a TD; a real recording shows the bit in its faults.
       if (e.text.starts_with("TDX_INIT_VM gpaw=")) {
         values_.td = true;
@@ -239,6 +255,8 @@ void TracepointReplayer::learn_direct_bit(const Thread& t, uint64_t gfn) {
 // What the thread's last events promised must come now; what they left open is over.
 void TracepointReplayer::settle(const Event& e, Thread& t) {
   t.run = 0;
+  t.walk = {};
+  t.attributes = {};
   if (e.kind != K::kPrepareZapPage && !t.blocks.empty()) close_all(e, t);
   if (t.zap.on && e.kind != K::kPrepareZapPage) {
     t.zap.on = false;
@@ -346,6 +364,11 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
                              "it is unknown since events were lost",
                              n_.unknown, n_.changes));
   }
+  verdict_.execution = log_.finish();
+  std::vector<std::string>& gaps = verdict_.execution.gaps;
+  if (n_.bad != 0) gaps.push_back(fmt::format("{} findings", n_.bad));
+  if (n_.unknown != 0) gaps.push_back(fmt::format("{} old values are not known", n_.unknown));
+  if (n_.failed != 0) gaps.push_back(fmt::format("{} private pages that were left", n_.failed));
   report::SpteChanges& c = verdict_.spte_changes;
   c.inferred = n_.changes > n_.bad ? n_.changes - n_.bad : 0;
   c.diverged = std::min<uint64_t>(n_.bad, n_.changes);

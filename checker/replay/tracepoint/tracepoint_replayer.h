@@ -25,8 +25,10 @@
 #include <vector>
 
 #include "checker/replay/tracepoint/entry_book.h"
+#include "checker/replay/tracepoint/execution_log.h"
 #include "checker/replay/tracepoint/legal_values.h"
 #include "checker/replay/tracepoint/rules.h"
+#include "checker/replay/tracepoint/step.h"
 #include "checker/report/verdict.h"
 #include "checker/trace/event_source.h"
 
@@ -36,10 +38,12 @@ inline constexpr uint64_t kLateEvents = 4096;
 inline constexpr size_t kMaxHeld = 4096;
 inline constexpr size_t kMaxTpThreads = 65536;
 inline constexpr size_t kMaxFindings = 256;
+inline constexpr size_t kMaxPassed = 65536;
 
 class TracepointReplayer {
  public:
-  explicit TracepointReplayer(const trace::TraceInfo& info);
+  // `execution`: also say which operations explain the recording.
+  explicit TracepointReplayer(const trace::TraceInfo& info, bool execution = false);
 
   void event(const trace::Event& e);
   void finish(const trace::TraceInfo& info);
@@ -71,7 +75,15 @@ class TracepointReplayer {
   };
   struct Passed {  // the thread's last changes, for the order of a walk
     uint64_t gfn = 0;
-    int level = 0, as_id = 0, step = 0;
+    int level = 0, as_id = 0;
+    Step step = Step::kNone;
+  };
+  struct Walk {  // the table and the leaf that the thread zapped last, nothing else since
+    uint64_t table = 0, gfn = 0;
+    int level = 0;
+  };
+  struct Attributes {  // kvm_vm_set_mem_attributes: nothing else of the thread since but zaps
+    uint64_t first = 0, end = 0;
   };
   struct Thread {
     Fault fault;
@@ -82,6 +94,8 @@ class TracepointReplayer {
     Expect mmio;   // an MMIO entry was installed, mark_mmio_spte has not come
     std::vector<Block> blocks;
     Passed last, before;
+    Walk walk;
+    Attributes attributes;
     int run = 0;         // changes in one go of one kind
     bool unsure = false; // events of it may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
@@ -94,6 +108,10 @@ class TracepointReplayer {
     uint64_t old_spte = 0, new_spte = 0;
     uint32_t thread = 0, vm = 0;
     uint64_t at = 0;  // number of its event
+  };
+  struct Entry {
+    uint64_t gfn = 0;
+    int level = 0;
   };
   struct Held {  // waits for another thread's event
     Change c;
@@ -120,6 +138,8 @@ class TracepointReplayer {
   void page_fault(const trace::Event& e, Thread& t);
   void requested(const trace::Event& e, Thread& t);
   void set_spte(const trace::Event& e, Thread& t);
+  void check_private(const trace::Event& e, const Thread& t, const Request& req,
+                     const TableRow& row);
   void fast_page_fault(const trace::Event& e, Thread& t);
   void get_page(const trace::Event& e, Thread& t);
   void split_huge_page(const trace::Event& e, Thread& t);
@@ -128,13 +148,21 @@ class TracepointReplayer {
 
   // --- changes.cc: one change of one entry ---
   void spte_changed(const trace::Event& e, Thread& t);
-  int judge(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
-            uint64_t first_leaf);
-  int judge_leaf(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
-                 uint64_t first_leaf);
-  int judge_link(const trace::Event& e, Thread& t, const Change& c);
-  void check_order(const trace::Event& e, Thread& t, const Change& c, int step);
-  void new_table(const trace::Event& e, const Change& c);
+  Step judge(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
+             uint64_t first_leaf);
+  Step judge_leaf(const trace::Event& e, Thread& t, const Change& c, bool removed_below,
+                  uint64_t first_leaf);
+  Step judge_link(const trace::Event& e, Thread& t, const Change& c);
+  void new_table(const trace::Event& e, const Change& c, uint32_t root);
+
+  // --- walk.cc: a walk over the leafs of a range, and where its changes are logged ---
+  void check_order(const trace::Event& e, Thread& t, const Change& c, Step step);
+  void walk_on(const trace::Event& e, Thread& t, const Change& c, Step step);
+  bool pass(const trace::Event& e, const Thread& t, const Change& c, const TableRow& row,
+            size_t from);
+  report::Place place_left(const TableRow& row, size_t index, const report::Place& otherwise) const;
+  void not_passed(const TableRow& row, size_t index);
+  void log_event(const trace::Event& e, const Thread& t);
 
   // --- removal.cc ---
   void prepare_zap(const trace::Event& e, Thread& t);
@@ -169,12 +197,18 @@ class TracepointReplayer {
   uint64_t direct_bits_ = 0;
 
   EntryBook book_;
+  ExecutionLog log_;
+  uint32_t applied_root_ = 0;             // of the last change that found its table
+  const TableRow* applied_ = nullptr;     // nullptr: none, or gone
+  // By table and index: where a walk last went past a leaf that it left.
+  std::unordered_map<uint64_t, report::Place> passed_;
   std::unordered_map<uint64_t, Thread> threads_;
   std::deque<Held> held_;
   std::vector<Change> recent_;
   size_t recent_at_ = 0;
   uint64_t now_ = 0;
   uint64_t previous_ = 0;  // event before this one of its thread
+  Entry early_;            // whose change is told only now, long after its store
   bool forgot_ = false;  // events are missing somewhere before: tables may exist unseen
   bool lossy_ = false;  // events are missing somewhere
   bool started_ = false;

@@ -221,6 +221,68 @@ TEST_P(Tracepoints, WalksGoUp) {
   EXPECT_EQ(first(s), (Found{"TP-ORDER", begin + 7}));
 }
 
+TEST_P(Tracepoints, AChangeOfAttributesPassesNoLeafOfItsRange) {
+  s.first_fault();
+  for (uint64_t gfn = 2; gfn < 8; gfn++) s.map(gfn, 0x600 + gfn);
+  const size_t begin = s.add(K::kVmSetMemAttributes, {2, 8, 8});
+  for (uint64_t gfn = 2; gfn < 8; gfn++) s.zap(gfn, 0x600 + gfn);
+  s.zap(1, 0x500);
+  s.remove_all(false);
+  EXPECT_EQ(first(s), Found{});
+  TestStream other = s;
+  other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(begin) + 3);
+  EXPECT_EQ(first(other), (Found{"TP-RANGE", begin + 3}));
+  other = s;  // it is about other pages: two zaps of ranges
+  other.events[begin].f[f::vm_set_mem_attributes::start] = 0x100;
+  other.events[begin].f[f::vm_set_mem_attributes::end] = 0x200;
+  other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(begin) + 3);
+  EXPECT_EQ(first(other).id, "TP-REMOVAL");
+}
+
+TEST_P(Tracepoints, APageLeftInARemovedTableIsMissingWhereTheWalkPassedIt) {
+  s.first_fault();
+  for (uint64_t gfn = 2; gfn < 8; gfn++) s.map(gfn, 0x600 + gfn);
+  const size_t begin = s.events.size();
+  for (uint64_t gfn = 2; gfn < 8; gfn++) s.zap(gfn, 0x600 + gfn);
+  s.map(0x20, 0x700);
+  s.zap(0x20, 0x700);
+  s.zap(1, 0x500);
+  s.remove_all(false);
+  EXPECT_EQ(first(s), Found{});
+  s.events.erase(s.events.begin() + static_cast<std::ptrdiff_t>(begin) + 2);
+  EXPECT_EQ(first(s), (Found{"TP-REMOVAL", begin + 2}));
+}
+
+TEST_P(Tracepoints, WhatAThreadDoesNextIsNotLate) {
+  s.first_fault();
+  s.map(2, 0x600);
+  // A second map of gfn 2, and its zap only afterwards: by a thread that was in user space between.
+  const size_t begin = s.events.size();
+  s.map(2, 0x600, 2);
+  const size_t marker = s.events.size();
+  trace::Event mark;
+  trace::start_event(mark, K::kMarker);
+  mark.thread = 1;
+  s.events.push_back(mark);
+  s.zap(2, 0x600);
+  s.zap(2, 0x600);
+  tear_down();
+  EXPECT_EQ(first(s), (Found{"TP-CHAIN", begin + 2}));
+  s.events.erase(s.events.begin() + static_cast<std::ptrdiff_t>(marker));
+  EXPECT_EQ(first(s), Found{});
+  // Its own map does not explain itself either.
+  TestStream own(GetParam());
+  own.first_fault();
+  own.map(2, 0x600);
+  const size_t at = own.events.size();
+  own.map(2, 0x600);
+  own.zap(2, 0x600);
+  own.zap(2, 0x600);
+  own.change(1, 1, 0x500e67, kEmpty);
+  own.remove_all(true);
+  EXPECT_EQ(first(own), (Found{"TP-CHAIN", at + 2}));
+}
+
 TEST_P(Tracepoints, FastFaultsSetWOfAnMmuWritableLeaf) {
   s.first_fault();
   s.change(1, 1, 0x500e67, 0x500e65);
