@@ -7,6 +7,7 @@
 #include <string>
 
 #include "tools/corrupt/corruption.h"
+#include "tools/corrupt/execution_check.h"
 #include "tools/corrupt/line_edit.h"
 #include "tools/corrupt/measure.h"
 
@@ -195,6 +196,60 @@ TEST(Noticed, AFaultThatFailedWithoutAnExit) {
     const report::Verdict v = replay_text(corrupt::apply(recording, {one}).text, path);
     EXPECT_EQ(report::outcome_of(v), report::Outcome::kDiverged) << name << " " << line;
   }
+}
+
+TEST(Nearness, WhatIsAboutTheEntryIsNear) {
+  const RecordingText recording(read_text(kTracepoints));
+  // A page that goes, and the removal of its table at the end.
+  const std::vector<Change>& changes = recording.changes();
+  const auto last = std::find_if(changes.rbegin(), changes.rend(),
+                                 [](const Change& c) { return c.level == 1; });
+  ASSERT_NE(last, changes.rend());
+  Corruption dropped;
+  dropped.edits.push_back({Edit::Kind::kDelete, last->tracepoint, {}});
+  const CorruptedText text = corrupt::apply(recording, {dropped});
+  size_t removal = last->tracepoint;
+  while (recording.lines()[removal].columns.event != "kvm_mmu_prepare_zap_page" ||
+         recording.lines()[removal].text.find(" l1 ") == std::string_view::npos) {
+    ++removal;
+  }
+  EXPECT_TRUE(is_near(nearness_of(recording, dropped, text, removal)));
+}
+
+TEST(Execution, AccountsForARecordingAndOnlyForThat) {
+  const std::string text = read_text(kTracepoints);
+  const RecordingText recording(text);
+  const report::Execution x = replay_text(text, kTracepoints).execution;
+  EXPECT_EQ(accounts_for(x, recording), "");
+  report::Execution other = x;
+  other.gaps.push_back("a gap");
+  EXPECT_EQ(accounts_for(other, recording), "a gap");
+  other = x;
+  other.operations.pop_back();
+  EXPECT_NE(accounts_for(other, recording).find("stands in no operation"), std::string::npos);
+  other = x;
+  other.operations[1].changes++;
+  EXPECT_NE(accounts_for(other, recording).find("changes and not"), std::string::npos);
+  other = x;
+  other.operations[1].ranges.back().first_gfn += uint64_t{1} << 30;
+  EXPECT_NE(accounts_for(other, recording).find("none of the ranges"), std::string::npos);
+  other = x;
+  other.operations.push_back(other.operations.back());
+  EXPECT_NE(accounts_for(other, recording).find("two operations"), std::string::npos);
+  // Another recording's changes are not in it.
+  const Corrupter corrupter(recording);
+  const auto space = corrupter.make(1, Class::kAsId);
+  ASSERT_TRUE(space);
+  const CorruptedText moved = corrupt::apply(recording, {*space});
+  EXPECT_NE(accounts_for(x, RecordingText(moved.text)), "");
+}
+
+TEST(Measure, AnUnmapThatChangedNothingLeavesALegalExecution) {
+  Measurement measurement;
+  measure(kTracepoints, 1, 6, true, measurement);
+  const Row& row = measurement.rows.at(Class::kDropZap);
+  EXPECT_GT(row.legal, 0u);
+  EXPECT_EQ(row.legal + row.noticed, row.made);
 }
 
 TEST(Measure, CountsWhatItMakesAndLeavesOutWhatDoesNotHold) {

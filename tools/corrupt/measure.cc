@@ -7,6 +7,8 @@
 
 #include "checker/replay/replay_trace.h"
 #include "checker/trace/open_trace.h"
+#include "tools/corrupt/execution_check.h"
+#include "tools/corrupt/line_edit.h"
 #include "tools/import/ftrace/ftrace_source.h"
 
 namespace mmucheck::corrupt {
@@ -27,6 +29,54 @@ std::vector<size_t> corrupted_lines(const Corruption& corruption) {
   std::vector<size_t> lines;
   for (const Edit& edit : corruption.edits) lines.push_back(edit.line);
   return lines;
+}
+
+using Entry = std::pair<uint64_t, uint64_t>;  // gfn and level
+
+// How a line is about an entry.
+enum class About : uint8_t { kNot, kChange, kFastFault, kParent, kRemoval };
+
+About about(const TextLine& line, const Entry& entry) {
+  const auto& [gfn, level] = entry;
+  if (level < 1 || level > 4) return About::kNot;
+  const std::string_view event = line.columns.event, text = line.text;
+  const auto same_at = [&](std::optional<uint64_t> other, uint64_t at) {
+    constexpr uint64_t kDirectBits = uint64_t{1} << 35 | uint64_t{1} << 39;  // of a TD's gfns
+    return other && ((*other ^ gfn) & ~kDirectBits) >> (9 * (at - 1)) == 0;
+  };
+  if (event == "fast_page_fault") {
+    const auto address = number_after(text, " gva ", Base::kHex);
+    return address && same_at(*address >> 12, level) ? About::kFastFault : About::kNot;
+  }
+  if (event == "kvm_mmu_prepare_zap_page") {
+    return text.find(fmt::format(" l{} ", level)) != std::string_view::npos &&
+                   same_at(number_after(text, " gfn ", Base::kHex), level + 1)
+               ? About::kRemoval
+               : About::kNot;
+  }
+  const bool kprobe = event == "changed_spte";
+  if (!kprobe && event != "kvm_tdp_mmu_spte_changed") return About::kNot;
+  const Base base = kprobe ? Base::kHex0x : Base::kHex;
+  std::optional<uint64_t> of = number_after(text, kprobe ? " pgfn=" : " gfn ", base);
+  if (!of && kprobe) of = number_after(text, " gfn=", base);
+  const uint64_t at = number_after(text, kprobe ? " level=" : " level ", Base::kDec).value_or(0);
+  if (at == level && same_at(of, at)) return About::kChange;
+  return at == level + 1 && same_at(of, at) ? About::kParent : About::kNot;
+}
+
+// Is `line` the first after `from` that is about the entry in its way? Its own change is told by a
+// kprobe and a tracepoint.
+bool is_next_about(const RecordingText& recording, size_t from, size_t line, const Entry& entry) {
+  const About how = about(recording.lines()[line], entry);
+  if (how == About::kNot || line <= from) return false;
+  for (size_t i = from + 1; i < line; ++i) {
+    const TextLine& other = recording.lines()[i];
+    if (other.columns.event == recording.lines()[line].columns.event &&
+        about(other, entry) == how) {
+      return false;
+    }
+  }
+  return true;
 }
 
 bool same_operation(const RecordingText& recording, size_t a, size_t b) {
@@ -73,22 +123,33 @@ Nearness nearness_of(const RecordingText& recording, const Corruption& corruptio
   }
   if (same_operation(recording, touched.front(), reported)) return Nearness::kSameOperation;
 
-  std::set<std::pair<uint64_t, uint64_t>> entries;
-  for (const Change& change : recording.changes()) {
-    for (size_t line : change.lines()) {
-      if (std::find(touched.begin(), touched.end(), line) != touched.end()) {
-        entries.emplace(change.gfn, change.level);
-      }
+  std::set<Entry> entries;
+  size_t next_change = kNoLine;
+  for (size_t i = 0; i < recording.changes().size(); ++i) {
+    const Change& change = recording.changes()[i];
+    const std::vector<size_t> told = change.lines();
+    if (next_change == kNoLine && told.front() > touched.back()) next_change = i;
+    if (std::any_of(told.begin(), told.end(), [&](size_t line) {
+          return std::find(touched.begin(), touched.end(), line) != touched.end();
+        })) {
+      entries.emplace(change.gfn, change.level);
     }
   }
-  bool next_change = true;
-  for (const Change& change : recording.changes()) {
-    const std::vector<size_t> told = change.lines();
-    if (told.front() <= touched.back()) continue;
-    const bool is_it = std::find(told.begin(), told.end(), reported) != told.end();
-    if (entries.erase({change.gfn, change.level}) > 0 && is_it) return Nearness::kNextOnEntry;
-    if (next_change && is_it) return Nearness::kNextOnRoot;
-    next_change = false;
+  // kvm_mmu_set_spte tells the change before it.
+  size_t told_by = reported;
+  if (lines[reported].columns.event == "kvm_mmu_set_spte") {
+    for (const Change& change : recording.changes()) {
+      if (change.set_spte == reported && change.tracepoint != kNoLine) told_by = change.tracepoint;
+    }
+  }
+  if (std::any_of(entries.begin(), entries.end(), [&](const Entry& entry) {
+        return is_next_about(recording, touched.back(), told_by, entry);
+      })) {
+    return Nearness::kNextOnEntry;
+  }
+  if (next_change != kNoLine) {
+    const std::vector<size_t> told = recording.changes()[next_change].lines();
+    if (std::find(told.begin(), told.end(), reported) != told.end()) return Nearness::kNextOnRoot;
   }
   return reported < touched.front() ? Nearness::kEarlier : Nearness::kLater;
 }
@@ -102,6 +163,7 @@ uint64_t first_finding(const report::Verdict& verdict) {
 
 void Row::operator+=(const Row& other) {
   made += other.made;
+  legal += other.legal;
   noticed += other.noticed;
   near += other.near;
   inconclusive += other.inconclusive;
@@ -113,7 +175,7 @@ report::Verdict replay_text(std::string text, const std::string& path) {
   std::vector<trace::Format> formats{import::ftrace_format()};
   const auto source =
       trace::open_trace(trace::ByteStream::from_memory(std::move(text), path), formats);
-  return replay::replay_trace(*source);
+  return replay::replay_trace(*source, {}, {.execution = true});
 }
 
 void measure(const std::string& path, uint64_t seed, size_t count, bool per_class,
@@ -154,7 +216,11 @@ void measure(const std::string& path, uint64_t seed, size_t count, bool per_clas
       const report::Outcome outcome = report::outcome_of(verdict);
       if (outcome == report::Outcome::kHolds || outcome == report::Outcome::kInconclusive) {
         row.inconclusive += outcome == report::Outcome::kInconclusive ? 1 : 0;
-        into.unnoticed.push_back({path, name_of(outcome), to_json(recording, *one)});
+        const bool legal = outcome == report::Outcome::kHolds &&
+                           accounts_for(verdict.execution, RecordingText(corrupted.text)).empty();
+        row.legal += legal ? 1 : 0;
+        into.unnoticed.push_back({path, legal ? "legal" : name_of(outcome),
+                                  to_json(recording, *one)});
         continue;
       }
       ++row.noticed;
@@ -175,8 +241,8 @@ void measure(const std::string& path, uint64_t seed, size_t count, bool per_clas
 }
 
 std::string to_text(const Measurement& measurement) {
-  std::string out = fmt::format("{:10}{:>7}{:>9}{:>9}{:>7}{:>9}", "class", "made", "noticed",
-                                "share", "near", "share");
+  std::string out = fmt::format("{:10}{:>7}{:>7}{:>9}{:>9}{:>7}{:>9}", "class", "made", "legal",
+                                "noticed", "share", "near", "share");
   for (size_t i = 0; i < kNearnesses; ++i) {
     out += fmt::format("{:>16}", name_of(static_cast<Nearness>(i)));
   }
@@ -187,8 +253,9 @@ std::string to_text(const Measurement& measurement) {
                       : fmt::format("{:.2f} %",
                                     100.0 * static_cast<double>(part) / static_cast<double>(all));
     };
-    out += fmt::format("{:10}{:>7}{:>9}{:>9}{:>7}{:>9}", name, row.made, row.noticed,
-                       share(row.noticed, row.made), row.near, share(row.near, row.noticed));
+    out += fmt::format("{:10}{:>7}{:>7}{:>9}{:>9}{:>7}{:>9}", name, row.made, row.legal,
+                       row.noticed, share(row.noticed, row.made - row.legal), row.near,
+                       share(row.near, row.noticed));
     for (uint64_t n : row.where) out += fmt::format("{:>16}", n);
     out += '\n';
   };
@@ -219,6 +286,7 @@ nlohmann::ordered_json to_json(const Measurement& measurement) {
     }
     rows.push_back({{"class", name_of(cls)},
                     {"made", row.made},
+                    {"legal", row.legal},
                     {"noticed", row.noticed},
                     {"near", row.near},
                     {"where", where},

@@ -2,7 +2,10 @@
 //
 // Contract: a recording is replayed in process as it stands, and, when it holds, once for each
 // corruption. Noticed is a verdict `violated` or `diverged`. Where the first finding stands is
-// compared with the corrupted lines; see Nearness. Same recordings and seeds: same counts.
+// compared with the corrupted lines; see Nearness. What holds is legal when the replay says which
+// operations explain it, none is missing, and they account for every change and stimulus of the
+// corrupted text (execution_check.h): then it is what a kernel may do. Same recordings and seeds:
+// same counts.
 #pragma once
 
 #include <array>
@@ -20,7 +23,8 @@ enum class Nearness : uint8_t {
   kAt,             // a corrupted line, or a doubled one
   kNextOnThread,   // the next event of the same thread
   kSameOperation,  // another event of the same operation of the thread
-  kNextOnEntry,    // the next change of the same entry
+  kNextOnEntry,    // the next event about the same entry: its change, a fast page fault on it, the
+                   // removal of its table
   kNextOnRoot,     // the next change of any entry
   kLater,          // none of these, after the corruption
   kEarlier,        // before it
@@ -36,7 +40,7 @@ Nearness nearness_of(const RecordingText& recording, const Corruption& corruptio
 uint64_t first_finding(const report::Verdict& verdict);
 
 struct Row {
-  uint64_t made = 0, noticed = 0, near = 0, inconclusive = 0, refused = 0;
+  uint64_t made = 0, legal = 0, noticed = 0, near = 0, inconclusive = 0, refused = 0;
   std::array<uint64_t, kNearnesses> where{};
   void operator+=(const Row& other);
 };
