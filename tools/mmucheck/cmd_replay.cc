@@ -11,6 +11,7 @@ namespace {
 struct ReplayOptions {
   std::vector<std::string> files;
   bool no_expect = false;
+  bool execution = false;
   size_t evidence = 3;
 };
 
@@ -21,7 +22,8 @@ int replay_file(Session& session, const ReplayOptions& options, const std::strin
       *source, [&] {
         progress.tick();
         return !session.stopped();
-      });
+      },
+      {.execution = options.execution});
   if (session.json) {
     session.print(report::to_json(verdict) + "\n");
   } else {
@@ -44,10 +46,13 @@ void add_replay(CLI::App& app, Session& session) {
   sub->add_flag("--no-expect", options->no_expect, "ignore what the file says its verdict must be");
   sub->add_option("--evidence", options->evidence, "findings printed in full (0: all)")
       ->capture_default_str();
+  sub->add_flag("--execution", options->execution,
+                "say which operations explain a recording without kprobes, with their lines");
   sub->footer(
       "Examples:\n"
       "  mmucheck replay trace.txt.xz\n"
       "  trace-cmd report | mmucheck replay -\n"
+      "  mmucheck replay --execution tracepoints.txt\n"
       "  mmucheck --json replay trace.pb");
   sub->callback([&session, options] {
     int code = report::kExitOk;

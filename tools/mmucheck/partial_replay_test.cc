@@ -69,6 +69,19 @@ TEST_P(TracepointRecording, Holds) {
   EXPECT_LE(v.inferred.size(), 6u);
 }
 
+// Every change has an operation that the rules allow; the same without being asked is not kept.
+TEST_P(TracepointRecording, HasALegalExecution) {
+  const auto source = open(GetParam());
+  const report::Verdict v = replay::replay_trace(*source, {}, {.execution = true});
+  const report::Execution& x = v.execution;
+  EXPECT_TRUE(x.complete()) << (x.gaps.empty() ? "" : x.gaps.front());
+  EXPECT_EQ(x.changes, v.spte_changes.observed);
+  uint64_t changes = 0;
+  for (const report::Operation& o : x.operations) changes += o.changes;
+  EXPECT_EQ(changes, v.spte_changes.observed);
+  EXPECT_LT(x.operations.size(), 2000u);
+}
+
 // A user without the files beside the text gets the same.
 TEST_P(TracepointRecording, HoldsWithoutSideFiles) {
   const auto source = open(GetParam(), false);
