@@ -79,8 +79,8 @@ class TestStream {
     request(gfn, pfn, 1, thread);
     leaf(gfn, pfn, thread);
   }
-  void zap(uint64_t gfn, uint64_t pfn, uint32_t thread = 1) {
-    change(gfn, 1, pfn << 12 | kLeafBits, kEmpty, thread);
+  size_t zap(uint64_t gfn, uint64_t pfn, uint32_t thread = 1) {
+    return change(gfn, 1, pfn << 12 | kLeafBits, kEmpty, thread);
   }
   // The removal of an empty table: all entries change, or none.
   void remove(uint64_t gfn, uint64_t level, uint64_t pfn, bool shared,

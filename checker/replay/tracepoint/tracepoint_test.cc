@@ -239,6 +239,40 @@ TEST_P(Tracepoints, AChangeOfAttributesPassesNoLeafOfItsRange) {
   EXPECT_EQ(first(other).id, "TP-REMOVAL");
 }
 
+// A TD: the mirror root's table 0x103 and the direct root's 0x203, both of gfn 0.
+TEST_P(Tracepoints, AGfnIsPrivateOrShared) {
+  const uint64_t shared = uint64_t{1} << 35;
+  trace::Event td;
+  trace::start_event(td, K::kVmConfig);
+  td.set(f::vm_config::has_mirror, 1);
+  td.set(f::vm_config::direct_gfn_bits, shared);
+  s.events.push_back(td);
+  s.first_fault();
+  s.map(2, 0x600);
+  s.map(3, 0x610);
+  s.get_page(0, 4);
+  s.fault(shared | 1);
+  s.request(1, 0x700);
+  for (uint64_t level = 3; level >= 1; level--) {
+    s.get_page(0, level);
+    s.change(0, level + 1, kEmpty, (0x204 - level) << 12 | kTableBits);
+  }
+  const size_t zap = s.zap(1, 0x500);  // another thread's, before
+  std::rotate(s.events.end() - 8, s.events.end() - 1, s.events.end());
+  s.events[zap - 7].thread = 3;
+  s.change(1, 1, kEmpty, 0x700e67);
+  const size_t told = s.add(K::kSetSpte, {1, 0x700e67, 1, 0x203008});
+  EXPECT_EQ(first(s), Found{});
+  TestStream other = s;
+  other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(zap) - 7);
+  EXPECT_EQ(first(other), (Found{"TP-PRIVATE", told - 1}));
+  other = s;  // with a third root it may be another VM's
+  other.get_page(0, 4, 9);
+  std::rotate(other.events.begin() + 3, other.events.end() - 1, other.events.end());
+  other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(zap) - 6);
+  EXPECT_NE(first(other).id, "TP-PRIVATE");
+}
+
 TEST_P(Tracepoints, APageLeftInARemovedTableIsMissingWhereTheWalkPassedIt) {
   s.first_fault();
   for (uint64_t gfn = 2; gfn < 8; gfn++) s.map(gfn, 0x600 + gfn);
@@ -328,6 +362,28 @@ TEST_P(Tracepoints, ASplitFillsItsTableAndSaysSo) {
   other = s;
   other.events[child].f[f::spte_changed::old_spte] = 0x608e67;
   EXPECT_EQ(first(other).line, child);
+}
+
+TEST_P(Tracepoints, ASplitHugePageShowsTheNxWorkaround) {
+  const uint64_t nx = uint64_t{1} << 63;
+  s.events[1].present = 0;  // nothing says whether it is on
+  s.get_page(0, 4);
+  s.fault(1);
+  s.request(1, 0x601, 2);
+  for (uint64_t level = 3; level >= 2; level--) {
+    s.get_page(0, level);
+    s.change(0, level + 1, kEmpty, (0x104 - level) << 12 | kTableBits);
+  }
+  s.change(0, 2, kEmpty, nx | 0x600ee7);
+  s.add(K::kSetSpte, {0, nx | 0x600ee7, 2, 0x102000});
+  s.get_page(0, 1);
+  s.change(0, 2, nx | 0x600ee7, 0x103827);
+  s.add(K::kSplitHugePage, {0, nx | 0x600ee7, 2, 0});
+  const size_t child = s.change(7, 1, 0x607e67, 0x607e65);
+  EXPECT_EQ(first(s), Found{});
+  s.events[child].f[f::spte_changed::old_spte] |= nx;
+  s.events[child].f[f::spte_changed::new_spte] |= nx;
+  EXPECT_EQ(first(s), (Found{"TP-CHAIN", child}));
 }
 
 TEST_P(Tracepoints, MmioEntriesHoldGfnAndGeneration) {
