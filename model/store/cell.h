@@ -68,12 +68,38 @@ enum class CellKind : uint8_t {
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
   kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
+
+  // --- the TDX module (model/tdx): a TD, a vCPU and a PAMT entry are named by page numbers ---
+  kPamtType,       // PAMT entry: object = PageSize, index = its first 4K page: Pamt::pt
+  kPamtOwner,      // page number of the owner TDR
+  kPamtBepoch,
+  kPamtLock,       // host-priority sharex word
+  kTdLifecycle,    // object = TD number: TdLifecycle
+  kTdFatal,
+  kTdChldcnt,      // 4K pages owned, the TDR apart
+  kTdWbPending,    // 1: some package has not yet written its caches back
+  kTdOpState,      // OpState
+  kTdOpStateLock,  // host-priority sharex word
+  kTdSeptLock,     // secure_ept_lock, sharex word
+  kTdEpoch,
+  kTdRefcount,     // index = parity of the epoch
+  kTdEpochLock,    // sharex word
+  kTdBwEpoch,
+  kTdNumVcpus,     // vCPUs created
+  kTdNumAssoc,     // vCPUs associated with a CPU
+  kTdvpsEpoch,     // object = vCPU number
+  kTdvpsAssoc,     // CPU + 1
+  kTdvpsInside,    // 1 from VP.ENTER to TD exit
+  kLpLastVcpu,     // object = CPU: vCPU number + 1 that ran there last
+  kLpTranslation,  // object = CPU, index = TD << 32 | number of a followed page: cached entry
+  kKotLock,        // sharex word
 };
 
 inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
 inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
 inline constexpr CellKind kLastScalar = CellKind::kMmReleased;
+inline constexpr CellKind kLastCellKind = CellKind::kKotLock;
 
 enum class SpState : uint8_t {
   kFree,        // not a page table; any access is a violation

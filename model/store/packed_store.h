@@ -86,7 +86,7 @@ class PackedLayout {
   uint32_t table_of_frame(uint64_t frame) const;
 
  private:
-  static constexpr size_t kKinds = static_cast<size_t>(CellKind::kTlb) + 1;
+  static constexpr size_t kKinds = static_cast<size_t>(kLastCellKind) + 1;
   struct Declared {
     Cell cell;
     int bits;

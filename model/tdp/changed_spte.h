@@ -7,7 +7,7 @@
 #pragma once
 
 #include "model/tdp/page_table.h"
-#include "model/tdp/step.h"
+#include "model/vm/step.h"
 
 namespace mmucheck::model {
 

@@ -4,7 +4,7 @@
 // is a snapshot: a body must use cmpxchg or hold the write lock.
 #pragma once
 
-#include "model/tdp/step.h"
+#include "model/vm/step.h"
 #include "model/tdp/world.h"
 
 namespace mmucheck::model {

@@ -1,4 +1,4 @@
-// model/tdp: how an operation is written as a step machine.
+// model/vm: how an operation is written as a step machine.
 //
 // A machine is a plain struct with a program counter `pc` and bounded locals. Its function reads
 // like the kernel's, with MMU_STEP where an atomic action ends: there the machine may return to

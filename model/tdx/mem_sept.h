@@ -1,0 +1,109 @@
+// model/tdx: TDH.MEM.SEPT.ADD, SEPT.REMOVE, SEPT.RD: the S-EPT pages themselves.
+// Source: TDX module 1.5, tdh_mem_sept_add.c, tdh_mem_sept_remove.c, tdh_mem_sept_rd.c.
+#pragma once
+
+#include "model/tdx/prologue.h"
+
+namespace mmucheck::model::tdx {
+
+// Each leaf has acquire (locks and the checks between them), check (under the locks) and commit.
+struct MemSeptAdd {
+  static constexpr uint64_t kAllowExisting = 1;
+
+  template <class W>
+  static Status acquire(W& w, ModuleCall& c) {
+    // Every other low bit of RDX is reserved, and thus a misaligned TDR.
+    return sept_prologue(w, c, kAllowExisting);
+  }
+
+  template <class W>
+  static Status check(W& w, ModuleCall& c) {
+    const Status wrong{StatusCode::kEptEntryStateIncorrect, Operand::kRcx};
+    Status s = check_state(c);
+    if (!s.ok()) return s;
+    const bool exists = !is_sept_free<>(c.entry);
+    if (c.in.r8 == kNullPa) {  // version 1: only pages for L2 VMs
+      if (c.version == 0) return {StatusCode::kOperandInvalid, Operand::kR8};
+      if (!exists) return with_details(c, c.entry, wrong);
+    } else if (exists) {
+      if ((c.in.rdx & kAllowExisting) == 0) return with_details(c, c.entry, wrong);
+    } else {
+      s = lock_new_page(w, c, r8_page(c), k4K, Operand::kR8);
+      if (!s.ok()) return s;
+    }
+    c.value = exists;
+    return {};
+  }
+
+  template <class W>
+  static Status commit(W& w, ModuleCall& c) {
+    if (c.value != 0) {
+      if (c.version > 0) c.out.r8 = c.in.r8 == kNullPa ? kNullPa : c.in.r8 | kUnused;
+      return {};
+    }
+    new_sept_page(w, c.new_page, c.gpa, c.pos.level - 1);
+    pamt_use(w, k4K, c.new_page, Pt::kEpt, tdr_page(w, c));
+    add_chldcnt(w, c, 1);
+    w.store.set(c.pos.cell(), make_sept_entry(SeptEntryState::kNlMapped, c.new_page << 12));
+    if (c.version > 0) c.out.r8 = kNullPa;
+    return {};
+  }
+
+ private:
+  // In version 1 bit 63 of a page is no part of it, and of an output says "not consumed".
+  static constexpr uint64_t kUnused = uint64_t{1} << 63;
+  static uint64_t r8_page(const ModuleCall& c) {
+    return c.version > 0 ? c.in.r8 & ~kUnused : c.in.r8;
+  }
+};
+
+struct MemSeptRemove {
+  template <class W>
+  static Status acquire(W& w, ModuleCall& c) {
+    return sept_prologue(w, c);
+  }
+
+  template <class W>
+  static Status check(W& w, ModuleCall& c) {
+    Status s = check_state(c);
+    if (s.ok()) s = lock_entry_page(w, c);
+    if (s.ok()) s = check_blocked_and_tracked(w, c);
+    if (!s.ok()) return s;
+    // Exactly FREE, whatever the locks of the entries; nothing else will do, not even REMOVED.
+    const uint32_t table = w.store.find_table(c.page);
+    for (uint32_t i = 0; table != kNoTable && i < kSeptEntries; i++) {
+      if (!is_sept_free<>(w.store.get(cell::pte(table, i)))) {
+        return with_details(c, c.entry, {StatusCode::kEptPageNotFree, Operand::kRcx});
+      }
+    }
+    return {};
+  }
+
+  template <class W>
+  static Status commit(W& w, ModuleCall& c) {
+    w.store.set(c.pos.cell(), kSeptFreeEntry);
+    free_sept_page(w, c.page);
+    pamt_free(w, k4K, c.page);
+    add_chldcnt(w, c, ~uint64_t{0});
+    c.out.rcx = c.page << 12;
+    return {};
+  }
+};
+
+struct MemSeptRd {
+  template <class W>
+  static Status acquire(W& w, ModuleCall& c) {
+    return sept_prologue(w, c);
+  }
+  template <class W>
+  static Status check(W&, ModuleCall& c) {
+    return check_state(c);
+  }
+  template <class W>
+  static Status commit(W&, ModuleCall& c) {
+    show_entry(c, c.entry);
+    return {};
+  }
+};
+
+}  // namespace mmucheck::model::tdx
