@@ -58,16 +58,18 @@ struct MemPagePromote {
   // One state for all, MAPPED or PENDING, and pages that are one large page.
   template <class W>
   static Status lock_and_check_children(W& w, ModuleCall& c) {
-    const Status invalid{StatusCode::kEptInvalidPromoteConditions, Operand::kRcx};
+    const auto stop = [&c](StatusCode code) {
+      return with_details(c, c.entry, {code, Operand::kRcx});
+    };
     const uint32_t table = w.store.find_table(c.page);
     const int level = c.pos.level - 1;
-    if (table == kNoTable) return invalid;
+    if (table == kNoTable) return stop(StatusCode::kEptInvalidPromoteConditions);
     uint64_t first = 0;
     for (uint32_t i = 0; i < kSeptEntries; i++) {
       const Cell at = cell::pte(table, i);
       const Attempt<> a = entry_lock_host<>(w.store.get(at));
       w.store.set(at, a.word);
-      if (!a.taken) return {StatusCode::kOperandBusy, Operand::kRcx};
+      if (!a.taken) return stop(StatusCode::kOperandBusy);
       c.children_locked++;
       const uint64_t e = a.word;
       if (i == 0) first = e;
@@ -75,7 +77,7 @@ struct MemPagePromote {
       if (!sept_state_is_mapped_or_pending<>(e) || sept_state<>(e) != sept_state<>(first) ||
           sept_hpa<>(e, level) != base + i * sept_span(level) ||
           base != (base & sept_hpa_mask(c.pos.level))) {
-        return invalid;
+        return stop(StatusCode::kEptInvalidPromoteConditions);
       }
     }
     c.new_page = sept_hpa<>(first, level) >> 12;

@@ -166,7 +166,7 @@ TEST(TdxRules, StatesAndTheirFlags) {
     }
   }
   EXPECT_EQ(kSeptFreeEntry, 0x80e0000000000000ull);
-  EXPECT_EQ(kSeptRemovedEntry, 0x80c0000000000000ull);
+  EXPECT_EQ(kSeptRemovedEntry, 0x80c0100000000000ull);
   EXPECT_EQ(make_sept_entry(SeptEntryState::kNlMapped, 0x208000), 0x8000000000208007ull);
   EXPECT_EQ(make_sept_entry(SeptEntryState::kBlockedw, 0x33a000), 0x804000000033a0f5ull);
   EXPECT_EQ(make_sept_entry(SeptEntryState::kPendingExportedDirtyBlockedw, 0x1bff000),
