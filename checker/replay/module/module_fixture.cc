@@ -8,7 +8,6 @@ using tdx::SeptEntryState;
 
 namespace {
 constexpr uint64_t kSeptPages[] = {0x203, 0x202, 0x201};  // by level of their entries
-constexpr uint64_t kMapped4k = 0x300, kMapped2m = 0x1000;
 }  // namespace
 
 ModuleFixture::ModuleFixture(tdx::OpState op_state) {

@@ -21,6 +21,7 @@ using ModuleStoreWorld = tdx::ModuleWorld<model::RadixStore>;
 class ModuleFixture {
  public:
   static constexpr uint64_t kTdr = 0x100, kSeptRoot = 0x104, kTdvpr = 0x120;
+  static constexpr uint64_t kMapped4k = 0x300, kMapped2m = 0x1000;
   static constexpr uint64_t kNewPage = 0x400, kNewPage2m = 0x2000, kSourcePage = 0xd0000;
   static constexpr uint64_t kEpoch = 10, kChldcnt = 100'000;
 

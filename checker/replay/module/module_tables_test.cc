@@ -48,6 +48,11 @@ TEST(ModuleTables, ByStateOfTheParent) {
             1190u);
 }
 
+TEST(ModuleTables, WithALockHeld) {
+  EXPECT_EQ(check_table("traces/module-sequences/contention.csv.xz", ModuleTable::kContention),
+            274u);
+}
+
 TEST(ModuleTables, AWrongRowIsNoticed) {
   const TableRow good =
       split_row("RUN,0,BLOCKED,1,TDH.MEM.PAGE.REMOVE,TDX_SUCCESS,,FREE,-1,NDA");
