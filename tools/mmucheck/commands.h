@@ -15,6 +15,7 @@ void add_explain(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);
 void add_predict(CLI::App& app, Session& session);
 void add_replay(CLI::App& app, Session& session);
+void add_run_module(CLI::App& app, Session& session);
 void add_run_tdp(CLI::App& app, Session& session);
 void add_show(CLI::App& app, Session& session);
 void add_stats(CLI::App& app, Session& session);

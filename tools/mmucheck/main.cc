@@ -13,9 +13,9 @@ using mmucheck::cli::Session;
 
 constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_import, mmucheck::cli::add_convert,
-                            mmucheck::cli::add_run_tdp, mmucheck::cli::add_replay,
-                            mmucheck::cli::add_predict, mmucheck::cli::add_corpus,
-                            mmucheck::cli::add_explain};
+                            mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
+                            mmucheck::cli::add_replay, mmucheck::cli::add_predict,
+                            mmucheck::cli::add_corpus, mmucheck::cli::add_explain};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -23,6 +23,7 @@ Examples:
   mmucheck stats trace.txt
   mmucheck import trace.txt -o trace.pb.zst
   mmucheck run-tdp traces/sequences/*.jsonl.xz
+  mmucheck run-module traces/module-sequences/*.xz
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.

@@ -9,9 +9,10 @@ namespace {
 using trace::TraceError;
 using trace::TraceErrorKind;
 
-// The next line into `line`; false at the end. Lines of a sequence are longer than the stream's
-// own window for lines.
-bool read_line(trace::ByteStream& in, uint64_t number, std::string* line) {
+}  // namespace
+
+// Lines of a sequence are longer than the stream's own window for lines.
+bool read_sequence_line(trace::ByteStream& in, uint64_t number, std::string* line) {
   const auto offset = static_cast<int64_t>(in.offset());
   line->clear();
   while (true) {
@@ -30,8 +31,6 @@ bool read_line(trace::ByteStream& in, uint64_t number, std::string* line) {
   }
 }
 
-}  // namespace
-
 SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop) {
   SequenceRunner runner;
   std::string line;
@@ -40,7 +39,7 @@ SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop
   const auto fail = [&](TraceErrorKind kind, const std::string& message) {
     throw TraceError(kind, {.file = in.name(), .line = number, .offset = offset}, message);
   };
-  while (read_line(in, number + 1, &line)) {
+  while (read_sequence_line(in, number + 1, &line)) {
     number++;
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) {
       fail(TraceErrorKind::kInterrupted, "interrupted");

@@ -27,4 +27,7 @@ struct SequenceResult {
 // (TraceErrorKind::kInterrupted).
 SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop = nullptr);
 
+// The next line of a sequence, number `number`, into `line`; false at the end.
+bool read_sequence_line(trace::ByteStream& in, uint64_t number, std::string* line);
+
 }  // namespace mmucheck::replay
