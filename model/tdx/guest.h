@@ -123,8 +123,9 @@ struct PageAttrRd {
       return {StatusCode::kOperandInvalid, Operand::kRcx};
     }
     c.gpa = c.in.rcx;
+    // To wherever the walk ends: that entry is locked before anybody asks what it is.
     c.pos = sept_walk(w, c.td, c.gpa, 0);
-    return is_sept_leaf<>(c.pos.entry) ? Status{} : leave(c);
+    return {};
   }
   template <class W>
   static Status check(W& w, ModuleCall& c) {
@@ -149,9 +150,12 @@ struct PageAttrWr {
   template <class W>
   static Status acquire(W& w, ModuleCall& c) {
     detail::enter_guest_call(w, c);
-    // Attributes of VM 0 and of VMs that are not there.
-    if (c.in.rdx != 0) return {StatusCode::kOperandInvalid, Operand::kRdx};
-    if (c.in.r8 != 0) return {StatusCode::kOperandInvalid, Operand::kR8};
+    // 16 bits a VM: of VM 0 and of VMs that are not there they are zero.
+    for (int vm = 0; vm < 4; vm++) {
+      const uint64_t bits = uint64_t{0xffff} << (16 * vm);
+      if ((c.in.rdx & bits) != 0) return {StatusCode::kOperandInvalid, Operand::kRdx};
+      if ((c.in.r8 & bits) != 0) return {StatusCode::kOperandInvalid, Operand::kR8};
+    }
     const Status s = check_page_info(w, c);
     if (!s.ok()) return s;
     c.pos = sept_walk(w, c.td, c.gpa, c.value);

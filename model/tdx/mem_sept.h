@@ -18,29 +18,20 @@ struct MemSeptAdd {
 
   template <class W>
   static Status check(W& w, ModuleCall& c) {
-    const Status wrong{StatusCode::kEptEntryStateIncorrect, Operand::kRcx};
-    Status s = check_state(c);
-    if (!s.ok()) return s;
-    const bool exists = !is_sept_free<>(c.entry);
-    if (c.in.r8 == kNullPa) {  // version 1: only pages for L2 VMs
-      if (c.version == 0) return {StatusCode::kOperandInvalid, Operand::kR8};
-      if (!exists) return with_details(c, c.entry, wrong);
-    } else if (exists) {
-      if ((c.in.rdx & kAllowExisting) == 0) return with_details(c, c.entry, wrong);
-    } else {
-      s = lock_new_page(w, c, r8_page(c), k4K, Operand::kR8);
-      if (!s.ok()) return s;
+    const Status s = check_l1_page(w, c);
+    if (!s.ok() || c.version == 0) return s;
+    // Pages for VMs that are not there.
+    const uint64_t l2_pages[] = {c.in.r9, c.in.r10, c.in.r11};
+    const Operand operands[] = {Operand::kR9, Operand::kR10, Operand::kR11};
+    for (int vm = 0; vm < 3; vm++) {
+      if (l2_pages[vm] != kNullPa) return {StatusCode::kOperandInvalid, operands[vm]};
     }
-    c.value = exists;
-    return {};
+    return s;
   }
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    if (c.value != 0) {
-      if (c.version > 0) c.out.r8 = c.in.r8 == kNullPa ? kNullPa : c.in.r8 | kUnused;
-      return {};
-    }
+    if (c.value != 0) return {};
     new_sept_page(w, c.new_page, c.gpa, c.pos.level - 1);
     pamt_use(w, k4K, c.new_page, Pt::kEpt, tdr_page(w, c));
     add_chldcnt(w, c, 1);
@@ -49,11 +40,27 @@ struct MemSeptAdd {
     return {};
   }
 
- private:
-  // In version 1 bit 63 of a page is no part of it, and of an output says "not consumed".
+  // Bit 63 of a page is no part of it; version 1 answers with it where a page was not consumed, and
+  // with no page where it was.
   static constexpr uint64_t kUnused = uint64_t{1} << 63;
-  static uint64_t r8_page(const ModuleCall& c) {
-    return c.version > 0 ? c.in.r8 & ~kUnused : c.in.r8;
+  static constexpr uint64_t page_of(uint64_t r) { return r == kNullPa ? r : r & ~kUnused; }
+
+ private:
+  template <class W>
+  static Status check_l1_page(W& w, ModuleCall& c) {
+    const Status wrong{StatusCode::kEptEntryStateIncorrect, Operand::kRcx};
+    const Status s = check_state(c);
+    if (!s.ok()) return s;
+    const bool exists = !is_sept_free<>(c.entry);
+    c.value = exists;
+    if (c.in.r8 == kNullPa) {  // version 1: only pages for L2 VMs
+      if (c.version == 0) return {StatusCode::kOperandInvalid, Operand::kR8};
+      return exists ? Status{} : with_details(c, c.entry, wrong);
+    }
+    if (!exists) return lock_new_page(w, c, page_of(c.in.r8), k4K, Operand::kR8);
+    if ((c.in.rdx & kAllowExisting) == 0) return with_details(c, c.entry, wrong);
+    if (c.version > 0) c.out.r8 |= kUnused;
+    return {};
   }
 };
 

@@ -46,17 +46,17 @@ bool lock_pamt(W& w, ModuleCall& c, int size, uint64_t page, LockMode mode) {
 }
 
 // pamt_walk. `size` is the size that the operand stands for; c.page_size receives the size at
-// which the range is really used.
+// which the range is really used. An entry for more than 4K is first locked shared, and then made
+// exclusive where that is wanted.
 template <class W>
 Status lock_explicit_page(W& w, ModuleCall& c, uint64_t page, int size, LockMode mode, Operand op) {
   for (int s = k1G;; s--) {
-    const bool last = s == size;
-    if (!lock_pamt(w, c, s, page, last ? mode : LockMode::kShared)) {
+    if (!lock_pamt(w, c, s, page, s == k4K ? mode : LockMode::kShared)) {
       return {StatusCode::kOperandBusy, op};
     }
     c.page_size = s;
-    if (last) return {};
-    if (pamt_type(w, s, page) == Pt::kNda) continue;
+    if (s == k4K) return {};
+    if (s != size && pamt_type(w, s, page) == Pt::kNda) continue;
     if (mode == LockMode::kExclusive && !promote_last(w, c)) return {StatusCode::kOperandBusy, op};
     return {};
   }

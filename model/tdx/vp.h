@@ -112,6 +112,9 @@ struct VpFlush {
   }
   template <class W>
   static Status check(W& w, ModuleCall& c) {
+    if (w.lifecycle(c.td) != TdLifecycle::kKeysConfigured) {
+      return Status(StatusCode::kTdKeysNotConfigured);
+    }
     return w.get(CellKind::kTdvpsAssoc, c.vcpu) == c.lp + 1
                ? Status{}
                : Status(StatusCode::kVcpuNotAssociated);
