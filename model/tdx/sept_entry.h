@@ -226,9 +226,11 @@ constexpr uint64_t make_sept_entry(SeptEntryState s, uint64_t hpa) {
   return make_sept_entry<>(enc(s), hpa);
 }
 inline constexpr uint64_t kSeptFreeEntry = make_sept_entry(SeptEntryState::kFree, 0);
-// The module's constant for REMOVED has a stray bit in the place of the HPA.
+// In the place of the HPA, REMOVED has the migration epoch in which the page went (0 here: no
+// migration is modelled) and a bit that says so.
+inline constexpr uint64_t kSeptMigEpochValid = uint64_t{1} << 44;
 inline constexpr uint64_t kSeptRemovedEntry =
-    make_sept_entry(SeptEntryState::kRemoved, uint64_t{1} << 44);
+    make_sept_entry(SeptEntryState::kRemoved, kSeptMigEpochValid);
 
 // HPA bits of one 4K page, and of a leaf of `level` without the ACCEPT counter.
 constexpr uint64_t sept_hpa_mask(int level) {

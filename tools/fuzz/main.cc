@@ -41,16 +41,17 @@ int run(int argc, char** argv) {
   const std::map<std::string, Target> targets{{"pb", Target::kPb},
                                               {"txtpb", Target::kTxtpb},
                                               {"ftrace", Target::kFtrace},
-                                              {"sequence", Target::kSequence}};
+                                              {"sequence", Target::kSequence},
+                                              {"module", Target::kModule}};
   Target target = Target::kPb;
   std::string corpus = "traces", save;
   uint64_t seed = 1, inputs = UINT64_MAX, only = UINT64_MAX;
   double seconds = 10;
   unsigned slow = 10;
-  app.add_option("target", target, "pb, txtpb, ftrace or sequence")
+  app.add_option("target", target, "pb, txtpb, ftrace, sequence or module")
       ->required()
       ->transform(CLI::CheckedTransformer(targets));
-  app.add_option("--corpus", corpus, "folder with recorded/ and sequences/");
+  app.add_option("--corpus", corpus, "folder with recorded/, sequences/ and module-sequences/");
   app.add_option("--seed", seed, "first of all");
   app.add_option("--inputs", inputs, "stop after so many");
   app.add_option("--seconds", seconds, "stop after this time");

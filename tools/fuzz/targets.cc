@@ -7,6 +7,7 @@
 #include <iterator>
 #include <system_error>
 
+#include "checker/replay/module/module_file.h"
 #include "checker/replay/replay_trace.h"
 #include "checker/replay/sequence/sequence_file.h"
 #include "checker/trace/open_trace.h"
@@ -57,6 +58,8 @@ Fed feed(Target target, std::string bytes) {
     auto stream = trace::ByteStream::from_memory(std::move(bytes), "fuzz");
     if (target == Target::kSequence) {
       replay::run_sequence(*stream);
+    } else if (target == Target::kModule) {
+      replay::run_module_file(*stream);
     } else {
       std::vector<trace::Format> formats = trace::own_formats();
       import::FtraceOptions options;
@@ -97,6 +100,11 @@ std::vector<std::string> seeds_of(Target target, const std::string& corpus) {
     case Target::kSequence:
       for (const char* name : {"seq-612-a-ept-001", "seq-612-a-npt-001"}) {
         seeds.push_back(whole(corpus + "/sequences/" + name + ".jsonl.xz"));
+      }
+      break;
+    case Target::kModule:
+      for (const char* name : {"seq-b-000.jsonl", "seq-f-000.jsonl", "contention.csv"}) {
+        seeds.push_back(whole(corpus + "/module-sequences/" + name + ".xz"));
       }
       break;
   }

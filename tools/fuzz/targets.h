@@ -1,9 +1,9 @@
 // tools/fuzz: what is fed: one target for each reader.
 //
 // Contract: feed() reads the bytes to their end, and what can be read goes through the replay (text
-// and packets) or the runner (sequences). It returns normally for every input: bad input is a
-// TraceError, which is caught; whatever else comes out is a defect. seeds_of() gives valid input in
-// the target's format, made from files of the corpus.
+// and packets) or the runner (sequences, module calls). It returns normally for every input: bad
+// input is a TraceError, which is caught; whatever else comes out is a defect. seeds_of() gives
+// valid input in the target's format, made from files of the corpus.
 #pragma once
 
 #include <string>
@@ -12,7 +12,7 @@
 
 namespace mmucheck::fuzz {
 
-enum class Target { kPb, kTxtpb, kFtrace, kSequence };
+enum class Target { kPb, kTxtpb, kFtrace, kSequence, kModule };
 
 struct Fed {
   bool refused = false;  // a TraceError

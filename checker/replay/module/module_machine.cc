@@ -58,7 +58,7 @@ ModuleMachine::ModuleMachine(const ModuleHeader& header) : header_(header) {
 std::optional<Cell> ModuleMachine::find_entry(uint64_t gpa, int level) const {
   const tdx::TdConfig& td = tds_[kTd];
   uint32_t table = store_.find_table(td.sept_root);
-  for (int l = td.top_level(); table != model::kNoTable; l--) {
+  for (int l = td.top_level(); l >= level && table != model::kNoTable; l--) {
     const Cell at = model::cell::pte(table, tdx::sept_index(gpa, l));
     if (l == level) return at;
     const uint64_t e = store_.get(at);
