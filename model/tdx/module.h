@@ -22,10 +22,22 @@ inline constexpr uint64_t kNullPa = ~uint64_t{0};
 inline constexpr uint32_t kNone = 0xffffffffu;
 
 enum PageSize : int { k4K = 0, k2M = 1, k1G = 2 };
-constexpr uint64_t pages_of(int size) { return uint64_t{1} << (9 * size); }
-constexpr uint64_t page_round(uint64_t page, int size) { return page & ~(pages_of(size) - 1); }
+constexpr uint64_t pages_of(int size) {
+  return uint64_t{1} << (9 * size);
+}
+constexpr uint64_t page_round(uint64_t page, int size) {
+  return page & ~(pages_of(size) - 1);
+}
 
-enum class Pt : uint8_t { kNda = 0, kRsvd = 1, kReg = 3, kTdr = 4, kTdcx = 5, kTdvpr = 6, kEpt = 8 };
+enum class Pt : uint8_t {
+  kNda = 0,
+  kRsvd = 1,
+  kReg = 3,
+  kTdr = 4,
+  kTdcx = 5,
+  kTdvpr = 6,
+  kEpt = 8
+};
 
 // What differs between versions of the module (reference: 1.5.01).
 struct ModuleVersion {
@@ -87,7 +99,9 @@ struct ModuleWorld {
   uint64_t add(CellKind k, uint32_t object, uint64_t index, uint64_t v) {
     return store.add(cell::of(k, object, index), v);
   }
-  OpState op_state(uint32_t td) const { return static_cast<OpState>(get(CellKind::kTdOpState, td)); }
+  OpState op_state(uint32_t td) const {
+    return static_cast<OpState>(get(CellKind::kTdOpState, td));
+  }
   TdLifecycle lifecycle(uint32_t td) const {
     return static_cast<TdLifecycle>(get(CellKind::kTdLifecycle, td));
   }
@@ -134,9 +148,9 @@ struct ModuleCall {
   CallPhase pc = CallPhase::kAcquire;
   Leaf leaf = Leaf::kMemSeptRd;
   uint8_t version = 0;
-  uint32_t vcpu = 0;        // guest calls, VP.ENTER, TD exit
-  uint32_t lp = 0;          // VP.ENTER, VP.FLUSH; of a guest call, where the vCPU runs
-  uint32_t intr_after = 0;  // the poll that finds an interrupt pending; 0: none does
+  uint32_t vcpu = 0;          // guest calls, VP.ENTER, TD exit
+  uint32_t lp = 0;            // VP.ENTER, VP.FLUSH; of a guest call, where the vCPU runs
+  uint32_t intr_after = 0;    // the poll that finds an interrupt pending; 0: none does
   bool access_write = false;  // kGuestAccess
   bool access_exec = false;
   Registers in = {};

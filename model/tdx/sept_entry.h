@@ -20,7 +20,7 @@ inline constexpr uint64_t kSeptEntries = 512;
 inline constexpr uint64_t kSeptRwx = 7;
 inline constexpr uint64_t kSeptMemtypeWb = 6 << 3;
 inline constexpr uint64_t kSeptIpat = uint64_t{1} << 6;
-inline constexpr uint64_t kSeptLeaf = uint64_t{1} << 7;   // PS, set in every leaf, also of 4K
+inline constexpr uint64_t kSeptLeaf = uint64_t{1} << 7;  // PS, set in every leaf, also of 4K
 inline constexpr uint64_t kSeptDirty = uint64_t{1} << 9;
 inline constexpr uint64_t kSeptTdel = uint64_t{1} << 11;  // entry lock
 inline constexpr uint64_t kSeptTdhp = uint64_t{1} << 52;  // a host call wants the entry
@@ -93,7 +93,9 @@ constexpr SeptStateSet sept_set(States... s) {
   return static_cast<SeptStateSet>((set_of(s) | ... | 0));
 }
 
-constexpr uint64_t enc(SeptEntryState s) { return static_cast<uint64_t>(s); }
+constexpr uint64_t enc(SeptEntryState s) {
+  return static_cast<uint64_t>(s);
+}
 
 // The seven bits of the state, as in SeptEntryState.
 template <class D = Concrete>
@@ -108,7 +110,9 @@ constexpr U64Of<D> sept_state_bits(U64Of<D> state) {
 }
 inline constexpr uint64_t kSeptStateMask = sept_state_bits<>(0x7f);
 
-constexpr SeptEntryState state_of(uint64_t e) { return static_cast<SeptEntryState>(sept_state<>(e)); }
+constexpr SeptEntryState state_of(uint64_t e) {
+  return static_cast<SeptEntryState>(sept_state<>(e));
+}
 
 // Is the state one of `set`? False for the 112 encodings that are no state.
 template <class D = Concrete>
@@ -150,11 +154,10 @@ template <class D = Concrete>
 constexpr BoolOf<D> sept_state_is_any_blocked(U64Of<D> e) {
   return state_in<D>(sept_state<D>(e), kAnyBlocked);
 }
-inline constexpr SeptStateSet kAnyBlockedw =
-    sept_set(SeptEntryState::kBlockedw, SeptEntryState::kExportedBlockedw,
-             SeptEntryState::kExportedDirtyBlockedw, SeptEntryState::kPendingBlockedw,
-             SeptEntryState::kPendingExportedBlockedw,
-             SeptEntryState::kPendingExportedDirtyBlockedw);
+inline constexpr SeptStateSet kAnyBlockedw = sept_set(
+    SeptEntryState::kBlockedw, SeptEntryState::kExportedBlockedw,
+    SeptEntryState::kExportedDirtyBlockedw, SeptEntryState::kPendingBlockedw,
+    SeptEntryState::kPendingExportedBlockedw, SeptEntryState::kPendingExportedDirtyBlockedw);
 // Exported and clean entries were tracked when they were exported.
 inline constexpr SeptStateSet kNoTracking =
     sept_set(SeptEntryState::kFree, SeptEntryState::kRemoved, SeptEntryState::kExportedBlockedw,
@@ -208,8 +211,8 @@ constexpr U64Of<D> accepted_state(U64Of<D> state) {
 // RWX that an entry of this state has: all, read and execute, or none.
 template <class D = Concrete>
 constexpr U64Of<D> sept_rwx(U64Of<D> state) {
-  constexpr SeptStateSet all = sept_set(SeptEntryState::kNlMapped, SeptEntryState::kMapped,
-                                        SeptEntryState::kExportedDirty);
+  constexpr SeptStateSet all =
+      sept_set(SeptEntryState::kNlMapped, SeptEntryState::kMapped, SeptEntryState::kExportedDirty);
   return D::ite(state_in<D>(state, all), U64Of<D>(7),
                 D::ite(state_in<D>(state, kGuestAccessible), U64Of<D>(5), U64Of<D>(0)));
 }
@@ -218,8 +221,8 @@ constexpr U64Of<D> sept_rwx(U64Of<D> state) {
 template <class D = Concrete>
 constexpr U64Of<D> make_sept_entry(U64Of<D> state, U64Of<D> hpa) {
   const U64Of<D> bits = sept_state_bits<D>(state);
-  const U64Of<D> memtype = D::ite((bits & U64Of<D>(kSeptLeaf)) != U64Of<D>(0),
-                                  U64Of<D>(kSeptMemtypeWb), U64Of<D>(0));
+  const U64Of<D> memtype =
+      D::ite((bits & U64Of<D>(kSeptLeaf)) != U64Of<D>(0), U64Of<D>(kSeptMemtypeWb), U64Of<D>(0));
   return bits | memtype | sept_rwx<D>(state) | hpa | U64Of<D>(kSeptSve);
 }
 constexpr uint64_t make_sept_entry(SeptEntryState s, uint64_t hpa) {
@@ -271,8 +274,12 @@ template <class D = Concrete>
 constexpr BoolOf<D> walk_continues(U64Of<D> e) {
   return (e & U64Of<D>(kSeptRwx)) != U64Of<D>(0) && !is_sept_leaf<D>(e);
 }
-constexpr uint64_t sept_index(uint64_t gpa, int level) { return (gpa >> (12 + 9 * level)) & 511; }
-constexpr uint64_t sept_span(int level) { return uint64_t{1} << (12 + 9 * level); }
+constexpr uint64_t sept_index(uint64_t gpa, int level) {
+  return (gpa >> (12 + 9 * level)) & 511;
+}
+constexpr uint64_t sept_span(int level) {
+  return uint64_t{1} << (12 + 9 * level);
+}
 
 // What a vCPU's access meets at the entry where the hardware's walk ends.
 enum class HardwareView : uint8_t { kAllowed, kPendingVe, kViolation };

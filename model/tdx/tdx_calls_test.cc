@@ -1,5 +1,5 @@
-// Calls of the TDX module in the orders that people argue about: a blocked parent, TLB tracking with
-// two vCPUs, the vCPU that moves to another CPU, and ACCEPT against AUG. Each but the last was
+// Calls of the TDX module in the orders that people argue about: a blocked parent, TLB tracking
+// with two vCPUs, the vCPU that moves to another CPU, and ACCEPT against AUG. Each but the last was
 // run on the module itself; the fourth trace is read from the sources of version 1.0.
 #include <gtest/gtest.h>
 
@@ -32,7 +32,8 @@ class Td {
     set_up_td(w, 0, {.op_state = OpState::kInitialized});
     for (uint32_t v = 0; v < 2; v++) set_up_vcpu(w, v, v, 0);
     for (int level = 3; level > 0; level--) {
-      EXPECT_EQ(call(Leaf::kMemSeptAdd, level, 0x200 + static_cast<uint64_t>(level)), "TDX_SUCCESS");
+      EXPECT_EQ(call(Leaf::kMemSeptAdd, level, 0x200 + static_cast<uint64_t>(level)),
+                "TDX_SUCCESS");
     }
     EXPECT_EQ(call(Leaf::kMemPageAdd, 0, kPage), "TDX_SUCCESS");
     EXPECT_EQ(call(Leaf::kMrFinalize), "TDX_SUCCESS");
@@ -79,9 +80,7 @@ class Td {
     c.lp = lp;
     return run(c);
   }
-  std::string state(int level = 0) {
-    return sept_state_name(sept_walk(w, 0, 0, level).entry);
-  }
+  std::string state(int level = 0) { return sept_state_name(sept_walk(w, 0, 0, level).entry); }
   uint64_t epoch() const { return w.get(CellKind::kTdEpoch); }
   uint64_t refcount(uint64_t parity) const { return w.get(CellKind::kTdRefcount, 0, parity); }
   uint64_t vcpu_epoch(uint32_t v) const { return w.get(CellKind::kTdvpsEpoch, v); }
@@ -217,7 +216,7 @@ TEST(TdxCalls, AStaleTranslationServesUntilTheVcpuLeaves) {
 // exactly these answers come out.
 TEST(TdxCalls, AcceptAgainstAug) {
   std::map<std::string, int> answers;
-  for (int before = 0; before <= 4; before++) {     // steps of AUG before ACCEPT begins
+  for (int before = 0; before <= 4; before++) {       // steps of AUG before ACCEPT begins
     for (int between = 0; between <= 4; between++) {  // and between its walk and its lock
       if (before + between > 4) continue;
       Td td;

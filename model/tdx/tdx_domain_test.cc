@@ -108,43 +108,65 @@ TEST(TdxDomains, LocksAndEpochs) {
     return std::array<uint64_t, 4>{1 + rng() % 20, rng() % 3, rng() % 3,
                                    rng() % 16 == 0 ? kBepochMigration | rng() % 20 : rng() % 22};
   };
-  both_ways<4>("is_tlb_tracked", []<class D>(D, const std::array<U64Of<D>, 4>& in) {
-    return is_tlb_tracked<D>({in[0], in[1], in[2]}, in[3]);
-  }, epochs);
-  both_ways<4>("epoch_may_advance", []<class D>(D, const std::array<U64Of<D>, 4>& in) {
-    return epoch_may_advance<D>({in[0], in[1], in[2]});
-  }, epochs);
-  both_ways<4>("enter_flushes_for_epoch", []<class D>(D, const std::array<U64Of<D>, 4>& in) {
-    return enter_flushes_for_epoch<D>(in[0], in[3], false);
-  }, epochs);
+  both_ways<4>(
+      "is_tlb_tracked",
+      []<class D>(D, const std::array<U64Of<D>, 4>& in) {
+        return is_tlb_tracked<D>({in[0], in[1], in[2]}, in[3]);
+      },
+      epochs);
+  both_ways<4>(
+      "epoch_may_advance",
+      []<class D>(D, const std::array<U64Of<D>, 4>& in) {
+        return epoch_may_advance<D>({in[0], in[1], in[2]});
+      },
+      epochs);
+  both_ways<4>(
+      "enter_flushes_for_epoch",
+      []<class D>(D, const std::array<U64Of<D>, 4>& in) {
+        return enter_flushes_for_epoch<D>(in[0], in[3], false);
+      },
+      epochs);
 }
 
 TEST(TdxDomains, Operands) {
   const auto make = [](TestRng& rng) {
     const uint64_t level = rng() % 8;
-    uint64_t v = (rng() & sept_hpa_mask(static_cast<int>(rng() % 4)) & 0xffffffffffffull >> rng() % 8);
+    uint64_t v =
+        (rng() & sept_hpa_mask(static_cast<int>(rng() % 4)) & 0xffffffffffffull >> rng() % 8);
     if (rng() % 4 != 0) v |= level;
     if (rng() % 8 == 0) v ^= uint64_t{1} << (rng() % 64);
     return std::array<uint64_t, 1>{v};
   };
   for (int max = 0; max <= kMaxSeptLevel; max++) {
-    both_ways<1>("page_info_valid", [max]<class D>(D, const std::array<U64Of<D>, 1>& in) {
-      return page_info_valid<D>(in[0], 0, max);
-    }, make);
+    both_ways<1>(
+        "page_info_valid",
+        [max]<class D>(D, const std::array<U64Of<D>, 1>& in) {
+          return page_info_valid<D>(in[0], 0, max);
+        },
+        make);
   }
   for (const int gpaw : {48, 52}) {
-    both_ways<1>("gpa_is_private", [gpaw]<class D>(D, const std::array<U64Of<D>, 1>& in) {
-      return gpa_is_private<D>(page_info_gpa<D>(in[0]), gpaw);
-    }, make);
+    both_ways<1>(
+        "gpa_is_private",
+        [gpaw]<class D>(D, const std::array<U64Of<D>, 1>& in) {
+          return gpa_is_private<D>(page_info_gpa<D>(in[0]), gpaw);
+        },
+        make);
   }
   for (const int size : {0, 1}) {
-    both_ways<1>("private_hpa_valid", [size]<class D>(D, const std::array<U64Of<D>, 1>& in) {
-      return private_hpa_valid<D>(in[0], size, kHkidMask);
-    }, make);
+    both_ways<1>(
+        "private_hpa_valid",
+        [size]<class D>(D, const std::array<U64Of<D>, 1>& in) {
+          return private_hpa_valid<D>(in[0], size, kHkidMask);
+        },
+        make);
   }
-  both_ways<1>("shared_hpa_valid", []<class D>(D, const std::array<U64Of<D>, 1>& in) {
-    return shared_hpa_valid<D>(in[0], 46, kHkidMask, 32, 0x3f00000000, 0x3f02000000);
-  }, make);
+  both_ways<1>(
+      "shared_hpa_valid",
+      []<class D>(D, const std::array<U64Of<D>, 1>& in) {
+        return shared_hpa_valid<D>(in[0], 46, kHkidMask, 32, 0x3f00000000, 0x3f02000000);
+      },
+      make);
 }
 
 // The encoding, both ways, and what it implies.

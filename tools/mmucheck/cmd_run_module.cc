@@ -70,7 +70,8 @@ void add_run_module(CLI::App& app, Session& session) {
   auto files = std::make_shared<std::vector<std::string>>();
   CLI::App* sub =
       app.add_subcommand("run-module", "compare sequences of TDX module calls with the model");
-  sub->add_option("FILE", *files, "sequences (.jsonl) and tables (.csv), also compressed; - is standard input")
+  sub->add_option("FILE", *files,
+                  "sequences (.jsonl) and tables (.csv), also compressed; - is standard input")
       ->required();
   sub->footer("\nExample:\n  mmucheck run-module traces/module-sequences/*.xz");
   sub->callback([files, &session] { session.exit_code = run_module(*files, session); });

@@ -1,5 +1,5 @@
-// The table of contention: one lock held by somebody else, one call; then the holder lets go, and the
-// call is tried again.
+// The table of contention: one lock held by somebody else, one call; then the holder lets go, and
+// the call is tried again.
 
 #include "checker/replay/module/module_fixture.h"
 #include "checker/replay/module/module_tables.h"
@@ -13,8 +13,24 @@ using model::CellKind;
 using tdx::Leaf;
 
 enum Column : size_t {
-  kLeaf, kLevel, kState, kOpState, kLock, kMode, kStatus, kRax, kRcx, kRdx, kWordBefore,
-  kWordAfter, kEntryBefore, kEntryAfter, kGuestAccept, kStatusRetry, kEntryRetry, kGuestRetry,
+  kLeaf,
+  kLevel,
+  kState,
+  kOpState,
+  kLock,
+  kMode,
+  kStatus,
+  kRax,
+  kRcx,
+  kRdx,
+  kWordBefore,
+  kWordAfter,
+  kEntryBefore,
+  kEntryAfter,
+  kGuestAccept,
+  kStatusRetry,
+  kEntryRetry,
+  kGuestRetry,
 };
 
 // A held lock: whose it is does not matter, only its word.
@@ -24,7 +40,9 @@ struct HeldLock {
   tdx::Held held;
 };
 
-bool is_guest(Leaf leaf) { return leaf >= Leaf::kPageAccept; }
+bool is_guest(Leaf leaf) {
+  return leaf >= Leaf::kPageAccept;
+}
 
 void make_vcpu_enter(ModuleFixture& f) {
   tdx::ModuleCall enter = f.call(Leaf::kVpEnter);
@@ -35,7 +53,8 @@ void make_vcpu_enter(ModuleFixture& f) {
 void set_up(ModuleFixture& f, Leaf leaf, const TableRow& row) {
   const tdx::SeptStateInfo* state = find_sept_state(row[kState]);
   if (state == nullptr) throw BadModuleTable("\"" + row[kState] + "\" is no state of an entry");
-  if (row[kLevel] != "0" && row[kLevel] != "1") throw BadModuleTable("the level is neither 0 nor 1");
+  if (row[kLevel] != "0" && row[kLevel] != "1")
+    throw BadModuleTable("the level is neither 0 nor 1");
   f.set_target(row[kLevel] == "1", state->state, ModuleFixture::kEpoch - 1);
   if (leaf == Leaf::kMemPagePromote && row[kLevel] == "1") f.set_mapped_children();
   const bool inside = row[kLock] == "TDR (vCPU inside)";
@@ -51,7 +70,9 @@ void set_up(ModuleFixture& f, Leaf leaf, const TableRow& row) {
   if (leaf == Leaf::kPhymemPageReclaim) set_lifecycle(tdx::TdLifecycle::kTeardown);
 }
 
-Cell pamt_lock(int size, uint64_t page) { return tdx::pamt_cell(CellKind::kPamtLock, size, page); }
+Cell pamt_lock(int size, uint64_t page) {
+  return tdx::pamt_cell(CellKind::kPamtLock, size, page);
+}
 
 // No value: the model has no such lock.
 std::optional<HeldLock> lock_of(const ModuleFixture& f, const TableRow& row) {
@@ -64,8 +85,7 @@ std::optional<HeldLock> lock_of(const ModuleFixture& f, const TableRow& row) {
   const bool large = f.level == 1;
   const bool takes_4k = row[kLeaf] != "TDH.MEM.PAGE.AUG";
   const uint64_t mapped = large ? ModuleFixture::kMapped2m : ModuleFixture::kMapped4k;
-  const uint64_t fresh =
-      large && !takes_4k ? ModuleFixture::kNewPage2m : ModuleFixture::kNewPage;
+  const uint64_t fresh = large && !takes_4k ? ModuleFixture::kNewPage2m : ModuleFixture::kNewPage;
   const bool none = row[kState] == "FREE" || row[kState] == "REMOVED";
   const auto word = [&](Cell at, HeldKind kind) {
     return HeldLock{HeldLock::Kind::kWord, {at, kind, ex}};
@@ -146,7 +166,9 @@ struct Comparison {
   }
 };
 
-std::string entry_text(const ModuleFixture& f) { return "0x" + hex(f.target_entry()); }
+std::string entry_text(const ModuleFixture& f) {
+  return "0x" + hex(f.target_entry());
+}
 
 // What is tried once the holder has let go.
 void retry(ModuleFixture& f, Leaf leaf, const TableRow& row, Comparison& compare) {
@@ -215,8 +237,8 @@ std::optional<RowDifference> check_contention_row(const TableRow& row) {
   compare.add("entry before", row[kEntryBefore], entry_before);
   compare.add("entry after", row[kEntryAfter], entry_text(f));
   const tdx::StatusCode code = c.status.code();
-  const bool busy = code == tdx::StatusCode::kOperandBusy ||
-                    code == tdx::StatusCode::kOperandBusyHostPriority;
+  const bool busy =
+      code == tdx::StatusCode::kOperandBusy || code == tdx::StatusCode::kOperandBusyHostPriority;
   if (busy) {
     let_go(f, lock);
     retry(f, leaf, row, compare);

@@ -1,5 +1,5 @@
-// checker/replay/module: a store that remembers what each cell held before the current call, so that
-// what the call changed can be listed without looking at everything.
+// checker/replay/module: a store that remembers what each cell held before the current call, so
+// that what the call changed can be listed without looking at everything.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,8 @@
 // with one entry of interest at GPA 0, so that each call on it can be tried by itself.
 //
 // The addresses are those of the tables (page numbers): TDR 0x100, TDVPR 0x120, S-EPT pages 0x201
-// (level 2), 0x202 (level 1), 0x203 (level 0), mapped page 0x300 (4K) or 0x1000 (2M), new page 0x400
-// (4K) or 0x2000 (2M).
+// (level 2), 0x202 (level 1), 0x203 (level 0), mapped page 0x300 (4K) or 0x1000 (2M), new page
+// 0x400 (4K) or 0x2000 (2M).
 #pragma once
 
 #include <string_view>

@@ -1,8 +1,8 @@
 // checker/replay/module: tables of what the TDX module answered, a row a call: each row is set up,
 // the model makes the call, and the answers are compared.
 //
-// Three kinds, told apart by their first line: by state of the entry, by state of its parent, and by
-// a lock that somebody else holds. Errors of the text are BadModuleTable; a row that the model
+// Three kinds, told apart by their first line: by state of the entry, by state of its parent, and
+// by a lock that somebody else holds. Errors of the text are BadModuleTable; a row that the model
 // answers otherwise is a difference.
 #pragma once
 
