@@ -139,6 +139,40 @@ TEST_F(Cli, ShowsTheStateAtAnEvent) {
   EXPECT_EQ(run("show --state traces/recorded/tp-private/trace.txt.xz").code, 5);
 }
 
+// "[...]" stands for what is left out. Examples with files of the reader's own are not run.
+TEST_F(Cli, TheReadmeShowsRealOutput) {
+  std::ifstream readme("README.md");
+  size_t compared = 0;
+  for (std::string line; std::getline(readme, line);) {
+    if (!line.starts_with("$ mmucheck ")) continue;
+    const std::string command = line.substr(sizeof "$ mmucheck " - 1);
+    std::vector<std::string> shown(1);
+    while (std::getline(readme, line) && line != "```" && !line.starts_with("$ ")) {
+      if (line == "  [...]") {
+        shown.emplace_back();
+      } else {
+        shown.back() += line + "\n";
+      }
+    }
+    if (command.find("broken.txt") != std::string::npos ||
+        command.find("stripped.pb") != std::string::npos) {
+      continue;
+    }
+    const std::string out = run(command).out;
+    size_t at = 0;
+    for (const std::string& part : shown) {
+      at = out.find(part, at);
+      EXPECT_NE(at, std::string::npos) << command << " prints\n" << out << "and not\n" << part;
+      if (at == std::string::npos) break;
+    }
+    if (shown.size() == 1) {
+      EXPECT_EQ(out, shown[0]) << command;
+    }
+    ++compared;
+  }
+  EXPECT_GT(compared, 8u);
+}
+
 TEST_F(Cli, StatsCountWhatIsInTheText) {
   const Result result = run(std::string("--json stats ") + kRecording);
   EXPECT_EQ(result.code, 0);
