@@ -40,12 +40,7 @@ struct MemPageAdd {
   }
 };
 
-struct MemPageAug {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemPageAug : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     const Status s = check_state(c);
@@ -61,12 +56,7 @@ struct MemPageAug {
   }
 };
 
-struct MemPageRemove {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemPageRemove : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     Status s = check_state(c);
@@ -86,12 +76,7 @@ struct MemPageRemove {
   }
 };
 
-struct MemPageRelocate {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemPageRelocate : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     Status s = check_state(c);

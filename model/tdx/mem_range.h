@@ -6,12 +6,7 @@
 
 namespace mmucheck::model::tdx {
 
-struct MemRangeBlock {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemRangeBlock : SeptCall {
   template <class W>
   static Status check(W&, ModuleCall& c) {
     if (sept_state_is_any_blocked<>(c.entry)) {
@@ -33,12 +28,7 @@ struct MemRangeBlock {
   }
 };
 
-struct MemRangeUnblock {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemRangeUnblock : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     const Status s = check_state(c);

@@ -64,12 +64,7 @@ struct MemSeptAdd {
   }
 };
 
-struct MemSeptRemove {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemSeptRemove : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     Status s = check_state(c);
@@ -97,11 +92,7 @@ struct MemSeptRemove {
   }
 };
 
-struct MemSeptRd {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
+struct MemSeptRd : SeptCall {
   template <class W>
   static Status check(W&, ModuleCall& c) {
     return check_state(c);

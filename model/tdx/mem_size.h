@@ -6,12 +6,7 @@
 
 namespace mmucheck::model::tdx {
 
-struct MemPagePromote {
-  template <class W>
-  static Status acquire(W& w, ModuleCall& c) {
-    return sept_prologue(w, c);
-  }
-
+struct MemPagePromote : SeptCall {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     Status s = check_state(c);

@@ -123,6 +123,14 @@ Status sept_prologue(W& w, ModuleCall& c, uint64_t rdx_flags = 0) {
   return s;
 }
 
+// What the leaves begin with that have no bits of their own in RDX.
+struct SeptCall {
+  template <class W>
+  static Status acquire(W& w, ModuleCall& c) {
+    return sept_prologue(w, c);
+  }
+};
+
 inline Status check_state(ModuleCall& c) {
   if (sept_state_allows<>(c.leaf, c.entry)) return {};
   return with_details(c, c.entry, {StatusCode::kEptEntryStateIncorrect, Operand::kRcx});

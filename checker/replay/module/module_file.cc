@@ -65,27 +65,20 @@ class Reader {
 
 ModuleResult run_module_file(trace::ByteStream& in, const std::atomic<bool>* stop) {
   Reader reader;
-  std::string line;
-  uint64_t number = 0;
-  auto offset = static_cast<int64_t>(in.offset());
-  const auto fail = [&](TraceErrorKind kind, const std::string& message) {
-    throw TraceError(kind, {.file = in.name(), .line = number, .offset = offset}, message);
-  };
-  while (read_sequence_line(in, number + 1, &line)) {
-    number++;
-    if (stop != nullptr && stop->load(std::memory_order_relaxed)) {
-      fail(TraceErrorKind::kInterrupted, "interrupted");
-    }
-    try {
-      reader.line(line, number);
-    } catch (const BadSequence& e) {
-      fail(TraceErrorKind::kCorrupt, e.what());
-    } catch (const BadModuleTable& e) {
-      fail(TraceErrorKind::kCorrupt, e.what());
-    }
-    offset = static_cast<int64_t>(in.offset());
-  }
-  if (number == 0) fail(TraceErrorKind::kTruncated, "the file is empty");
+  for_each_sequence_line(
+      in, stop,
+      [&](const std::string& line, uint64_t number, const FailLine& fail) {
+        try {
+          reader.line(line, number);
+        } catch (const BadSequence& e) {
+          fail(TraceErrorKind::kCorrupt, e.what());
+        } catch (const BadModuleTable& e) {
+          fail(TraceErrorKind::kCorrupt, e.what());
+        }
+      },
+      [&](uint64_t lines, const FailLine& fail) {
+        if (lines == 0) fail(TraceErrorKind::kTruncated, "the file is empty");
+      });
   return reader.result;
 }
 

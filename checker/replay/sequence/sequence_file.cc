@@ -1,15 +1,12 @@
 #include "checker/replay/sequence/sequence_file.h"
 
 #include "checker/replay/sequence/sequence_runner.h"
-#include "checker/trace/event_source.h"
 
 namespace mmucheck::replay {
 namespace {
 
 using trace::TraceError;
 using trace::TraceErrorKind;
-
-}  // namespace
 
 // Lines of a sequence are longer than the stream's own window for lines.
 bool read_sequence_line(trace::ByteStream& in, uint64_t number, std::string* line) {
@@ -31,12 +28,16 @@ bool read_sequence_line(trace::ByteStream& in, uint64_t number, std::string* lin
   }
 }
 
-SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop) {
-  SequenceRunner runner;
+}  // namespace
+
+void for_each_sequence_line(
+    trace::ByteStream& in, const std::atomic<bool>* stop,
+    const std::function<void(const std::string& line, uint64_t number, const FailLine& fail)>& each,
+    const std::function<void(uint64_t lines, const FailLine& fail)>& end) {
   std::string line;
   uint64_t number = 0;
   auto offset = static_cast<int64_t>(in.offset());
-  const auto fail = [&](TraceErrorKind kind, const std::string& message) {
+  const FailLine fail = [&](TraceErrorKind kind, const std::string& message) {
     throw TraceError(kind, {.file = in.name(), .line = number, .offset = offset}, message);
   };
   while (read_sequence_line(in, number + 1, &line)) {
@@ -44,13 +45,24 @@ SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop
     if (stop != nullptr && stop->load(std::memory_order_relaxed)) {
       fail(TraceErrorKind::kInterrupted, "interrupted");
     }
-    if (!runner.line(line)) fail(TraceErrorKind::kCorrupt, runner.error());
+    each(line, number, fail);
     offset = static_cast<int64_t>(in.offset());
   }
-  if (!runner.ended()) {
-    fail(TraceErrorKind::kTruncated,
-         number == 0 ? "the file is empty" : "the sequence has no end line: it is cut off");
-  }
+  end(number, fail);
+}
+
+SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop) {
+  SequenceRunner runner;
+  for_each_sequence_line(
+      in, stop,
+      [&](const std::string& line, uint64_t, const FailLine& fail) {
+        if (!runner.line(line)) fail(TraceErrorKind::kCorrupt, runner.error());
+      },
+      [&](uint64_t lines, const FailLine& fail) {
+        if (runner.ended()) return;
+        fail(TraceErrorKind::kTruncated,
+             lines == 0 ? "the file is empty" : "the sequence has no end line: it is cut off");
+      });
   return {runner.ops(), runner.agree(), runner.first_difference()};
 }
 

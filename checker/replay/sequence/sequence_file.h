@@ -7,11 +7,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 
 #include "checker/replay/sequence/sequence_env.h"
 #include "checker/trace/byte_stream.h"
+#include "checker/trace/event_source.h"
 
 namespace mmucheck::replay {
 
@@ -27,7 +29,14 @@ struct SequenceResult {
 // (TraceErrorKind::kInterrupted).
 SequenceResult run_sequence(trace::ByteStream& in, const std::atomic<bool>* stop = nullptr);
 
-// The next line of a sequence, number `number`, into `line`; false at the end.
-bool read_sequence_line(trace::ByteStream& in, uint64_t number, std::string* line);
+// How a reader of lines stops: throws a TraceError at the current line.
+using FailLine = std::function<void(trace::TraceErrorKind kind, const std::string& message)>;
+
+// Calls `each` with every line of `in`, numbered from 1, and `end` behind the last one. A set `stop`
+// ends it between two lines (TraceErrorKind::kInterrupted).
+void for_each_sequence_line(
+    trace::ByteStream& in, const std::atomic<bool>* stop,
+    const std::function<void(const std::string& line, uint64_t number, const FailLine& fail)>& each,
+    const std::function<void(uint64_t lines, const FailLine& fail)>& end);
 
 }  // namespace mmucheck::replay
