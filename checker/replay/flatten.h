@@ -28,6 +28,8 @@ struct Flatten {
   void operator()(const model::ev::CasFail&) {}
   void operator()(const model::ev::AllocTable&) {}
   void operator()(const model::ev::AllocFailed&) {}
+  void operator()(const model::ev::AllocExternal&) {}
+  void operator()(const model::ev::FreedExternal&) {}
   void operator()(const model::ev::RcuQueued&) {}
   void operator()(const model::ev::RcuFree&) {}
   void operator()(const model::ev::Freed& e);

@@ -88,6 +88,17 @@ void account_change(W& w, const ChangedSpte::Frame& f, const ChangeKind<>& k) {
   }
 }
 
+// Only tdp_mmu_set_spte_atomic() has a caller that can do without the change: anywhere else a
+// failure of the hook means KVM_BUG_ON (handle_changed_spte).
+template <class W>
+void external_set_failed(W& w, ChangedSpte& m, int ret) {
+  if (m.shared && m.depth == 0) {
+    m.result = ret;
+    return;
+  }
+  kvm_bug(w, "MMU-MIRROR-HOOK");
+}
+
 enum class NextChild : uint8_t { kChanged, kTableDone, kSpin };
 
 // Freezes the next child of a removed table that must change and sets up its frame.
@@ -166,7 +177,7 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           const int ret = w.env.external_result(f.gfn, f.level, f.old_spte, f.new_spte);
           w.emit(ev::ExternalSetRet{ret});
           if (ret != 0) {
-            m.result = ret;
+            detail::external_set_failed(w, m, ret);
             m.depth--;
             if (w.pause()) return Run::kRan;
             continue;
@@ -215,7 +226,10 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           case detail::NextChild::kTableDone: break;
         }
         f.stage = kParentTrace;
-        if (w.is_mirror(f.child)) w.emit(ev::ExternalFree{f.child});
+        if (w.is_mirror(f.child)) {
+          w.emit(ev::ExternalFree{f.child});
+          free_external_page(w, f.child);
+        }
         call_rcu_free_sp(w, f.child);
         if (w.pause()) return Run::kRan;
         [[fallthrough]];

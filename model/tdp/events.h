@@ -38,6 +38,9 @@ struct FastPageFault {
 // --- page-table pages ---
 struct AllocTable { uint32_t table; TableKind kind; };
 struct AllocFailed { TableKind kind; };
+// The external page of a mirror table (sp->external_spt).
+struct AllocExternal { uint32_t table; uint64_t frame; };
+struct FreedExternal { uint64_t frame; };
 struct InitSp { uint32_t table; uint32_t parent_table, parent_index; uint64_t gfn; uint32_t role; };
 struct GetPage { uint32_t table; uint64_t gfn; uint32_t role; };
 struct RemovedPt { uint32_t table; bool shared; };

@@ -163,10 +163,7 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
     tdp_mmu_init_child_sp(w, m.sp, m.iter);
     MMU_STEP(m, 3);
     MMU_EMIT(m, 4, ev::GetPage{m.sp, m.iter.gfn, w.role(m.sp)});
-    if (w.is_mirror(m.sp)) {
-      const uint64_t external = w.env.new_table_frame(ev::TableKind::kExternal);
-      w.set_field(CellKind::kSpExternal, m.sp, external + 1);
-    }
+    if (w.is_mirror(m.sp)) kvm_mmu_alloc_external_spt(w, m.sp);
     w.set_field(CellKind::kSpNx, m.sp, m.fault.huge_page_disallowed);
     m.link = {};
     m.split = {};
@@ -178,7 +175,7 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
       MMU_CALL(m, 6, tdp_mmu_link_sp(w, m.link, m.iter, m.sp, true));
     }
     if (m.link.lost) {
-      tdp_mmu_free_sp(w, m.sp);
+      tdp_mmu_free_unused_sp(w, m.sp);
       break;
     }
     if (m.fault.huge_page_disallowed && m.fault.req_level >= m.iter.level &&

@@ -31,9 +31,28 @@ void tdp_mmu_init_sp(W& w, uint32_t table, uint32_t parent_table, uint32_t paren
   w.emit(ev::InitSp{table, parent_table, parent_index, gfn, role});
 }
 
-// A table that never became reachable goes back at once (tdp_mmu_free_sp).
+// kvm_mmu_alloc_external_spt: the page that the external page table uses for a mirror table.
 template <class W>
-void tdp_mmu_free_sp(W& w, uint32_t table) {
+void kvm_mmu_alloc_external_spt(W& w, uint32_t table) {
+  const uint64_t frame = w.env.new_table_frame(ev::TableKind::kExternal);
+  w.set_field(CellKind::kSpExternal, table, frame + 1);
+  w.emit(ev::AllocExternal{table, frame});
+}
+
+// Gives the external page back; a table whose page went to the module for good has none.
+template <class W>
+void free_external_page(W& w, uint32_t table) {
+  const uint64_t external = w.field(CellKind::kSpExternal, table);
+  if (external == 0) return;
+  w.set_field(CellKind::kSpExternal, table, 0);
+  w.emit(ev::FreedExternal{external - 1});
+}
+
+// A table that never became reachable goes back at once, with its external page
+// (6.12: tdp_mmu_free_sp).
+template <class W>
+void tdp_mmu_free_unused_sp(W& w, uint32_t table) {
+  free_external_page(w, table);
   w.emit(ev::Freed{table});
   w.store.free_table(table);
 }

@@ -68,7 +68,7 @@ Run tdp_mmu_split_huge_pages_root(W& w, SplitRoot& m) {
       }
     }
   }
-  if (m.sp != kNoTable) tdp_mmu_free_sp(w, m.sp);
+  if (m.sp != kNoTable) tdp_mmu_free_unused_sp(w, m.sp);
   MMU_END(m);
 }
 

@@ -107,6 +107,14 @@ struct World {
   bool locked_for_read() const { return field(CellKind::kLockReaders) != 0; }
 };
 
+// KVM_BUG_ON that hit: the VM is dead; only the first time is reported.
+template <class W>
+void kvm_bug(W& w, const char* rule) {
+  if (w.field(CellKind::kVmBugged)) return;
+  w.set_field(CellKind::kVmBugged, 0, 1);
+  w.warn(rule);
+}
+
 // Bits that index a root but are in no gfn (kvm_gfn_root_bits): none in a mirror.
 template <class W>
 uint64_t gfn_root_bits(const W& w, uint32_t root) {

@@ -118,6 +118,10 @@ const json* SequenceEnv::peek() const {
   return f.at < f.events->size() ? &(*f.events)[f.at] : nullptr;
 }
 
+int SequenceEnv::lock_mode() const {
+  return store_.get(cell::of(CellKind::kLockWriter)) != 0 ? 2 : 1;
+}
+
 bool SequenceEnv::next_is(const char* kind) const {
   if (difference_) return false;
   const json* e = peek();
@@ -235,6 +239,27 @@ void SequenceEnv::emit(const ev::AllocTable& e) {
   const char* kind = e.kind == ev::TableKind::kSplit ? "s" : "v";
   pages_.insert(page_of(e.table));
   expect(json::array({"alloc", page_of(e.table), kind}));
+}
+void SequenceEnv::emit(const ev::AllocExternal& e) {
+  pages_.insert(e.frame - pool_pfn_);
+  expect(json::array({"alloc", e.frame - pool_pfn_, "x"}));
+}
+void SequenceEnv::emit(const ev::FreedExternal& e) {
+  pages_.erase(e.frame - pool_pfn_);
+  expect(json::array({"free", e.frame - pool_pfn_}));
+}
+void SequenceEnv::emit(const ev::ExternalSet& e) {
+  hook_result_ = 0;
+  if (next_is("hook") && frames_.back().run_left == 0) {
+    hook_result_ = (*peek())[6].get<int>();
+  }
+  expect(json::array({"hook", "set", hex(e.gfn), e.level, hex(e.old_spte), hex(e.new_spte),
+                      hook_result_, lock_mode()}));
+}
+void SequenceEnv::emit(const ev::ExternalFree& e) {
+  const auto level = role_level(static_cast<uint32_t>(store_.get(cell::of(CellKind::kSpRole, e.table))));
+  expect(json::array({"hook", "free", hex(store_.get(cell::of(CellKind::kSpGfn, e.table))), level,
+                      page_of(e.table)}));
 }
 void SequenceEnv::emit(const ev::AllocFailed&) { expect(json::array({"allocfail", "page"})); }
 void SequenceEnv::emit(const ev::InitSp& e) {

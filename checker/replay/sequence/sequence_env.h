@@ -86,13 +86,18 @@ class SequenceEnv {
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false) const;
   bool nx_goes_on(bool) const { return true; }
-  int external_result(uint64_t, int, uint64_t, uint64_t) const { return 0; }
+  // What the record says that the hook answered: an input.
+  int external_result(uint64_t, int, uint64_t, uint64_t) const { return hook_result_; }
 
   void emit(const model::ev::Store& e);
   void emit(const model::ev::SpteChanged& e);
   void emit(const model::ev::CasFail& e);
   void emit(const model::ev::AllocTable& e);
   void emit(const model::ev::AllocFailed& e);
+  void emit(const model::ev::AllocExternal& e);
+  void emit(const model::ev::FreedExternal& e);
+  void emit(const model::ev::ExternalSet& e);
+  void emit(const model::ev::ExternalFree& e);
   void emit(const model::ev::InitSp& e);
   void emit(const model::ev::PrepareZapPage& e);
   void emit(const model::ev::RcuQueued& e);
@@ -132,6 +137,7 @@ class SequenceEnv {
     std::string op;
   };
 
+  int lock_mode() const;    // of mmu_lock: 1 read, 2 write
   const json* peek() const;  // the next entry that is not inside an "R"
   bool next_is(const char* kind) const;
   std::optional<ExpectedEvent> take_store();
@@ -145,6 +151,7 @@ class SequenceEnv {
   RunNested run_nested_;
   std::vector<Frame> frames_;
   std::set<uint64_t> pages_;  // page numbers in use
+  int hook_result_ = 0;       // of the external hook that is running
   std::optional<Difference> difference_;
 };
 

@@ -107,6 +107,13 @@ void check_event(const json& e, uint64_t ad_bits) {
   } else if (kind == "rd") {
     need(e, 4);
     unsigned_of(e[3], "count");
+  } else if (kind == "hook") {
+    need(e, 5);
+    if (string_of(e[1], "the hook") != "set") return;
+    need(e, 8);
+    if (!e[6].is_number_integer() || e[6].get<int64_t>() > 0 || e[6].get<int64_t>() < -4095) {
+      bad("what a hook returned", "0 or an error");
+    }
   } else if (kind == "poll") {
     need(e, 2);
     unsigned_of(e[1], "count");

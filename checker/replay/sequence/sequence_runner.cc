@@ -42,7 +42,7 @@ int int_at(const json& h, const char* key, int min, int max) {
 HostMmu read_host(const json& h) {
   HostMmu host;
   const std::string format = h.at("format").get<std::string>();
-  if (format != "npt" && format != "ept" && format != "ept-noad" && format != "tdx") {
+  if (format != "npt" && format != "ept" && format != "ept-noad" && format != "ept-tdx") {
     throw BadSequence("format \"" + format + "\" is not known");
   }
   host.format = format == "npt" ? PageTableFormat::kNpt : PageTableFormat::kEpt;
@@ -168,7 +168,7 @@ void SequenceRunner::header(const json& h) {
   w.vm.gfn_direct_bits = unhex_at(h, "direct_gfn_bits", kMaxGfn);
   const std::string broken = masks_differ(w.fmt, h.at("masks"));
   if (!broken.empty()) first_ = Difference{-1, "header", broken, "the masks that the model builds"};
-  if (h.at("format") == "tdx") w.fmt = with_td_mmio_value(w.fmt);
+  if (h.at("format") == "ept-tdx") w.fmt = with_td_mmio_value(w.fmt);
   w.set_field(CellKind::kMemslotGen, 0, unhex_at(h, "memslot_gen"));
   const json& slots = h.at("slots");
   if (!slots.is_array()) throw BadSequence("slots is no list");
