@@ -1,5 +1,6 @@
 #include "checker/replay/flatten.h"
 
+#include "checker/replay/seamcall_probes.h"
 #include "model/address/address.h"
 #include "model/spte/role.h"
 #include "model/spte/spte.h"
@@ -211,7 +212,51 @@ void Flatten::operator()(const ev::ExternalSetRet& e) {
 }
 
 void Flatten::operator()(const ev::ExternalFree& e) {
-  env.add(root_event(K::kMockFreeExternal, e.table, false));
+  Predicted p = root_event(K::kMockFreeExternal, e.table, false);
+  const uint64_t external = field(CellKind::kSpExternal, e.table);
+  if (external != 0 && external - 1 < kFirstProvisional) {
+    p.set(f::mock_free_external::external_spt_pfn, external - 1);
+  }
+  env.add(p);
+}
+
+void Flatten::operator()(const ev::Seamcall& e) {
+  if (e.leaf == model::tdx::Leaf::kMngKeyFreeid) return env.add(Predicted(K::kMockFreeid));
+  const SeamcallProbe* probe = probe_of(e.leaf);
+  if (probe == nullptr) return;
+  Predicted p(probe->entry);
+  if (probe->has_place) p.set(f::mock_page_aug::gpa, e.gpa);
+  if (probe->has_place && probe->entry != K::kMockAccept) {
+    p.set(f::mock_page_aug::level, u(e.level));
+  }
+  if (probe->takes_page) p.set(f::mock_page_aug::hpa, e.hpa);
+  if (probe->entry == K::kMockWbinvd || probe->entry == K::kMockReclaim) {
+    p.set(f::mock_wbinvd::hpa, e.hpa);
+  }
+  env.add(p);
+}
+
+void Flatten::operator()(const ev::SeamcallRet& e) {
+  if (const SeamcallProbe* probe = probe_of(e.leaf)) {
+    env.add(Predicted(probe->ret).set(f::mock_page_aug_ret::ret, e.status));
+  }
+}
+
+void Flatten::operator()(const ev::SeptState& e) {
+  namespace x = f::mock_sept_state;
+  env.add(Predicted(K::kMockSeptState)
+              .set(x::gpa, e.gpa)
+              .set(x::level, u(e.level))
+              .set(x::old_state, e.old_state)
+              .set(x::new_state, e.new_state));
+}
+
+void Flatten::operator()(const ev::TdDestroy& e) {
+  namespace x = f::mock_td_destroy;
+  env.add(Predicted(K::kMockTdDestroy)
+              .set(x::chldcnt, e.chldcnt)
+              .set(x::epoch, e.epoch)
+              .set(x::bugs, e.bugs));
 }
 
 void Flatten::operator()(const ev::Warn& e) { env.broken.push_back({e.rule}); }
@@ -361,7 +406,9 @@ void Flatten::operator()(const ev::Enter& e) {
       return env.add(p);
     }
     case Fn::kInvBegin: return env.add(invalidation(K::kInvBegin, a));
-    case Fn::kInvEnd: return env.add(invalidation(K::kInvEnd, a));
+    case Fn::kInvEnd:
+      env.last_invalidation_end_ = env.now_;
+      return env.add(invalidation(K::kInvEnd, a));
     case Fn::kInvAdd: {
       namespace x = f::inv_add;
       Predicted p(K::kInvAdd);
@@ -400,6 +447,7 @@ void Flatten::operator()(const ev::Enter& e) {
       return env.add(p);
     }
     case Fn::kFlushMemslot: return flush_memslot(a[0]);
+    case Fn::kReleaseHkid: return env.add(Predicted(K::kMockReleaseHkid));
     default: return enter_fault(e);
   }
 }

@@ -58,6 +58,10 @@ struct Flatten {
   void operator()(const model::ev::ExternalSet& e);
   void operator()(const model::ev::ExternalSetRet& e);
   void operator()(const model::ev::ExternalFree& e);
+  void operator()(const model::ev::Seamcall& e);
+  void operator()(const model::ev::SeamcallRet& e);
+  void operator()(const model::ev::SeptState& e);
+  void operator()(const model::ev::TdDestroy& e);
   void operator()(const model::ev::Enter& e);
   void operator()(const model::ev::Return& e);
   void operator()(const model::ev::Warn& e);

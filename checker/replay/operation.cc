@@ -37,6 +37,10 @@ struct Runner {
   Run operator()(DirtyLogFlush& m) { return dirty_log_flush(w, m); }
   Run operator()(RecoverNxHugePages& m) { return recover(m); }
   Run operator()(ZapAllFast& m) { return kvm_mmu_zap_all_fast(w, m); }
+  Run operator()(MapPrivatePfn& m) { return kvm_tdp_mmu_map_private_pfn(w, m); }
+  Run operator()(TdxFinalize& m) { return tdx_td_finalize(w, m); }
+  Run operator()(RawSeamcall& m) { return raw_seamcall(w, m); }
+  Run operator()(ZeroStepEnter& m) { return vp_enter_zero_step(w, m); }
 
   // Callers that take mmu_lock around one machine and show nothing of it.
   Run locked(DirtyLogChunk& m) {
@@ -80,7 +84,12 @@ bool may_nest(const Operation& outer, K kind) {
     }
     case K::kFreeRoots:
     case K::kMmuDestroy:
-      return std::holds_alternative<DestroyVm>(outer.machine);
+      return std::holds_alternative<DestroyVm>(outer.machine) ||
+             std::holds_alternative<MmuDestroy>(outer.machine);  // kvm_mmu_unload
+    case K::kMmuLoad: {  // kvm_mmu_reload, before the first page is mapped
+      const auto* map = std::get_if<MapPrivatePfn>(&outer.machine);
+      return map != nullptr && map->pc == 0;
+    }
     case K::kSoftAd: return true;
     default: return false;
   }

@@ -20,7 +20,8 @@ using Machine =
                  model::InvalidateRange, model::InvalidateRangeEnd, model::AgeHva,
                  model::SetMemoryRegion, model::SetMemAttributes, model::GmemInvalidate,
                  model::ZapGfnRange, model::FlushShadowAll, model::DestroyVm, model::DirtyLogChunk,
-                 DirtyLogFlush, model::RecoverNxHugePages, model::ZapAllFast>;
+                 DirtyLogFlush, model::RecoverNxHugePages, model::ZapAllFast, model::MapPrivatePfn,
+                 model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter>;
 
 struct Operation {
   Machine machine;

@@ -49,7 +49,10 @@ bool take_pending_input(const Event& e, PendingInputs& in) {
                           e.get_or(f::hw_ad::npages, 1), e.get(f::hw_ad::accessed) != 0,
                           e.get(f::hw_ad::dirty) != 0});
       return true;
-    case K::kCmpxchgLost: in.cmpxchg_lost = true; return true;
+    case K::kCmpxchgLost:
+      in.cmpxchg_lost = true;
+      if (e.has(f::cmpxchg_lost::sptep)) in.lost_sptep = e.get(f::cmpxchg_lost::sptep);
+      return true;
     case K::kYieldHere:
       in.yield = true;
       if (e.has(f::yield_here::next_gfn)) in.yield_gfn = e.get(f::yield_here::next_gfn);
@@ -62,6 +65,11 @@ bool take_pending_input(const Event& e, PendingInputs& in) {
       in.collapse = PendingInputs::Collapse{static_cast<int>(e.get(f::collapse_host_level::level)),
                                             e.get(f::collapse_host_level::gfn)};
       return true;
+    case K::kExternalPage: in.external_page = e.get(f::external_page::pfn); return true;
+    case K::kExternalResult:
+      in.external_result = static_cast<int>(e.get_signed(f::external_result::ret));
+      return true;
+    case K::kSeamcallStatus: in.seamcall_status.v = e.get(f::seamcall_status::status); return true;
     case K::kNxRecoveryCount: in.nx_pages += e.get(f::nx_recovery_count::count); return true;
     default: return false;
   }

@@ -105,6 +105,37 @@ bool finds_leaf(VmModel& v, const model::TdpMmuMap& map) {
   return false;
 }
 
+const model::SetSpteAtomic& change_of(const model::TdpMmuMap& map) {
+  return map.at_target ? map.target.set : map.link.atomic;
+}
+
+// Where a map whose exchange has begun stands, if nobody has changed the entry yet.
+const model::TdpIter* entry_in_exchange(const VmModel& v, const Operation& op) {
+  const model::TdpMmuMap* map = mapping(op);
+  if (map == nullptr || !model::in_exchange(change_of(*map))) return nullptr;
+  const model::TdpIter& it = map->iter;
+  const model::Cell entry = model::cell::pte(it.table, it.index);
+  return v.store.get(entry) == it.old_spte ? &it : nullptr;
+}
+bool wins_exchange(const Operation& op, const model::TdpIter& lost) {
+  const model::TdpMmuMap* map = mapping(op);
+  return map != nullptr && model::in_exchange(change_of(*map)) && map->iter.table == lost.table &&
+         map->iter.index == lost.index;
+}
+
+// A memslot update whose new flags are about to be there.
+bool changes_flags(const Operation& op) {
+  const auto* update = std::get_if<model::SetMemoryRegion>(&op.machine);
+  return update != nullptr && update->change == model::SlotChange::kFlagsOnly && update->pc == 8;
+}
+
+// A memslot that is about to be there.
+bool brings_slot(const Operation& op) {
+  const auto* update = std::get_if<model::SetMemoryRegion>(&op.machine);
+  return update != nullptr && (update->change == model::SlotChange::kCreate ||
+                               update->change == model::SlotChange::kMove);
+}
+
 // A root that was initialised and is about to become visible to others.
 bool adds_root(const Operation& op) {
   const auto* load = std::get_if<model::MmuLoad>(&op.machine);
@@ -112,6 +143,22 @@ bool adds_root(const Operation& op) {
 }
 
 }  // namespace
+
+// Is `theirs` in the middle of a store to an entry on the way of `mine`: its exchange, or where that
+// freezes a mirror entry, the thaw? `froze`: only the former will do. Without a probe on the
+// exchange, a map of the same table may be there.
+bool Replayer::stands_in_the_way(VmModel& v, const model::TdpMmuMap& mine,
+                                 const model::TdpMmuMap& theirs, bool froze) const {
+  const uint64_t pages = model::pages_per_hpage(theirs.iter.level);
+  if (theirs.root != mine.root) return false;
+  if (!visible_.test(static_cast<size_t>(K::kCmpxchgSpte))) {
+    return theirs.fault.gfn >> 9 == mine.fault.gfn >> 9;
+  }
+  if ((mine.fault.gfn ^ theirs.iter.gfn) & ~(pages - 1)) return false;
+  const model::SetSpteAtomic& set = change_of(theirs);
+  if (model::in_exchange(set)) return froze || !v.world.is_mirror(theirs.root);
+  return !froze && v.world.is_mirror(theirs.root) && model::about_to_thaw(set);
+}
 
 // What `t` is about to find may be the work of a thread whose own event is logged only later: the
 // tracepoint of a fast page fault stands behind its compare-exchange, the end of
@@ -124,7 +171,15 @@ void Replayer::run_others_first(const Event& e, Thread& t) {
                           std::get<model::MmuLoad>(mine.machine).pc == 1 && !t.in.new_table;
   const model::TdpMmuMap* my_map = t.in.others_first ? mapping(mine) : nullptr;
   if (my_map != nullptr && finds_leaf(*mine.vm, *my_map)) my_map = nullptr;
-  if (my_fault == nullptr && my_map == nullptr && !finds_root) return;
+  const model::TdpIter* lost = t.in.cmpxchg_lost ? entry_in_exchange(*mine.vm, mine) : nullptr;
+  const auto* fault = std::get_if<model::PageFault>(&mine.machine);
+  const bool finds_slot = fault != nullptr && fault->pc == 8 && t.in.fault_pfn &&
+                          fault->fault.slot == model::kNoSlot &&
+                          fault->gone_slot == model::kNoSlot;
+  if (my_fault == nullptr && my_map == nullptr && !finds_root && !finds_slot &&
+      lost == nullptr) {
+    return;
+  }
   for (auto& [key, other] : threads_) {
     if (&other == &t || other.stack.empty() || other.queue_at != other.queue.size() ||
         other.stack.back().vm != mine.vm) {
@@ -134,11 +189,15 @@ void Replayer::run_others_first(const Event& e, Thread& t) {
     const bool same_entry = my_fault != nullptr && theirs != nullptr &&
                             theirs->fault.gfn >> 9 == my_fault->fault.gfn >> 9;
     const model::TdpMmuMap* their_map = mapping(other.stack.back());
-    // With a probe on the exchange, theirs must have begun.
     const bool same_leaf = my_map != nullptr && their_map != nullptr &&
-                           (!visible_.test(static_cast<size_t>(K::kCmpxchgSpte)) || their_map->target.set.cas.pc == 1) &&
-                           their_map->fault.gfn >> 9 == my_map->fault.gfn >> 9;
-    if (!same_entry && !same_leaf && !(finds_root && adds_root(other.stack.back()))) continue;
+                           stands_in_the_way(*mine.vm, *my_map, *their_map, t.in.others_froze);
+    const bool logs_now = my_fault != nullptr && changes_flags(other.stack.back());
+    const bool wins = lost != nullptr && wins_exchange(other.stack.back(), *lost);
+    const bool slot_comes = finds_slot && brings_slot(other.stack.back());
+    if (!same_entry && !same_leaf && !logs_now && !slot_comes && !wins &&
+        !(finds_root && adds_root(other.stack.back()))) {
+      continue;
+    }
     VmModel& v = *mine.vm;
     other.queue.clear();
     other.queue_at = 0;

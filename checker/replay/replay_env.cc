@@ -1,5 +1,7 @@
 #include "checker/replay/replay_env.h"
 
+#include <algorithm>
+
 #include "checker/replay/flatten.h"
 #include "model/spte/spte.h"
 
@@ -105,25 +107,35 @@ uint64_t ReplayEnv::refreshed(uint32_t table, uint32_t index, uint64_t value) {
 }
 
 uint64_t ReplayEnv::observe(uint32_t table, uint32_t index, uint64_t value) {
-  if (!in_->cmpxchg_lost) return value;
-  // A compare-exchange that is lost was prepared from an older value: what another thread replaced
-  // since this one's last event.
-  const auto it = last_store_.find(uint64_t{table} << 9 | index);
-  if (it == last_store_.end() || it->second.thread == thread_ || it->second.at < previous_) {
-    return value;
+  if (!in_->cmpxchg_lost && !in_->others_froze) return value;
+  if (in_->lost_sptep && *in_->lost_sptep != sptep(table, index)) return value;
+  // A compare-exchange that is lost was prepared from an older value: what other threads replaced
+  // since this one's last event. So was the entry that a fault gave up at, if it is thawed by now.
+  const auto it = last_stores_.find(uint64_t{table} << 9 | index);
+  if (it == last_stores_.end()) return value;
+  const uint64_t now = value;
+  bool stale = false;
+  for (const LastStore& s : it->second) {
+    if (s.thread == thread_ || s.at < previous_) break;
+    value = s.old_spte;
+    stale = true;
+    if (in_->others_froze && model::is_frozen_spte<>(*format, value)) break;
   }
-  stale_reads++;
-  return it->second.old_spte;
+  if (in_->others_froze && !model::is_frozen_spte<>(*format, value)) return now;
+  if (stale && value != now) stale_reads++;
+  return value;
 }
 
 void ReplayEnv::note_store(const model::ev::Store& e) {
-  if (last_store_.size() > kMaxStores) last_store_.clear();
+  if (last_stores_.size() > kMaxStores) last_stores_.clear();
   std::erase_if(expected_stores_, [&](const ExpectedStore& s) {
     // Hardware may have set A or D in the value that was read.
     return s.table == e.table && s.index == e.index &&
            ((s.value ^ e.new_spte) & ~(format->accessed | format->dirty)) == 0;
   });
-  last_store_[uint64_t{e.table} << 9 | e.index] = {thread_, now_, e.old_spte};
+  auto& stores = last_stores_[uint64_t{e.table} << 9 | e.index];
+  std::copy_backward(stores.begin(), stores.end() - 1, stores.end());
+  stores[0] = {thread_, now_, e.old_spte};
 }
 
 std::optional<ReplayEnv::ExpectedStore> ReplayEnv::overdue_store() {
@@ -156,19 +168,23 @@ int ReplayEnv::host_level(uint32_t, uint64_t gfn, bool level_unseen) {
   return in_->host_level.value_or(model::kPgLevel4K);
 }
 
-int32_t ReplayEnv::faultin_outcome(int32_t result, bool open) {
+int32_t ReplayEnv::faultin_outcome(int32_t result, model::Openness openness) {
   if (!in_->faultin || *in_->faultin == result) return result;
   const auto seen = static_cast<int32_t>(*in_->faultin);
+  const bool open = openness != model::Openness::kClosed;
+  if (openness == model::Openness::kAnything && seen < 0) return seen;
   const bool zero_or_retry = seen == 0 || seen == 1;
   if (open && zero_or_retry) {
     open_faultins++;
     return seen;
   }
   // An asynchronous page fault, a poisoned page (RETRY) or a signal (-EINTR) has no trace in state.
-  // Nor has a host mapping that is gone (-EFAULT).
+  // Nor has a host mapping that is gone (-EFAULT), or a slot that is invalid for a moment (-EAGAIN).
   constexpr int32_t kEintr = -4;
+  constexpr int32_t kEagain = -11;
   constexpr int32_t kEfault = -14;
-  if ((result == 0 && (seen == 1 || seen == kEintr)) || (open && seen == kEfault)) {
+  if ((result == 0 && (seen == 1 || seen == kEintr)) ||
+      (open && (seen == kEfault || seen == kEagain))) {
     async_faultins++;
     return seen;
   }

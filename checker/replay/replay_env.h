@@ -5,6 +5,7 @@
 // becomes a Predicted if the recording could contain such an event, and then the machine pauses.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <deque>
 #include <functional>
@@ -20,6 +21,9 @@
 #include "model/tdp/world.h"
 
 namespace mmucheck::replay {
+
+// Frames from here on are made up, for tables that no input names: no machine has them.
+inline constexpr uint64_t kFirstProvisional = uint64_t{1} << 39;
 
 // Inputs of one thread that its next step may use.
 struct PendingInputs {
@@ -39,9 +43,14 @@ struct PendingInputs {
   bool yield = false;
   std::optional<uint64_t> yield_gfn;
   bool cmpxchg_lost = false;
+  std::optional<uint64_t> lost_sptep;    // of the entry that the lost exchange is for
   bool alloc_failed = false;
   bool topup_failed = false;
   bool flush_here = false;
+  std::optional<uint64_t> external_page;
+  int external_result = 0;               // what a scripted hook answers
+  model::tdx::Status seamcall_status;    // what takes the place of the module's answer
+  bool others_froze = false;             // and that is a frozen entry
   bool others_first = false;  // another thread's store is logged after its effect
   uint64_t nx_pages = 0;
 
@@ -109,7 +118,13 @@ class ReplayEnv {
   uint64_t observe(uint32_t table, uint32_t index, uint64_t value);
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false);
-  int external_result(uint64_t, int, uint64_t, uint64_t) { return 0; }
+  int external_result(uint64_t, int, uint64_t, uint64_t) { return in_->external_result; }
+  model::TdxHook& hook() { return hooks_[thread_]; }
+  model::tdx::Status injected_status(model::tdx::Leaf) { return in_->seamcall_status; }
+  // The page is known when the SEAMCALL that takes it is seen.
+  uint64_t external_page(uint32_t, uint64_t page) {
+    return in_->external_page ? *in_->external_page + 1 : page;
+  }
   bool sees_inlined() const { return noinline_build; }
   bool topup_failed() { return ending_ || in_->topup_failed; }
   bool gets_gmem_pfn() const { return !in_->faultin.has_value(); }
@@ -117,7 +132,7 @@ class ReplayEnv {
   bool initially_all_set() const { return init_set; }
   bool eager_page_split() const { return eager_split; }
   bool slot_zap_all(bool default_type) const { return default_type && slot_zap_quirk; }
-  int32_t faultin_outcome(int32_t result, bool open);
+  int32_t faultin_outcome(int32_t result, model::Openness openness);
   bool mmio_info_cached() const { return mmio_info_cache; }
   bool faultin_follows() const { return in_->faultin.has_value(); }
   // The next thing seen of the fault is faultin's result: no look at the entry came before it.
@@ -128,6 +143,8 @@ class ReplayEnv {
   bool stale_outcome(bool result, bool open) const {
     return open && in_->faultin ? *in_->faultin != 0 : result;
   }
+  uint64_t window_start() const { return previous_; }
+  bool invalidated_since(uint64_t start) const { return last_invalidation_end_ > start; }
   model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
   int32_t memory_region_result(int32_t result) const { return result; }
   uint32_t vcpu_role(uint32_t vcpu) const {
@@ -181,7 +198,10 @@ class ReplayEnv {
   uint64_t now_ = 0;
   uint64_t previous_ = 0;
   uint64_t last_commit_ = 0;  // of a memslot update
-  uint64_t next_provisional_ = uint64_t{1} << 39;  // frames that no machine has
+  uint64_t last_invalidation_end_ = 0;
+  uint64_t next_provisional_ = kFirstProvisional;
+
+  std::unordered_map<uint32_t, model::TdxHook> hooks_;  // by thread
 
   static constexpr size_t kMaxStores = 1u << 16;
   struct LastStore {
@@ -189,7 +209,9 @@ class ReplayEnv {
     uint64_t at;        // event number
     uint64_t old_spte;  // what it replaced
   };
-  std::unordered_map<uint64_t, LastStore> last_store_;
+  // By entry, newest first: a mirror entry is frozen and thawed within one change.
+  static constexpr size_t kStoresKept = 4;
+  std::unordered_map<uint64_t, std::array<LastStore, kStoresKept>> last_stores_;
   struct Adopted {
     uint64_t at;  // event number
     uint64_t spte;

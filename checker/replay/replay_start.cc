@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "checker/replay/replayer.h"
+#include "checker/replay/seamcall_probes.h"
 
 namespace mmucheck::replay {
 
@@ -99,6 +100,30 @@ bool Replayer::too_large(const Event& e, VmModel& v, uint64_t pages) {
   return true;
 }
 
+// What user space, the guest, or somebody behind KVM's back asks the TDX module for.
+bool Replayer::start_seamcall(const Event& e, Thread& t, VmModel& v) {
+  if (v.world.platform == nullptr) return false;
+  if (e.kind == K::kMockFinalize) {
+    push(t, v, e, model::TdxFinalize{});
+    return true;
+  }
+  if (e.kind == K::kMockZeroStep) {
+    push(t, v, e, model::ZeroStepEnter{});
+    return true;
+  }
+  const SeamcallProbe* probe = probe_of(e.kind);
+  model::RawSeamcall m;
+  m.leaf = probe->leaf;
+  if (probe->has_place) {
+    m.gfn = e.get(f::mock_page_aug::gpa) >> model::kPageShift;
+    m.level = e.kind == K::kMockAccept ? int8_t{1}
+                                       : static_cast<int8_t>(e.get(f::mock_page_aug::level));
+  }
+  if (probe->takes_page) m.hpa = e.get(f::mock_page_aug::hpa);
+  push(t, v, e, m);
+  return true;
+}
+
 bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
   using namespace model;  // NOLINT: machines by name
   switch (e.kind) {
@@ -122,10 +147,28 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       PageFault m = page_fault(v, t.vcpu, e.get(f::prefault::gpa),
                                e.get(f::prefault::error_code));
       m.fault.prefetch = true;
+      m.address_unknown = !e.has(f::prefault::gpa);
       if (e.has(f::prefault::is_private)) m.fault.is_private = e.get(f::prefault::is_private) != 0;
       push(t, v, e, m);
       return true;
     }
+    case K::kMapPrivatePfn: {
+      MapPrivatePfn m;
+      t.vcpu = static_cast<uint32_t>(e.get(f::map_private_pfn::vcpu_id));
+      m.vcpu = static_cast<uint8_t>(t.vcpu);
+      m.gfn = e.get(f::map_private_pfn::gfn);
+      push(t, v, e, m);
+      return true;
+    }
+    case K::kMockFinalize:
+    case K::kMockAccept:
+    case K::kMockZeroStep:
+    case K::kMockSeptAdd:
+    case K::kMockPageAdd:
+    case K::kMockPageAug:
+    case K::kMockRangeBlock:
+    case K::kMockTrack:
+    case K::kMockPageRemove: return start_seamcall(e, t, v);
     case K::kMmuLoad: {
       MmuLoad m;
       t.vcpu = static_cast<uint32_t>(e.get(f::mmu_load::vcpu_id));
@@ -152,7 +195,11 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     }
     case K::kMmuDestroy: {
       MmuDestroy m;
-      m.vcpu = static_cast<uint8_t>(e.get(f::mmu_destroy::vcpu_id));
+      if (e.has(f::mmu_destroy::vcpu_id)) {
+        m.vcpu = static_cast<uint8_t>(e.get(f::mmu_destroy::vcpu_id));
+      } else {  // one that has a mirror root still
+        while (m.vcpu + 1u < kMaxVcpus && vcpu_root(v.world, m.vcpu, true) == kNoTable) m.vcpu++;
+      }
       push(t, v, e, m);
       return true;
     }
@@ -294,6 +341,33 @@ uint64_t Replayer::gmem_file(VmModel& v, uint64_t name) {
   return 0;
 }
 
+// A fault that was retried, or whose address nothing showed, is about this page.
+void Replayer::take_fault_address(const Event& e, Thread& t) {
+  if (t.stack.empty()) return;
+  Operation& op = t.stack.back();
+  auto* m = std::get_if<model::PageFault>(&op.machine);
+  if (m == nullptr || !m->address_unknown) return;
+  namespace x = f::fault_address;
+  m->address_unknown = false;
+  m->fault.vcpu = static_cast<uint8_t>(e.get_or(x::vcpu_id, m->fault.vcpu));
+  m->fault.addr = e.get(x::gpa);
+  m->fault.gfn = (m->fault.addr >> model::kPageShift) & ~op.vm->world.vm.gfn_direct_bits;
+  m->fault.is_private = e.get(x::is_private) != 0;
+  model::detail::faultin_begin(op.vm->world, *m);
+}
+
+// The first unmap that follows names a slot of the file.
+void Replayer::name_gmem_file(const Event& e, VmModel& v) {
+  namespace x = f::gmem_slot;
+  const uint32_t slot = model::id_to_memslot(v.world, static_cast<uint32_t>(e.get(x::as_id)),
+                                             e.get(x::slot));
+  if (slot == model::kNoSlot) return;
+  const uint64_t gmem = model::slot_get(v.world, slot, model::SlotField::kGmem);
+  const bool taken = std::any_of(v.gmem_names.begin(), v.gmem_names.end(),
+                                 [gmem](const auto& n) { return n.second == gmem; });
+  if (gmem != 0 && !taken) v.gmem_names.emplace(e.get(x::gmem), gmem);
+}
+
 void Replayer::operation_done(Thread& t, Operation& op) {
   if (const auto* fault = std::get_if<model::PageFault>(&op.machine)) {
     t.has_result = true;
@@ -338,7 +412,9 @@ bool Replayer::finish_operations(const Event& e, Thread& t) {
     }
     // A pre-fault that is told to retry ends when a signal is pending.
     const auto* fault = std::get_if<model::PageFault>(&op.machine);
-    const bool gives_up = fault != nullptr && fault->fault.prefetch && fault->pc >= 7 &&
+    const bool retries = fault != nullptr && (fault->fault.prefetch ||
+                                              (op.vm->world.vm.has_mirror && fault->fault.is_private));
+    const bool gives_up = retries && fault->pc >= 7 &&
                           fault->ret == model::RetPf::kRetry;
     if (gives_up || std::holds_alternative<DirtyLogFlush>(op.machine)) {
       t.stack.pop_back();

@@ -5,6 +5,7 @@
 #include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
 #include "checker/replay/packets.h"
+#include "checker/replay/seamcall_probes.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -29,11 +30,8 @@ bool ignored(K kind) {
     case K::kFpu:
     case K::kMarker:
     case K::kUnmapHvaRange:
-    case K::kMockReleaseHkid:
-    case K::kMockFreeid:
     case K::kCreateVcpu:
     case K::kEnableCap:
-    case K::kMockTdDestroy:
       return true;
     default: return false;
   }
@@ -78,7 +76,10 @@ void Replayer::event(const Event& e) {
       verdict_.inputs[std::string(trace::kind_name(e.kind))]++;
       return input(e);
     case PacketClass::kStimulus: verdict_.events++; return stimulus(e);
-    case PacketClass::kObservation: verdict_.events++; return observation(e);
+    case PacketClass::kObservation:
+      verdict_.events++;
+      observed_ = true;
+      return observation(e);
   }
 }
 
@@ -168,10 +169,12 @@ void Replayer::create_vm(const Event& e) {
     c.gfn_direct_bits = it->second.get(x::direct_gfn_bits);
     vm_configs_.erase(it);
   }
-  if (c.has_mirror) {
-    v->abandoned = true;
-    verdict_.inconclusive.push_back("VM " + std::to_string(e.vm) +
-                                    " has a mirror root: its private half is not followed");
+  if (v->vm_type == kVmTypeTdx && host_.mmu.format == model::PageTableFormat::kEpt) {
+    v->world.fmt = model::with_td_mmio_value(v->world.fmt);
+  }
+  // Without the SEAMCALLs' probes the hooks answer by script.
+  if (c.has_mirror && test(visible_, K::kMockSeptState)) {
+    v->become_td(c.gfn_direct_bits == uint64_t{1} << 39 ? 52 : 48);
   }
   v->env.set_gfn_alias(c.gfn_direct_bits);
   watch(*v);
@@ -204,7 +207,14 @@ void Replayer::input(const Event& e) {
       return;
     }
     case K::kNewTable: in.new_table = e.get(f::new_table::pfn); return;
-    case K::kOthersFirst: in.others_first = true; return;
+    case K::kFaultAddress: return take_fault_address(e, t);
+    case K::kGmemSlot:
+      if (VmModel* v = vm(e.vm)) name_gmem_file(e, *v);
+      return;
+    case K::kOthersFirst:
+      in.others_first = true;
+      in.others_froze = e.get_or(f::others_first::frozen, 0) != 0;
+      return;
     case K::kVcpuRole:
     case K::kCapability:
       if (VmModel* v = vm_of(e, t)) take_vm_fact(e, *v);
@@ -223,7 +233,8 @@ void Replayer::stimulus(const Event& e) {
     return;
   }
   if (!finish_operations(e, t)) return;
-  if (e.kind == K::kPageFault && t.owes_exit != 0 && test(visible_, K::kUserspaceExit)) {
+  if (e.kind == K::kPageFault && t.owes_exit != 0 && observed_ &&
+      test(visible_, K::kUserspaceExit)) {
     const std::string expected = "userspace_exit  err " + std::to_string(t.owes_exit);
     t.owes_exit = 0;
     VmModel* same = vm_of(e, t);
@@ -242,19 +253,24 @@ void Replayer::stimulus(const Event& e) {
   if (v == nullptr || v->abandoned) return;
   v->env.set_time(events_, t.last_event);
   const bool started = start(e, t, *v);
-  t.last_event = events_;
+  // KVM_PRE_FAULT_MEMORY has no event: it may have begun at any time since the last one.
+  if (e.kind != K::kPrefault) t.last_event = events_;
   t.last_kind = e.kind;
   if (!started) return;
   // These are the operation's own first event.
   if (e.kind == K::kZapAll || e.kind == K::kZapAllFast || e.kind == K::kMmuZapAllFast ||
-      e.kind == K::kGmemInvalidate) {
+      e.kind == K::kGmemInvalidate || probe_of(e.kind) != nullptr) {
     observation(e);
   }
 }
 
 void Replayer::observation(const Event& e) {
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.observed++;
-  if (e.kind == K::kUserspaceExit) thread(e).owes_exit = 0;
+  if (e.kind == K::kUserspaceExit) {  // of KVM_RUN: whatever the thread did for it is over
+    Thread& t = thread(e);
+    if (!t.stack.empty() && !finish_operations(e, t)) return;
+    t.owes_exit = 0;
+  }
   if (ignored(e.kind)) return;
   if (e.kind == K::kRcuFreeSp) {
     if (rcu_expected_) {
@@ -268,6 +284,8 @@ void Replayer::observation(const Event& e) {
   Thread& t = thread(e);
   VmModel* v = vm_of(e, t);
   if (v == nullptr || v->abandoned) return;
+  const bool of_td = e.kind == K::kMockFreeid || e.kind == K::kMockTdDestroy;
+  if (of_td && v->world.platform == nullptr) return;
   v->env.set_time(events_, t.last_event);
   start_deferred(e, t);
   if (e.kind == K::kSoftExitRet) {

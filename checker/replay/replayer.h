@@ -83,6 +83,7 @@ class Replayer {
 
   // --- operations (replay_start.cc) ---
   bool start(const trace::Event& e, Thread& t, VmModel& v);
+  bool start_seamcall(const trace::Event& e, Thread& t, VmModel& v);
   bool too_large(const trace::Event& e, VmModel& v, uint64_t pages);
   void push(Thread& t, VmModel& v, const trace::Event& e, Machine machine);
   model::PageFault page_fault(VmModel& v, uint32_t vcpu, uint64_t gpa, uint64_t error_code);
@@ -91,12 +92,16 @@ class Replayer {
   void run_to_window(const trace::Event& e, Thread& t);
   bool finish_operations(const trace::Event& e, Thread& t);
   void operation_done(Thread& t, Operation& op);
+  static void take_fault_address(const trace::Event& e, Thread& t);
+  static void name_gmem_file(const trace::Event& e, VmModel& v);
   static uint64_t gmem_file(VmModel& v, uint64_t name);
 
   // --- comparison (replay_compare.cc) ---
   const Predicted* advance(const trace::Event& e, Thread& t);
   void went_on(const trace::Event& e, Thread& t, trace::EventKind kind);
   void start_deferred(const trace::Event& e, Thread& t);
+  bool stands_in_the_way(VmModel& v, const model::TdpMmuMap& mine,
+                         const model::TdpMmuMap& theirs, bool froze) const;
   void run_others_first(const trace::Event& e, Thread& t);
   void witness(const trace::Event& e, VmModel& v, uint64_t sptep, uint64_t value);
   bool refs_may_differ(const Thread& t, uint64_t want, uint64_t seen) const;
@@ -124,6 +129,7 @@ class Replayer {
   uint64_t events_ = 0;
   uint64_t missed_frees_ = 0;
   bool lossy_ = false;
+  bool observed_ = false;  // the trace has observations, not stimuli and inputs alone
 };
 
 }  // namespace mmucheck::replay

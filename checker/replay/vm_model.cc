@@ -13,6 +13,33 @@ VmModel::VmModel(uint32_t vm_id, const HostFacts& host, const trace::KindSet& vi
   env.reclaim = [this](uint32_t table) { reclaim(table); };
 }
 
+namespace {
+
+// Pages of the module's own that no recording names: TDR, S-EPT root, then the vCPUs' TDVPR.
+constexpr uint64_t kTdPages = uint64_t{1} << 38;
+constexpr uint64_t kPhysicalPages = uint64_t{1} << 40;
+
+}  // namespace
+
+void VmModel::become_td(int gpaw) {
+  tds.push_back({.tdr = kTdPages, .sept_root = kTdPages + 1, .sept_levels = gpaw == 52 ? 5 : 4,
+                 .gpaw = gpaw});
+  platform.tdmr_pages = kPhysicalPages;
+  platform.first_private_hkid = 1;
+  platform.tds = tds;
+  world.platform = &platform;
+  model::tdx_td_init(world);
+  add_td_vcpu();  // TDCALLs are made by one
+}
+
+void VmModel::add_td_vcpu() {
+  const auto vcpu = static_cast<uint32_t>(vcpus.size());
+  vcpus.push_back({.tdvpr = kTdPages + 2 + vcpu});
+  platform.vcpus = vcpus;
+  auto module = model::tdx_module(world);
+  model::tdx::set_up_vcpu(module, vcpu, model::tdx::kNone, 0);
+}
+
 void VmModel::reclaim(uint32_t table) {
   const auto state = static_cast<model::SpState>(
       store.get(model::cell::of(model::CellKind::kSpState, table)));

@@ -35,6 +35,10 @@ struct VmModel {
   VmModel(const VmModel&) = delete;
   VmModel& operator=(const VmModel&) = delete;
 
+  // A VM with a mirror root becomes the only TD of a TDX module; `gpaw` is 48 or 52.
+  void become_td(int gpaw);
+  void add_td_vcpu();
+
   // The frame of a removed table is used again although no callback was recorded.
   void reclaim(uint32_t table);
 
@@ -45,6 +49,9 @@ struct VmModel {
   model::RadixStore store;
   ReplayEnv env;
   ReplayWorld world;
+  model::tdx::Platform platform;
+  std::vector<model::tdx::TdConfig> tds;
+  std::vector<model::tdx::VcpuConfig> vcpus;
   std::unique_ptr<invariant::Monitor> monitor;
   std::unordered_map<uint64_t, uint64_t> gmem_names;  // by the number in events: file handle + 1
   // free_roots names a root, not a vCPU: which one it was taken to be, where several had that root.

@@ -51,6 +51,10 @@ enum class CellKind : uint8_t {
   kDirtyLoggingSlots,  // kvm->nr_memslots_dirty_logging
   kSlotBound,      // slot handles in use are below
   kSlotStamp,      // counts memslots ever created
+  kTdRunnable,     // kvm_tdx->state is TD_STATE_RUNNABLE
+  kHkidAssigned,   // kvm_tdx->hkid is one
+  kTdxBugs,        // SEAMCALLs that met TDX_BUG_ON
+  kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---

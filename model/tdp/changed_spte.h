@@ -6,7 +6,7 @@
 // the hook of an atomic mirror change failed.
 #pragma once
 
-#include "model/tdp/page_table.h"
+#include "model/tdp/tdx.h"
 #include "model/vm/step.h"
 
 namespace mmucheck::model {
@@ -22,6 +22,10 @@ struct ChangedSpte {
     uint16_t next = 0;          // entry of `child` that is processed next
     int8_t level = 0;
     uint8_t stage = 0;
+  };
+  enum Stage : uint8_t {
+    kEnter, kEntered, kInHook, kHooked, kTraced, kRemoveEntered, kChildren, kInFreeHook, kFreed,
+    kParentTrace
   };
   uint8_t pc = 0;
   int8_t depth = -1;
@@ -146,7 +150,7 @@ NextChild next_removed_child(W& w, ChangedSpte& m, ChangedSpte::Frame& f) {
 
 template <class W>
 Run handle_changed_spte(W& w, ChangedSpte& m) {
-  enum : uint8_t { kEnter, kEntered, kHooked, kTraced, kRemoveEntered, kChildren, kParentTrace };
+  using enum ChangedSpte::Stage;
   while (m.depth >= 0) {
     ChangedSpte::Frame& f = m.frames[m.depth];
     const ChangeKind<> k = classify_change<>(f.old_spte, f.new_spte, f.level);
@@ -172,20 +176,25 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         f.stage = kHooked;
         if (mirror && w.design.external_hook == ExternalHook::kSingle && !removes &&
             (k.was_present || k.is_present)) {
+          f.stage = kInHook;
           w.env.before(Point::kHook, f.table, f.index);
-          w.emit(ev::ExternalSet{f.gfn, f.level, f.old_spte, f.new_spte});
-          const int ret = w.env.external_result(f.gfn, f.level, f.old_spte, f.new_spte);
-          w.emit(ev::ExternalSetRet{ret});
-          if (ret != 0) {
-            detail::external_set_failed(w, m, ret);
-            m.depth--;
-            if (w.pause()) return Run::kRan;
-            continue;
-          }
-          if (w.pause()) return Run::kRan;
+          TdxHook& hook = w.env.hook();
+          hook = {};
+          hook.gfn = f.gfn;
+          hook.level = f.level;
+          hook.old_spte = f.old_spte;
+          hook.new_spte = f.new_spte;
         }
-        [[fallthrough]];
+        continue;
       }
+      case kInHook:
+        if (const Run r = set_external_spte(w, w.env.hook()); r != Run::kDone) return r;
+        f.stage = kHooked;
+        if (w.env.hook().ret != 0) {
+          detail::external_set_failed(w, m, w.env.hook().ret);
+          m.depth--;
+        }
+        continue;
       case kHooked:
         f.stage = kTraced;
         if (!late_trace || !removes) {
@@ -225,11 +234,18 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           case detail::NextChild::kChanged: m.depth++; continue;
           case detail::NextChild::kTableDone: break;
         }
-        f.stage = kParentTrace;
+        f.stage = kFreed;
         if (w.is_mirror(f.child)) {
-          w.emit(ev::ExternalFree{f.child});
-          free_external_page(w, f.child);
+          f.stage = kInFreeHook;
+          w.env.hook() = {};
         }
+        continue;
+      case kInFreeHook:
+        if (const Run r = free_external_spt(w, w.env.hook(), f.child); r != Run::kDone) return r;
+        f.stage = kFreed;
+        [[fallthrough]];
+      case kFreed:
+        f.stage = kParentTrace;
         call_rcu_free_sp(w, f.child);
         if (w.pause()) return Run::kRan;
         [[fallthrough]];

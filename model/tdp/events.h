@@ -6,6 +6,8 @@
 
 #include <cstdint>
 
+#include "model/tdx/leaf.h"
+
 namespace mmucheck::model::ev {
 
 enum class How : uint8_t { kCas, kXchg, kAnd, kSet };
@@ -65,6 +67,14 @@ struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
 struct ExternalSetRet { int ret; };
 struct ExternalFree { uint32_t table; };
 
+// --- the TDX module: gpa and hpa in bytes, KVM's level; 0 where the leaf has none ---
+struct Seamcall { tdx::Leaf leaf; uint64_t gpa; int level; uint64_t hpa; };
+struct SeamcallRet { tdx::Leaf leaf; uint64_t status; };
+// Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
+struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
+// An S-EPT entry changed: HPA in bits 51:12, architectural number of the state in 7:0.
+struct SeptState { uint64_t gpa; int level; uint64_t old_state, new_state; };
+
 // --- functions of the TDP MMU and of KVM around it, at entry and at return ---
 // Arguments in order, by function:
 enum class Fn : uint8_t {
@@ -103,6 +113,7 @@ enum class Fn : uint8_t {
   kPreSetAttr, kPostSetAttr,  // start, end, slot
   kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages
   kFlushMemslot,        // slot
+  kReleaseHkid,
 };
 struct Enter { Fn fn; uint32_t root; uint64_t a[13]; };
 struct Return { Fn fn; uint64_t value; };

@@ -31,6 +31,13 @@ struct Fault {
   bool huge_page_disallowed = false;
 };
 
+// The entry of kvm_tdp_mmu_map.
+inline ev::Enter tdp_map_entry(const Fault& f) {
+  return ev::Enter{ev::Fn::kTdpMap, kNoTable,
+                   {f.vcpu, f.addr, f.gfn, f.pfn, f.write, f.exec, f.prefetch, f.is_private,
+                    f.max_level, f.map_writable, f.nx_workaround, f.mmu_seq, f.slot}};
+}
+
 template <class W>
 void kvm_mmu_hugepage_adjust(W& w, Fault& f) {
   f.huge_page_disallowed = f.exec && f.nx_workaround;

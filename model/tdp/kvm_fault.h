@@ -6,6 +6,8 @@
 // memslot update of another thread overlaps its window.
 #pragma once
 
+#include <algorithm>
+
 #include "model/tdp/fast_page_fault.h"
 #include "model/tdp/kvm_invalidate.h"
 
@@ -22,7 +24,11 @@ struct PageFault {
   uint8_t as_id = 0;
   bool own_invalidation = false;  // this thread's page walk ran a notifier on the slot
   bool mmio_hit = false;
+  bool mismatch = false;          // is_private against the attributes, at the fault's start
+  uint32_t gone_slot = kNoSlot;   // taken to be deleted when faultin was over
+  bool address_unknown = false;   // nothing shows which gfn it is
   bool seq_moved = false;         // between the fault's start and the end of faultin
+  uint64_t window = 0;            // since when the snapshots may date, by the environment's clock
   int8_t invalid_slot = 0;        // the slot was being deleted or moved at the start
   int32_t faultin = 0;            // RET_PF_* or an error
   RetPf ret = RetPf::kInvalid;
@@ -60,34 +66,50 @@ bool mmio_info_in_cache(const W& w, uint32_t vcpu, uint32_t as_id, uint64_t gfn)
          w.store.get(cell::of(CellKind::kVcpuMmio, vcpu, 1)) == memslot_generation(w, as_id);
 }
 
+// What an overlap with another thread leaves open of a result that state decides: retry or not, and
+// whether the attributes agree; or everything.
+enum class Openness : uint8_t { kClosed, kOverlap, kAnything };
+
 namespace detail {
+
+template <class W>
+bool is_mismatch(const W& w, const Fault& f) {
+  return f.is_private != mem_is_private(w, f.gfn);
+}
 
 inline constexpr int32_t kEfault = -14;
 inline constexpr int32_t kEagain = -11;
 
 // The part of faultin that state decides; `open` when an overlap leaves both results possible.
 template <class W>
-int32_t faultin_result(const W& w, PageFault& m, bool* open) {
+int32_t faultin_result(const W& w, PageFault& m, Openness* open) {
   Fault& f = m.fault;
-  *open = false;
+  *open = m.address_unknown ? Openness::kAnything : Openness::kClosed;
+  const auto overlaps = [open] { *open = std::max(*open, Openness::kOverlap); };
   f.slot = gfn_to_memslot(w, m.as_id, f.gfn);
-  if (w.vm.has_private_mem && f.is_private != mem_is_private(w, f.gfn)) return kEfault;
+  if (w.vm.has_private_mem) {
+    // The attributes are looked at first, and stored in the middle of the invalidation.
+    const bool mismatch = is_mismatch(w, f);
+    if (mismatch != m.mismatch || invalidate_in_progress(w, f.gfn)) overlaps();
+    if (mismatch) return kEfault;
+  }
   if (f.slot == kNoSlot) {
     if (f.is_private) return kEfault;
     return w.fmt.mmio_caching ? static_cast<int32_t>(RetPf::kContinue)
                               : static_cast<int32_t>(RetPf::kEmulate);
   }
+  if (w.field(CellKind::kMemslotUpdating, m.as_id) != 0) overlaps();
   const bool invalid_now = slot_get(w, f.slot, SlotField::kInvalid) != 0;
-  if (invalid_now != (m.invalid_slot != 0)) *open = true;
+  if (invalid_now != (m.invalid_slot != 0)) overlaps();
   if (invalid_now && m.invalid_slot) {
-    *open = true;  // the update that follows may be installed already
+    overlaps();  // the update that follows may be installed already
     return f.prefetch && w.design.prefault_eagain_on_invalid_slot
                ? kEagain : static_cast<int32_t>(RetPf::kRetry);
   }
   if (m.own_invalidation) return static_cast<int32_t>(RetPf::kRetry);
   const bool in_range = invalidate_in_progress(w, f.gfn);
   const bool moved = w.field(CellKind::kInvalidateSeq) != f.mmu_seq;
-  if (in_range || moved) *open = true;
+  if (in_range || moved) overlaps();
   if (f.is_private && slot_get(w, f.slot, SlotField::kGmem) == 0) return kEfault;
   if (!f.is_private && f.write && slot_get(w, f.slot, SlotField::kFlags) & kMemReadonly) {
     return static_cast<int32_t>(RetPf::kEmulate);
@@ -100,16 +122,11 @@ int32_t faultin_result(const W& w, PageFault& m, bool* open) {
 template <class W>
 void faultin_begin(const W& w, PageFault& m) {
   m.fault.mmu_seq = w.field(CellKind::kInvalidateSeq);
+  m.window = w.env.window_start();
   m.own_invalidation = false;
+  m.mismatch = w.vm.has_private_mem && is_mismatch(w, m.fault);
   const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
   m.invalid_slot = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) ? 1 : 0;
-}
-
-template <class W>
-ev::Enter tdp_map_entry(const Fault& f) {
-  return ev::Enter{ev::Fn::kTdpMap, kNoTable,
-                   {f.vcpu, f.addr, f.gfn, f.pfn, f.write, f.exec, f.prefetch, f.is_private,
-                    f.max_level, f.map_writable, f.nx_workaround, f.mmu_seq, f.slot}};
 }
 
 }  // namespace detail
@@ -170,6 +187,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     }
     if (m.ret != RetPf::kInvalid) break;
     detail::faultin_begin(w, m);
+    m.gone_slot = kNoSlot;
     w.env.open_window();
     MMU_STEP(m, 5);
     if (w.env.topup_failed()) break;
@@ -178,7 +196,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
                                {gfn_to_memslot(w, m.as_id, m.fault.gfn), m.fault.gfn}});
     }
     {
-      bool open = false;
+      Openness open = Openness::kClosed;
       const int32_t result = detail::faultin_result(w, m, &open);
       m.faultin = w.env.faultin_outcome(result, open);
     }
@@ -192,12 +210,14 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     // It got through although the slot is on its way out: the slot was gone already.
     if (m.fault.slot != kNoSlot && m.invalid_slot &&
         slot_get(w, m.fault.slot, SlotField::kInvalid) != 0) {
+      m.gone_slot = m.fault.slot;
       m.fault.slot = kNoSlot;
     }
     if (m.ret != RetPf::kContinue) break;
     // Past the last lockless test. Where the sequence moved since the fault began, the snapshot may
     // be from before or after.
-    m.seq_moved = m.fault.mmu_seq != w.field(CellKind::kInvalidateSeq);
+    m.seq_moved = m.fault.mmu_seq != w.field(CellKind::kInvalidateSeq) ||
+                  w.env.invalidated_since(m.window) || m.address_unknown;
     m.fault.mmu_seq = w.field(CellKind::kInvalidateSeq);
     MMU_STEP(m, 12);
     m.ret = w.env.stale_outcome(is_page_fault_stale(w, m.fault), m.seq_moved) ? RetPf::kRetry
@@ -206,13 +226,18 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     if (m.ret == RetPf::kRetry) continue;
     {
       const FaultinPfn found = w.env.faultin_pfn();
+      // It was not gone, or had come already: a page of it was found.
+      if (m.fault.slot == kNoSlot && found.pfn != kNoslotPfn) {
+        m.fault.slot = m.gone_slot != kNoSlot ? m.gone_slot
+                                              : gfn_to_memslot(w, m.as_id, m.fault.gfn);
+      }
       m.fault.pfn = m.fault.slot == kNoSlot ? kNoslotPfn : found.pfn;
       m.fault.map_writable = m.fault.slot != kNoSlot && found.map_writable;
       m.fault.max_level = found.max_level;
       m.fault.nx_workaround = w.host.nx_huge_pages;
       m.fault.mmio_gen = memslot_generation(w, m.as_id);
     }
-    MMU_EMIT(m, 9, detail::tdp_map_entry<W>(m.fault));
+    MMU_EMIT(m, 9, tdp_map_entry(m.fault));
     mmu_lock(w, LockMode::kRead);
     m.map = {};
     m.map.fault = m.fault;
@@ -220,7 +245,9 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     mmu_unlock(w, LockMode::kRead);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
-  } while (m.ret == RetPf::kRetry && m.fault.prefetch);
+    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa.
+  } while (m.ret == RetPf::kRetry &&
+           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)));
   MMU_END(m);
 }
 

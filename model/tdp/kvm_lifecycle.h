@@ -4,6 +4,7 @@
 #pragma once
 
 #include "model/tdp/kvm_memslot.h"
+#include "model/tdp/kvm_tdx.h"
 
 namespace mmucheck::model {
 
@@ -180,6 +181,7 @@ Run kvm_flush_shadow_all(W& w, FlushShadowAll& m) {
 
 struct DestroyVm {
   uint8_t pc = 0;
+  ReleaseHkid release = {};
   FlushShadowAll flush = {};
   ZapInvalidatedRoots zap = {};
 };
@@ -189,6 +191,12 @@ template <class W>
 Run kvm_destroy_vm(W& w, DestroyVm& m) {
   const bool shared = w.design.vm_destroy == VmDestroyZap::kSharedSilentInvalidate;
   MMU_BEGIN(m);
+  // kvm_arch_pre_destroy_vm
+  MMU_EMIT(m, 9, ev::Enter{ev::Fn::kReleaseHkid, kNoTable, {}});
+  if (w.platform != nullptr) {
+    m.release = {};
+    MMU_CALL(m, 7, tdx_mmu_release_hkid(w, m.release));
+  }
   if (w.field(CellKind::kMmReleased) == 0) {
     m.flush = {};
     MMU_CALL(m, 1, kvm_flush_shadow_all(w, m.flush));
@@ -210,6 +218,7 @@ Run kvm_destroy_vm(W& w, DestroyVm& m) {
   mmu_unlock(w, shared ? LockMode::kRead : LockMode::kWrite);
   if (first_root(w) != kNoTable) w.warn("MMU-ROOT-LEAK");
   MMU_EMIT(m, 6, ev::Return{ev::Fn::kZapInvalidatedRoots, 0});
+  if (w.platform != nullptr) MMU_EMIT(m, 8, td_destroy(w));
   MMU_END(m);
 }
 

@@ -81,7 +81,7 @@ bool slot_overlaps(const W& w, uint32_t s, const SlotWalk& walk, SlotPart* part,
     first = walk.start >> kPageShift;
     last = (walk.end + 0xfff) >> kPageShift;
   } else {
-    if (slot_get(w, s, SlotField::kGmem) != walk.gmem) return false;
+    if (walk.gmem == 0 || slot_get(w, s, SlotField::kGmem) != walk.gmem) return false;
     origin = slot_get(w, s, SlotField::kGmemOffset);
     first = walk.start;
     last = walk.end;

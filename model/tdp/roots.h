@@ -118,6 +118,15 @@ Run next_root(W& w, RootIter& it) {
   MMU_CALL(m, n, next_root(w, iter));    \
   if ((iter).root == kNoTable) break;
 
+// The second look of kvm_tdp_mmu_alloc_root, with tdp_mmu_pages_lock held: takes a reference.
+template <class W>
+uint32_t find_valid_root(W& w, uint32_t role) {
+  for (uint32_t r = first_root(w); r != kNoTable; r = list_next_root(w, r)) {
+    if (w.role(r) == role && get_root(w, r)) return r;
+  }
+  return kNoTable;
+}
+
 struct AllocRoot {
   uint8_t pc = 0;
   uint8_t vcpu = 0;
@@ -146,13 +155,15 @@ Run kvm_tdp_mmu_alloc_root(W& w, AllocRoot& m) {
       break;
     }
   }
+  if (m.root == kNoTable) m.root = find_valid_root(w, m.role);
   if (m.root == kNoTable) {
     m.root = tdp_mmu_alloc_sp(w, ev::TableKind::kVcpuCache);
     m.failed = m.root == kNoTable;
     if (!m.failed) {
       tdp_mmu_init_sp(w, m.root, kNoTable, 0, 0, m.role);
       MMU_STEP(m, 2);
-      MMU_EMIT(m, 3, ev::GetPage{m.root, 0, m.role});
+      // The list follows the tracepoint at once, under tdp_mmu_pages_lock: one step.
+      w.emit(ev::GetPage{m.root, 0, m.role});
       w.set_field(CellKind::kRootRefs, m.root, 2);
       w.set_field(CellKind::kSpState, m.root, static_cast<uint64_t>(SpState::kLinked));
       {
@@ -162,6 +173,7 @@ Run kvm_tdp_mmu_alloc_root(W& w, AllocRoot& m) {
         if (head != 0) w.set_field(CellKind::kRootPrev, static_cast<uint32_t>(head - 1), m.root + 1);
         w.set_field(CellKind::kRootHead, 0, m.root + 1);
       }
+      MMU_STEP(m, 3);
     }
   }
   w.store.set(cell::of(CellKind::kVcpuRoot, m.vcpu, m.mirror ? 1 : 0),

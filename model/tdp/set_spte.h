@@ -80,6 +80,12 @@ struct SetSpteAtomic {
   ChangedSpte changed = {};
 };
 
+// The exchange has begun; where it froze an entry, all that is left is to thaw it.
+constexpr bool in_exchange(const SetSpteAtomic& m) { return m.pc == 1 && m.cas.pc == 1; }
+constexpr bool about_to_thaw(const SetSpteAtomic& m) {
+  return m.pc == 2 && m.changed.depth == 0 && m.changed.frames[0].stage == ChangedSpte::kTraced;
+}
+
 // tdp_mmu_set_spte_atomic. A mirror entry is frozen while its hook runs.
 template <class W>
 Run tdp_mmu_set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {

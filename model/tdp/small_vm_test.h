@@ -150,6 +150,9 @@ class TestEnv {
     return kPgLevel4K;
   }
   int external_result(uint64_t, int, uint64_t, uint64_t) { return 0; }
+  TdxHook& hook() { return hook_; }
+  tdx::Status injected_status(tdx::Leaf) const { return {}; }
+  uint64_t external_page(uint32_t, uint64_t page) const { return page; }
   uint64_t new_table_frame(ev::TableKind) {
     return map == nullptr ? kRootFrame
                           : test_frame(test_place(map->fault.gfn, map->iter.level - 1), thread);
@@ -175,6 +178,7 @@ class TestEnv {
   }
 
  private:
+  TdxHook hook_;
   uint64_t frame(uint32_t table) {
     return store_.is_live(table) ? store_.get(cell::of(CellKind::kSpPfn, table)) : 0;
   }

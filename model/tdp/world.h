@@ -12,7 +12,10 @@
 //                                            a store of another thread that was ordered too early
 //   uint64_t new_table_frame(ev::TableKind)  frame of a fresh page-table page; kNoFrame: no memory
 //   int host_level(slot, gfn)                host_pfn_mapping_level
-//   int external_result(...)                 what the external hook answers
+//   int external_result(...)                 what the external hook answers, where a script says
+//   TdxHook& hook()                          the hook that the stepped thread is in
+//   tdx::Status injected_status(leaf)        an answer that takes the place of a SEAMCALL's
+//   uint64_t external_page(table, page)      frame + 1 of a table's external page; `page` if known
 // and for the operations of KVM around the TDP MMU:
 //   bool sees_inlined()                      are calls visible that most builds inline?
 //   bool nx_goes_on(bool zaps)               does the recovery worker take another page? one that
@@ -25,6 +28,8 @@
 //   bool generation_in_progress(open)        where a memslot update overlaps: is an MMIO entry not
 //                                            even looked at?
 //   bool stale_outcome(result, open)         the same for is_page_fault_stale
+//   uint64_t window_start()                  since when a snapshot that is taken now may date
+//   bool invalidated_since(start)            did an invalidation end since then?
 //   FaultinPfn faultin_pfn()                 pfn, map_writable, max_level
 //   int32_t memory_region_result(result)
 //   uint32_t vcpu_role(vcpu)                 root role that the vCPU's mode asks for
@@ -41,6 +46,7 @@
 #include "model/spte/spte.h"
 #include "model/store/cell.h"
 #include "model/tdp/events.h"
+#include "model/tdp/tdx_hook.h"
 
 namespace mmucheck::model {
 
@@ -68,6 +74,8 @@ struct World {
   SpteFormat fmt;
   HostMmu host;
   VmConfig vm;
+  // The TDX module's world in which this VM is the only TD; none: hooks answer by script.
+  const tdx::Platform* platform = nullptr;
 
   bool pause() { return env.pause(); }
   template <class E>

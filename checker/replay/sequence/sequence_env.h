@@ -88,6 +88,9 @@ class SequenceEnv {
   bool nx_goes_on(bool) const { return true; }
   // What the record says that the hook answered: an input.
   int external_result(uint64_t, int, uint64_t, uint64_t) const { return hook_result_; }
+  model::TdxHook& hook() { return hook_; }
+  model::tdx::Status injected_status(model::tdx::Leaf) const { return {}; }
+  uint64_t external_page(uint32_t, uint64_t page) const { return page; }
 
   void emit(const model::ev::Store& e);
   void emit(const model::ev::SpteChanged& e);
@@ -152,6 +155,7 @@ class SequenceEnv {
   std::vector<Frame> frames_;
   std::set<uint64_t> pages_;  // page numbers in use
   int hook_result_ = 0;       // of the external hook that is running
+  model::TdxHook hook_;
   std::optional<Difference> difference_;
 };
 

@@ -36,6 +36,7 @@ void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const Lo
     }
   }
   c.fault = FaultKind::kPrefault;
+  c.address_told = map != nullptr || fast != nullptr || gmem != nullptr;
   c.mapping = false;
   c.walks = 0;
   c.rsvd = false;
@@ -73,6 +74,29 @@ void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const Lo
   out.push_back(s);
 }
 
+// Where the prefault's start did not tell its address, the map that comes next does.
+void InputSplitter::late_address(const Event& e, ThreadContext& c, const LookAhead& ahead,
+                                 Out& out) {
+  constexpr size_t kAttempt = 4;  // events of one try: gmem_get_pfn, faultin_ret, fault_stale_ret
+  if (c.address_told || c.fault != FaultKind::kPrefault) return;
+  const Event* map = nullptr;
+  size_t index = 0;
+  for (size_t n = 0; map == nullptr && n < kAttempt; ++n) {
+    const Event* next = next_of_thread(e, ahead, index);
+    if (next == nullptr || next->kind == EventKind::kMarker) return;
+    if (next->kind == EventKind::kTdpMap) map = next;
+  }
+  if (map == nullptr) return;
+  namespace m = f::tdp_map;
+  Event input = make_packet(e, EventKind::kFaultAddress);
+  input.set(f::fault_address::vcpu_id, map->get(m::vcpu_id));
+  input.set(f::fault_address::gpa, map->get(m::addr));
+  input.set(f::fault_address::is_private, map->get(m::is_private));
+  out.push_back(input);
+  c.address_told = true;
+  c.fault_gfn = map->get(m::gfn);
+}
+
 void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhead& ahead,
                                  Out& out) {
   const bool next_attempt = e.kind == EventKind::kGmemGetPfn || e.kind == EventKind::kFaultinRet;
@@ -88,6 +112,7 @@ void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhe
       break;
     case EventKind::kFaultinRet: {
       if (c.fault == FaultKind::kNone) open_unseen_fault(e, c, ahead, out);
+      late_address(e, c, ahead, out);
       Event input = make_packet(e, EventKind::kFaultinOutcome);
       input.set(f::faultin_outcome::ret, e.get(f::faultin_ret::ret));
       out.push_back(input);
@@ -129,6 +154,11 @@ void InputSplitter::fault_inputs(const Event& e, ThreadContext& c, const LookAhe
         out.push_back(make_packet(e, EventKind::kCmpxchgLost));
       }
       if (e.get(f::tdp_map_ret::ret) == 6) out.push_back(make_packet(e, EventKind::kOthersFirst));
+      if (e.get(f::tdp_map_ret::ret) == 1 && c.walking && recorded(EventKind::kCmpxchgSpte)) {
+        Event input = make_packet(e, EventKind::kOthersFirst);
+        input.set(f::others_first::frozen, 1);
+        out.push_back(input);
+      }
       break;
     case EventKind::kSoftExitRet:
       if (e.get_signed(f::soft_exit_ret::ret) == kEnomem) {

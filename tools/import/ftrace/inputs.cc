@@ -129,7 +129,9 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, const LookAh
       const Event* ret = next_of_thread(e, ahead, index);
       if (ret != nullptr && ret->kind == EventKind::kCmpxchgSpteRet &&
           ret->get(f::cmpxchg_spte_ret::ret) != 0) {
-        out.push_back(make_packet(e, EventKind::kCmpxchgLost));
+        Event input = make_packet(e, EventKind::kCmpxchgLost);
+        input.set(f::cmpxchg_lost::sptep, e.get(x::sptep));
+        out.push_back(input);
       }
       break;
     }
@@ -180,6 +182,10 @@ void InputSplitter::change_inputs(const Event& e, ThreadContext& c, const LookAh
                                    e.get(f::fast_page_fault::new_spte);
         out.push_back(make_packet(
             e, changed_since ? EventKind::kCmpxchgLost : EventKind::kOthersFirst));
+      } else if (e.get(f::fast_page_fault::fixed) == 0 &&
+                 (e.get(f::fast_page_fault::old_spte) & kLargePage) != 0) {
+        // A huge page is left alone where its slot logs: that may just have begun.
+        out.push_back(make_packet(e, EventKind::kOthersFirst));
       }
       break;
     case EventKind::kSetSpte: {
@@ -230,6 +236,7 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
       Event input = make_packet(e, EventKind::kNewTable);
       input.set(f::new_table::pfn, e.get(f::init_sp::spt_pfn));
       out.push_back(input);
+      lost_before_link(e, ahead, out);
       bits_before_split(e, ahead, out);
       break;
     }
@@ -352,6 +359,23 @@ void InputSplitter::operation_inputs(const Event& e, ThreadContext& c, Out& out)
   }
 }
 
+// The entry that the new table is for was read before another thread's store to it.
+void InputSplitter::lost_before_link(const Event& e, const LookAhead& ahead, Out& out) const {
+  size_t index = 0;
+  const Event* next = next_of_thread(e, ahead, index);
+  if (next != nullptr && next->kind == EventKind::kGetPage) next = next_of_thread(e, ahead, index);
+  if (next == nullptr || next->kind != EventKind::kCmpxchgSpte) return;
+  const uint64_t sptep = next->get(f::cmpxchg_spte::sptep);
+  const Event* ret = next_of_thread(e, ahead, index);
+  if (ret == nullptr || ret->kind != EventKind::kCmpxchgSpteRet ||
+      ret->get(f::cmpxchg_spte_ret::ret) == 0) {
+    return;
+  }
+  Event input = make_packet(e, EventKind::kCmpxchgLost);
+  input.set(f::cmpxchg_lost::sptep, sptep);
+  out.push_back(input);
+}
+
 // The pieces of a huge page are made from the entry as it was before the new table got its page.
 void InputSplitter::bits_before_split(const Event& e, const LookAhead& ahead, Out& out) const {
   namespace i = f::init_sp;
@@ -455,7 +479,7 @@ void InputSplitter::vm_config(const Event& e, const MirrorFacts* mirror, Out& ou
   config.set(v::vm_type, type);
   // x86.h: kvm_arch_has_private_mem(): software-protected, SNP, TDX.
   config.set(v::has_private_mem, type == 1 || type == 4 || type == kVmTypeTdx);
-  config.set(v::has_mirror, mirror != nullptr && mirror->mirror);
+  config.set(v::has_mirror, type == kVmTypeTdx || (mirror != nullptr && mirror->mirror));
   if (mirror != nullptr && mirror->direct_gfn_bits != 0) {
     config.set(v::direct_gfn_bits, mirror->direct_gfn_bits);
     if (mirror->direct_gfn_bits == uint64_t{1} << 35) config.set(v::gpaw, 48);
@@ -515,11 +539,14 @@ void InputSplitter::split(Event& e, const MirrorFacts* mirror, const LookAhead& 
       e.set(f::gmem_punch_hole::gmem, next->get(f::gmem_invalidate::gmem));
     }
   }
+  if (e.cls == PacketClass::kStimulus) gmem_slot(e, ahead, before);
   if (!ends_operation) operation_inputs(e, c, before);
   vcpu_facts(e, c, ahead, before);
   fault_inputs(e, c, ahead, before);
+  td_inputs(e, before);
   change_inputs(e, c, ahead, before);
   walk_inputs(e, c, ahead, before);
+  mirror_root_put(e, c, before);
   if (e.kind == EventKind::kMarker) marker(e, after);
   follow_fault(e, is_td(e.vm), c);
   c.after_commit = e.kind == EventKind::kCommitMemslot;

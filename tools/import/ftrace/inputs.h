@@ -35,8 +35,16 @@
 //   alloc_failed          split_huge_page               errno = -12
 //   topup_failed          soft_exit_ret                 ret = -12
 //   faultin_outcome       faultin_ret, fault_stale_ret  its ret
+//                         init_sp                       its link is lost: cmpxchg_spte_ret, two
+//                                                       events later
 //   others_first          fast_page_fault               spurious: the store that made it so may be
-//                                                       logged later
+//                                                       logged later; neither fixed nor spurious,
+//                                                       huge: so may a memslot update
+//                         tdp_map_ret                   ret = 6; ret = 1 directly after
+//                                                       iter_restart: a frozen entry
+//   external_page         mock_sept_add                 its hpa: which page the vCPU's cache gave
+//   seamcall_status       mock_*_ret                    TDX_OPERAND_BUSY
+//   external_result       mock_set_external_ret         ret != 0, where SEAMCALLs are not recorded
 //   vcpu_role             alloc_root                    role, and which of both roots
 //                         page_fault, tdp_map           role of the root that it walks, when the vCPU was last seen with
 //                                                       another (a cached root is loaded silently)
@@ -44,6 +52,11 @@
 //   flush_here            flush_all                     after age_range_ret (the caller asked for
 //                                                       clear_flush_young), after clear_dirty_pt
 //                                                       (a dirty ring is reset)
+//   mmu_destroy           put_root of a mirror root     after free_roots without a root, where
+//                                                       mmu_destroy is not recorded
+//   fault_address         faultin_ret                   the tdp_map that follows, where the start of
+//                                                       the prefault could not say it
+//   gmem_slot             the start of an invalidation  slot of the mmu_unmap_gfn_range that follows
 //   dirty_log_clear       the first call for a chunk    slot and mask of its clear_dirty_pt
 //   capability            zap_all_fast, mmu_zap_all_fast, invalidate_all_roots or unmap_gfn_range,
 //     slot_zap_quirk      whichever comes first between set_memslot and commit_memslot (x86.c:
@@ -116,6 +129,11 @@ class InputSplitter {
   void hw_ad(const trace::Event& e, uint64_t spte, Entry entry, Out& out) const;
   bool dirty_chunk(const trace::Event& e, const LookAhead& ahead, Out& out) const;
   void vcpu_facts(const trace::Event& e, const ThreadContext& c, const LookAhead& ahead, Out& out);
+  void mirror_root_put(const trace::Event& e, ThreadContext& c, Out& out) const;
+  void gmem_slot(const trace::Event& e, const LookAhead& ahead, Out& out) const;
+  void td_inputs(const trace::Event& e, Out& out) const;
+  void late_address(const trace::Event& e, ThreadContext& c, const LookAhead& ahead, Out& out);
+  void lost_before_link(const trace::Event& e, const LookAhead& ahead, Out& out) const;
   void bits_before_split(const trace::Event& e, const LookAhead& ahead, Out& out) const;
   bool recorded(trace::EventKind kind) const;
   bool is_td(uint32_t vm) const;

@@ -195,7 +195,12 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
     case EventKind::kAllocRoot:
       see_role(e.get(f::alloc_root::root_role));
       if (e.get(f::alloc_root::mirror) != 0 && profile_.mirrors.size() < kMaxTracked) {
-        profile_.mirrors[{raw.kvm, vms_.generation(raw.kvm)}].mirror = true;
+        MirrorFacts& facts = profile_.mirrors[{raw.kvm, vms_.generation(raw.kvm)}];
+        facts.mirror = true;
+        // The shared bit is the highest that the S-EPT's levels do not need (tdx.c: GPAW 48 has 4
+        // levels, GPAW 52 has 5).
+        const uint64_t level = e.get(f::alloc_root::root_role) & 15;
+        if (facts.direct_gfn_bits == 0) facts.direct_gfn_bits = uint64_t{1} << (level == 5 ? 39 : 35);
       }
       break;
     case EventKind::kTdpMap: {

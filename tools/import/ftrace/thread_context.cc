@@ -136,6 +136,16 @@ PacketClass classify(const Event& e, ThreadContext& c) {
     return PacketClass::kStimulus;
   }
   switch (e.kind) {
+    case EventKind::kMockSetExternal: c.in_external_hook = true; break;
+    case EventKind::kMockSetExternalRet: c.in_external_hook = false; break;
+    // Behind KVM's back.
+    case EventKind::kMockSeptAdd:
+    case EventKind::kMockPageAdd:
+    case EventKind::kMockPageAug:
+    case EventKind::kMockRangeBlock:
+    case EventKind::kMockTrack:
+    case EventKind::kMockPageRemove:
+      return c.in_external_hook ? PacketClass::kObservation : PacketClass::kStimulus;
     case EventKind::kMnInvStart:
       c.outer = c.operation == Operation::kNotifier ? Operation::kNone : c.operation;
       c.operation = Operation::kNotifier;
@@ -167,6 +177,7 @@ PacketClass classify(const Event& e, ThreadContext& c) {
 
 void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
   if (e.kind != EventKind::kIterStart && e.kind != EventKind::kIterRestart) c.walks = 0;
+  c.walking = e.kind == EventKind::kIterRestart;
   const auto attempt_ends = [&c, is_td](bool retry) {
     c.mapping = false;
     // KVM_PRE_FAULT_MEMORY, the soft CPU's exit and a TD's violation handler go round again.
@@ -213,7 +224,9 @@ void follow_fault(const Event& e, bool is_td, ThreadContext& c) {
     case EventKind::kUserspaceExit:
     case EventKind::kMarker:
     case EventKind::kMmuLoad:
-      if (c.fault != FaultKind::kSoft) c.fault = FaultKind::kNone;
+      if (c.fault != FaultKind::kSoft && c.fault != FaultKind::kPrivatePfn) {
+        c.fault = FaultKind::kNone;
+      }
       break;
     default: break;
   }

@@ -56,6 +56,8 @@ struct ThreadContext {
   bool yield_told = false;       // yield_here was placed before the flush that belongs to the yield
   bool after_dirty_chunk = false;  // clear_dirty_pt was the last function called
   bool after_commit = false;       // the last event was commit_memslot
+  bool unloaded = false;           // the last event was free_roots without a root
+  bool in_external_hook = false;   // between mock_set_external and its return
   uint64_t mflags = 0;             // of the set_memslot in progress
   int64_t change = 0;              // of the last commit_memslot
 
@@ -64,6 +66,8 @@ struct ThreadContext {
   bool mapping = false;  // between tdp_map and tdp_map_ret
   uint32_t walks = 0;    // iter_start of the current fast page fault, nothing else between
   uint64_t fault_gfn = 0;
+  bool walking = false;       // the last event was iter_restart
+  bool address_told = false;  // of a prefault
 
   // The last values written or about to be, to tell what is new in a later one.
   uint64_t test_start = 0, test_end = 0;  // of the last test_age_range

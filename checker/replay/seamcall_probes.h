@@ -1,0 +1,20 @@
+// checker/replay: which SEAMCALL, or TDCALL, the probes of a recording stand for.
+#pragma once
+
+#include "checker/trace/event_kinds.h"
+#include "model/tdx/leaf.h"
+
+namespace mmucheck::replay {
+
+struct SeamcallProbe {
+  model::tdx::Leaf leaf;
+  trace::EventKind entry, ret;
+  bool has_place = false;   // the entry shows gpa and level (of ACCEPT: gpa alone)
+  bool takes_page = false;  // and hpa of a page that becomes the TD's
+};
+
+// nullptr: no probe shows it.
+const SeamcallProbe* probe_of(model::tdx::Leaf leaf);
+const SeamcallProbe* probe_of(trace::EventKind entry);
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,153 @@
+// model/tdp: a TD's life as KVM leads it: initialisation, the initial memory image, finalization,
+// and the way the HKID goes; and what its guest does to the S-EPT by itself. Source:
+// arch/x86/kvm/vmx/tdx.c (tdx_td_init, tdx_td_finalize, tdx_mmu_release_hkid), mmu.c
+// (kvm_tdp_mmu_map_private_pfn).
+#pragma once
+
+#include "model/tdp/map.h"
+#include "model/tdx/td_setup.h"
+
+namespace mmucheck::model {
+
+// KVM_TDX_INIT_VM, and what comes before: the TD has its key, and nothing in its S-EPT.
+template <class W>
+void tdx_td_init(W& w) {
+  auto module = tdx_module(w);
+  tdx::set_up_td(module, 0, {.op_state = tdx::OpState::kInitialized});
+  for (uint32_t vcpu = 0; vcpu < w.platform->vcpus.size(); vcpu++) {
+    tdx::set_up_vcpu(module, vcpu, tdx::kNone, 0);
+  }
+  w.set_field(CellKind::kHkidAssigned, 0, 1);
+}
+
+struct TdxFinalize {
+  uint8_t pc = 0;
+  Seamcall call = {};
+};
+
+// tdx_td_finalize.
+template <class W>
+Run tdx_td_finalize(W& w, TdxFinalize& m) {
+  MMU_BEGIN(m);
+  m.call = tdh(w, tdx::Leaf::kMrFinalize, 0, 0, 0);
+  MMU_CALL(m, 1, seamcall(w, m.call));
+  if (m.call.call.status.ok()) w.set_field(CellKind::kTdRunnable, 0, 1);
+  MMU_END(m);
+}
+
+struct ReleaseHkid {
+  uint8_t pc = 0;
+  uint8_t next = 0;
+  Seamcall call = {};
+};
+
+// tdx_mmu_release_hkid: no vCPU is associated any more, caches are written back, the key goes.
+template <class W>
+Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
+  constexpr tdx::Leaf calls[] = {tdx::Leaf::kMngVpflushdone, tdx::Leaf::kPhymemCacheWb,
+                                 tdx::Leaf::kMngKeyFreeid};
+  MMU_BEGIN(m);
+  for (m.next = 0; m.next < 3; m.next++) {
+    m.call = tdh(w, calls[m.next], 0, 0, 0);
+    MMU_CALL(m, 1, seamcall(w, m.call));
+    if (tdx_bug_on(w, m.call)) break;
+  }
+  if (m.next == 3) w.set_field(CellKind::kHkidAssigned, 0, 0);
+  MMU_END(m);
+}
+
+// The end of a TD: what the module still counts.
+template <class W>
+ev::TdDestroy td_destroy(W& w) {
+  auto module = tdx_module(w);
+  return {module.get(CellKind::kTdChldcnt), module.get(CellKind::kTdEpoch),
+          w.field(CellKind::kTdxBugs)};
+}
+
+struct RawSeamcall {  // a call that no hook made
+  uint8_t pc = 0;
+  tdx::Leaf leaf = tdx::Leaf::kMemTrack;
+  int8_t level = 0;
+  uint64_t gfn = 0;
+  uint64_t hpa = 0;
+  Seamcall call = {};
+};
+
+// A SEAMCALL behind KVM's back, or a guest's TDCALL.
+template <class W>
+Run raw_seamcall(W& w, RawSeamcall& m) {
+  MMU_BEGIN(m);
+  m.call = tdh(w, m.leaf, m.gfn, m.level, m.hpa);
+  MMU_CALL(m, 1, seamcall(w, m.call));
+  MMU_END(m);
+}
+
+struct ZeroStepEnter {
+  uint8_t pc = 0;
+  tdx::ModuleCall call = {};
+};
+
+// TDH.VP.ENTER while the zero-step mitigation is active: what it does with the tree lock alone.
+template <class W>
+Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
+  MMU_BEGIN(m);
+  MMU_EMIT(m, 1, ev::Seamcall{tdx::Leaf::kVpEnter, 0, 0, 0});
+  m.call = {};
+  m.call.status = w.env.injected_status(tdx::Leaf::kVpEnter);
+  if (m.call.status.ok()) {
+    {
+      auto module = tdx_module(w);
+      if (!tdx::try_lock(module, m.call, cell::of(CellKind::kTdSeptLock), tdx::HeldKind::kSharex,
+                         tdx::LockMode::kExclusive)) {
+        m.call.status = {tdx::StatusCode::kOperandBusy, tdx::Operand::kSeptTree};
+      }
+    }
+    MMU_STEP(m, 2);
+    {
+      auto module = tdx_module(w);
+      tdx::release_all(module, m.call);
+    }
+  }
+  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v});
+  MMU_END(m);
+}
+
+struct MapPrivatePfn {
+  uint8_t pc = 0;
+  uint8_t vcpu = 0;
+  uint64_t gfn = 0;
+  int32_t ret = 0;
+  TdpMmuMap map = {};
+};
+
+// kvm_tdp_mmu_map_private_pfn: maps a page of the initial memory image; the vCPU has its roots.
+template <class W>
+Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
+  MMU_BEGIN(m);
+  do {
+    m.map = {};
+    {
+      Fault& f = m.map.fault;
+      const auto found = w.env.faultin_pfn();
+      f.vcpu = m.vcpu;
+      f.gfn = m.gfn;
+      f.addr = m.gfn << kPageShift;
+      f.prefetch = true;
+      f.is_private = true;
+      f.max_level = kPgLevel4K;
+      f.nx_workaround = w.host.nx_huge_pages;
+      f.slot = gfn_to_memslot(w, 0, m.gfn);
+      f.pfn = found.pfn;
+      f.map_writable = true;
+    }
+    MMU_EMIT(m, 1, tdp_map_entry(m.map.fault));
+    mmu_lock(w, LockMode::kRead);
+    MMU_CALL(m, 2, kvm_tdp_mmu_map(w, m.map));
+    mmu_unlock(w, LockMode::kRead);
+    m.ret = static_cast<int32_t>(m.map.ret);
+    MMU_EMIT(m, 3, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.map.ret)});
+  } while (m.map.ret == RetPf::kRetry && !w.field(CellKind::kVmBugged));
+  MMU_END(m);
+}
+
+}  // namespace mmucheck::model

@@ -1,0 +1,39 @@
+// model/tdp: where a thread stands inside an external hook of a mirror root, as plain values. What
+// the hooks do is in tdx.h.
+#pragma once
+
+#include <cstdint>
+
+#include "model/tdx/module.h"
+
+namespace mmucheck::model {
+
+// One SEAMCALL, from the entry of its wrapper to its return. gpa and hpa in bytes, KVM's level.
+struct Seamcall {
+  uint8_t pc = 0;
+  int8_t level = 0;
+  uint64_t gpa = 0;
+  uint64_t hpa = 0;
+  tdx::ModuleCall call = {};
+};
+
+struct NoVcpus {  // tdh_do_no_vcpus
+  uint8_t pc = 0;
+  Seamcall call = {};
+};
+
+struct TdxHook {
+  struct Part {  // of the function that the hook calls
+    uint8_t pc = 0;
+  };
+  uint8_t pc = 0;
+  int8_t level = 0;
+  Part part = {};
+  int32_t ret = 0;
+  uint64_t gfn = 0;
+  uint64_t old_spte = 0;
+  uint64_t new_spte = 0;
+  NoVcpus tdh = {};
+};
+
+}  // namespace mmucheck::model
