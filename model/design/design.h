@@ -1,8 +1,11 @@
 // model/design: a design is data. One row says every choice that differs between kernel versions,
-// historic series and proposals; no other code asks which version it is.
+// historic series and proposals; no other code asks which version it is. A default is what Linux
+// 7.2.13 does. What each choice means, its values by name and its source: choices.def; a field that
+// is not listed there is an error of the tests.
 //
-// Sources: kvm-facts table "what differs between the two kernels"; measured on recordings of
-// Linux 6.12 and 7.2 unless a choice says `unrecorded`.
+// Rows: a kernel is what was recorded of it, or the nearest recorded kernel with what is known to
+// have changed. A series or a proposal is upstream-7.x with what the series or the mail is about:
+// two rows differ only in what is argued about.
 #pragma once
 
 #include <cstdint>
@@ -20,7 +23,64 @@ enum class NxRecovery : uint8_t { kWriteLockZapSp, kReadLockZapPossibleNx };
 // Which roots kvm_tdp_mmu_alloc_root visits while it looks for one to reuse.
 enum class AllocRootVisits : uint8_t { kWantedKind, kAllValid };
 enum class VmDestroyZap : uint8_t { kSharedSilentInvalidate, kExclusive };
-enum class ExternalHook : uint8_t { kNone, kSingle };
+// The calls from the TDP MMU to what owns the S-EPT (kvm_x86_ops).
+enum class ExternalHook : uint8_t {
+  kNone,
+  kSingle,  // v8: handle_changed_private_spte; 7.x: set_external_spte, and free_external_spt
+  kFour,    // 6.14 .. 6.19: link, set, free, remove
+  kFive,    // v10 .. v19: link, set, zap (which blocks), remove, free
+};
+
+// --- addresses and walks (seed 000) ---
+enum class FaultAddr : uint8_t {
+  kWalked,    // the shared bit stays: what the hardware walks; gfns are taken from fault->gfn
+  kStripped,  // without the shared bit, which the walk puts back
+  kRaw,       // the shared bit stays, and the walk starts at gpa_to_gfn(fault->addr)
+};
+enum class RootChoice : uint8_t { kByAddress, kByPrivate };
+enum class IterIndex : uint8_t {
+  kGfnBits,        // iter.gfn is stripped; the root's bits are OR-ed in for an index only
+  kRawGfn,         // iter.gfn and sp->gfn have the shared bit in the shared tree
+  kSeed000Sketch,  // stripped; the mask is OR-ed in if mirrored, and end goes through
+                   // kvm_gfn_for_root while iter.gfn does not
+};
+enum class ZapBounds : uint8_t { kPlain, kPerRoot };
+
+// --- how a mirror entry and its S-EPT entry change together (seeds 002 and 004) ---
+enum class MirrorSet : uint8_t {
+  kFreeze,        // cmpxchg to FROZEN, the hook, then the final value
+  kCmpxchgFirst,  // cmpxchg to the new value, then the hook
+  kHookFirst,     // the hook, then cmpxchg to the new value
+};
+enum class HookErrors : uint8_t { kReturned, kDropped };
+enum class MirrorRemoval : uint8_t { kWriteLock, kReadLock };
+enum class RemovalProtocol : uint8_t { kBlockTrackRemove, kBlockParentReapRcu };
+enum class MirrorTrace : uint8_t { kInFreeze, kAfterUnfreeze, kBeforeHook };
+enum class MirrorRewrite : uint8_t { kRemoves, kBug };
+enum class ExternalFree : uint8_t { kAtOnce, kRcu };
+
+// --- what the hooks do with the TDX module ---
+enum class SeamcallBusy : uint8_t {
+  kKickRetry,   // populate: the fault is retried; removal: all vCPUs are kicked out, once more
+  kRetryFault,  // populate: the fault is retried; REMOVE and TRACK loop; a busy BLOCK is a bug
+  kBug,         // any error is a bug
+};
+enum class TrackOrder : uint8_t { kTrackThenKick, kKickThenTrack };
+
+// --- which alias an unmap zaps (seed 001) ---
+enum class UnmapFilter : uint8_t {
+  kAttrFilter,         // KVM_FILTER_PRIVATE, KVM_FILTER_SHARED
+  kOnlyPrivateShared,  // only_private gates private roots, shared roots are always zapped
+  kExcludeFlags,       // exclude_private, exclude_shared
+  kNone,               // every root
+};
+
+// --- pending: huge private pages, Dynamic PAMT, in-place conversion ---
+enum class ConversionSplit : uint8_t { kNever, kBeforeWindow, kInWindow };
+enum class SplitRange : uint8_t { kExact, kWidened };
+enum class DemoteProtocol : uint8_t { kBlockTrackDemote, kDemoteOnly };
+enum class PamtPut : uint8_t { kDecAndLock, kDecOutside, kLocked };
+enum class GmemFilter : uint8_t { kByOperation, kUnionOfPresent, kOtherAlias, kBoth };
 
 struct Design {
   std::string_view name;
@@ -65,6 +125,51 @@ struct Design {
   bool prefault_eagain_on_invalid_slot = true;
   bool gmem_overlap_eexist = true;    // kvm_gmem_bind of pages that are bound: -EEXIST, not -EINVAL
   bool attributes_tracepoint = true;  // kvm_vm_set_mem_attributes exists
+
+  // --- addresses and walks of a VM with a shared bit ---
+  FaultAddr fault_addr = FaultAddr::kWalked;
+  RootChoice root_choice = RootChoice::kByAddress;
+  IterIndex iter_index = IterIndex::kGfnBits;
+  ZapBounds zap_bounds = ZapBounds::kPlain;
+
+  // --- mirror entries ---
+  MirrorSet mirror_set = MirrorSet::kFreeze;
+  HookErrors hook_errors = HookErrors::kReturned;
+  bool freeze_fail_refresh = true;  // a lost cmpxchg to FROZEN renews iter.old_spte
+  MirrorTrace mirror_trace = MirrorTrace::kInFreeze;
+  MirrorRewrite mirror_rewrite = MirrorRewrite::kRemoves;
+  MirrorRemoval mirror_removal = MirrorRemoval::kWriteLock;
+  RemovalProtocol removal_protocol = RemovalProtocol::kBlockTrackRemove;
+  bool two_pass_zap = false;  // private leaves are blocked first, then removed
+  ExternalFree external_free = ExternalFree::kAtOnce;
+
+  // --- SEAMCALLs ---
+  bool seamcall_lock = false;
+  bool seamcall_lock_spans_set = false;  // that lock is held from the cmpxchg to the SEAMCALL's end
+  SeamcallBusy seamcall_busy = SeamcallBusy::kKickRetry;
+  TrackOrder track_order = TrackOrder::kTrackThenKick;
+  bool page_pins = false;
+  bool premap_count = false;        // before FINALIZE: count, and PAGE.ADD later (nr_premapped)
+  bool leaf_reclaim = false;        // leaves may be there after the HKID went: PHYMEM.PAGE.RECLAIM
+  bool retry_tests_slot = true;     // the TDX retry loop ends on an INVALID slot
+  bool retry_eats_vm_dead = false;  // that loop consumes KVM_REQ_VM_DEAD when it tests for it
+
+  // --- zaps ---
+  UnmapFilter unmap_filter = UnmapFilter::kAttrFilter;
+  bool zap_drops_flush = false;   // a skipped private root returns false, not the flush owed so far
+  bool zap_range_mirror = true;   // kvm_zap_gfn_range zaps mirror roots, too
+  bool shared_exec = true;        // shared SPTEs of a TD may be executable
+
+  // --- pending ---
+  int private_max_level = 1;
+  bool private_demote = false;
+  DemoteProtocol demote_protocol = DemoteProtocol::kBlockTrackDemote;
+  ConversionSplit conversion_split = ConversionSplit::kNever;
+  SplitRange split_range = SplitRange::kExact;
+  bool dynamic_pamt = false;
+  PamtPut pamt_put = PamtPut::kDecAndLock;
+  bool gmem_in_place = false;
+  GmemFilter gmem_filter = GmemFilter::kByOperation;
 };
 
 // The rows that are there; the order is the order in which they are listed.

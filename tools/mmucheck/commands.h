@@ -11,6 +11,7 @@ namespace mmucheck::cli {
 
 void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
+void add_designs(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);
 void add_predict(CLI::App& app, Session& session);

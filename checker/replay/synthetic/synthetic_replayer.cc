@@ -7,6 +7,7 @@
 #include "checker/replay/observed_rules.h"
 #include "checker/replay/packets.h"
 #include "checker/trace/event_kinds.h"
+#include "model/design/choices.h"
 
 namespace mmucheck::replay {
 
@@ -28,6 +29,10 @@ report::Outcome outcome(uint64_t expected) {
   }
 }
 
+bool has_private_side(const model::VmConfig& vm) {
+  return vm.has_private_mem || vm.has_mirror || vm.gfn_direct_bits != 0;
+}
+
 bool is_prefault(const Operation& op) {
   const auto* fault = std::get_if<model::PageFault>(&op.machine);
   return fault != nullptr && fault->fault.prefetch;
@@ -39,8 +44,9 @@ bool is_synthetic(const trace::TraceInfo& info) {
   return info.capabilities.none() && (info.encoding == "txtpb" || info.encoding == "pb");
 }
 
-SyntheticReplayer::SyntheticReplayer(const trace::TraceInfo& info) {
-  host_.design = design_of(info.kernel);
+SyntheticReplayer::SyntheticReplayer(const trace::TraceInfo& info, const model::Design* design)
+    : design_given_(design != nullptr) {
+  host_.design = design_given_ ? design : design_of(info.kernel);
   verdict_.file = info.file;
   verdict_.kernel = info.kernel_text;
   verdict_.mode = report::Mode::kSynthetic;
@@ -79,16 +85,13 @@ void SyntheticReplayer::refuse(const Event& e, const std::string& why) {
 void SyntheticReplayer::config(const Event& e) {
   switch (e.kind) {
     case K::kKernel: {
-      host_.design = design_of(static_cast<trace::KernelVersion>(e.get(f::kernel::version)));
+      if (!design_given_) {
+        host_.design = design_of(static_cast<trace::KernelVersion>(e.get(f::kernel::version)));
+      }
       if (!e.text.empty()) verdict_.kernel = std::string(e.text);
       return;
     }
-    case K::kDesign: {
-      const model::Design* d = model::find_design(e.text);
-      if (d == nullptr) return refuse(e, fmt::format("there is no design called '{}'", e.text));
-      host_.design = d;
-      return;
-    }
+    case K::kDesign: return choose_design(e);
     case K::kMmuFormat: {
       namespace m = f::mmu_format;
       model::HostMmu& h = host_.mmu;
@@ -125,6 +128,19 @@ void SyntheticReplayer::config(const Event& e) {
     }
     default: return;
   }
+}
+
+void SyntheticReplayer::choose_design(const Event& e) {
+  auto known = own_designs_.find(e.text);
+  if (known == own_designs_.end()) {
+    if (own_designs_.size() >= kMaxSyntheticDesigns) {
+      return refuse(e, fmt::format("more than {} designs", kMaxSyntheticDesigns));
+    }
+    model::ParsedDesign parsed = model::parse_design_spec(e.text);
+    if (parsed.design == nullptr) return refuse(e, parsed.error);
+    known = own_designs_.emplace(e.text, std::move(parsed.design)).first;
+  }
+  if (!design_given_) host_.design = &known->second->design;
 }
 
 SyntheticReplayer::Thread& SyntheticReplayer::thread(const Event& e) {
@@ -172,6 +188,16 @@ void SyntheticReplayer::create_vm(const Event& e) {
     m.world.fmt.mmio_mask = c.get_or(x::mmio_mask, m.world.fmt.mmio_mask);
     m.env.slot_zap_quirk = c.get_or(x::slot_zap_quirk, 1) != 0;
     m.env.init_set = c.get(x::initially_set) != 0;
+  }
+  if (const auto lacking = model::not_modelled(*host_.design);
+      !lacking.empty() && has_private_side(m.world.vm) && !told_not_modelled_) {
+    told_not_modelled_ = true;
+    std::string names;
+    for (const model::Choice* c : lacking) {
+      if (!names.empty()) names += ", ";
+      names += c->name;
+    }
+    refuse(e, fmt::format("not modelled of design {}: {}", host_.design->name, names));
   }
   // Written traces look at the entry at each access of an MMIO page.
   m.env.mmio_info_cache = false;

@@ -9,8 +9,12 @@
 // An observation makes its thread go on to its next event of one of the kinds that were observed
 // since the operation began, and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
-// Limits: kMaxSyntheticVms live VMs, kMaxSyntheticThreads threads, kMaxTasks chunks of 64
-// pages in one harvest of a dirty log, kMaxHostRanges ranges of host page sizes.
+// The design is that of the `design` packet (a row, or a row with changes: "naive,page_pins=yes"),
+// else that of the kernel, unless the caller gives one, which then stays. Where a VM has private
+// memory, choices that the model does not act on make the verdict inconclusive.
+// Limits: kMaxSyntheticVms live VMs, kMaxSyntheticDesigns designs, kMaxSyntheticThreads threads,
+// kMaxTasks chunks of 64 pages in one harvest of a dirty log, kMaxHostRanges ranges of host page
+// sizes.
 #pragma once
 
 #include <functional>
@@ -25,11 +29,13 @@
 #include "checker/replay/vm_state.h"
 #include "checker/report/verdict.h"
 #include "checker/trace/event_source.h"
+#include "model/design/spec.h"
 
 namespace mmucheck::replay {
 
 inline constexpr size_t kMaxSyntheticVms = 256;
 inline constexpr size_t kMaxSyntheticThreads = 4096;
+inline constexpr size_t kMaxSyntheticDesigns = 64;
 inline constexpr size_t kMaxTasks = 4096;
 inline constexpr size_t kMaxHostRanges = 4096;
 inline constexpr uint64_t kFirstFrame = 0x1000000;   // of page tables
@@ -42,7 +48,9 @@ class SyntheticReplayer {
  public:
   using Sink = std::function<void(const trace::Event& at, const Predicted& p)>;
 
-  explicit SyntheticReplayer(const trace::TraceInfo& info);
+  // `design`, where there is one, is what the model does whatever the trace names; it must outlive
+  // the replayer.
+  explicit SyntheticReplayer(const trace::TraceInfo& info, const model::Design* design = nullptr);
   ~SyntheticReplayer();
 
   // Every event of these kinds that the model predicts goes to the sink.
@@ -80,6 +88,7 @@ class SyntheticReplayer {
   };
 
   void config(const trace::Event& e);
+  void choose_design(const trace::Event& e);
   void input(const trace::Event& e);
   void stimulus(const trace::Event& e);
   void observation(const trace::Event& e);
@@ -116,7 +125,10 @@ class SyntheticReplayer {
   void violated(const trace::Event& e, const Thread* t, invariant::Id rule, std::string before,
                 std::string after);
 
+  std::map<std::string, std::unique_ptr<model::OwnedDesign>, std::less<>> own_designs_;
   HostFacts host_;
+  bool design_given_ = false;
+  bool told_not_modelled_ = false;
   uint64_t levels_ = 4;
   trace::KindSet visible_, printed_;
   Sink sink_;
