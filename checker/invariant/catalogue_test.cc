@@ -41,7 +41,7 @@ TEST(Catalogue, IdsAreUniqueAndFound) {
   for (const Invariant& i : catalogue()) {
     EXPECT_TRUE(ids.insert(i.id).second) << i.id << " stands twice";
     EXPECT_EQ(find(i.id), &i);
-    EXPECT_TRUE(std::regex_match(std::string(i.id), std::regex("MMU(-[A-Z]+){2}"))) << i.id;
+    EXPECT_TRUE(std::regex_match(std::string(i.id), std::regex("(MMU|TDX)(-[A-Z]+){2}"))) << i.id;
   }
   EXPECT_GE(ids.size(), 70u);
   EXPECT_EQ(find("MMU-NO-SUCH"), nullptr);

@@ -237,9 +237,19 @@ void Flatten::operator()(const ev::Seamcall& e) {
 }
 
 void Flatten::operator()(const ev::SeamcallRet& e) {
-  if (const SeamcallProbe* probe = probe_of(e.leaf)) {
-    env.add(Predicted(probe->ret).set(f::mock_page_aug_ret::ret, e.status));
+  const SeamcallProbe* probe = probe_of(e.leaf);
+  if (probe == nullptr) return;
+  namespace tdx = model::tdx;
+  tdx::Status status;
+  status.v = e.status;
+  // The mock has no vCPU to leave the TD with: where ACCEPT would be an EPT violation, it answers
+  // as a SEAMCALL would.
+  if (status.code() == tdx::StatusCode::kTdExitEptViolation) {
+    status = {e.level == model::kPgLevel4K ? tdx::StatusCode::kEptEntryStateIncorrect
+                                           : tdx::StatusCode::kEptWalkFailed,
+              tdx::Operand::kRcx};
   }
+  env.add(Predicted(probe->ret).set(f::mock_page_aug_ret::ret, status.v));
 }
 
 void Flatten::operator()(const ev::SeptState& e) {

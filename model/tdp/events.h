@@ -69,7 +69,8 @@ struct ExternalFree { uint32_t table; };
 
 // --- the TDX module: gpa and hpa in bytes, KVM's level; 0 where the leaf has none ---
 struct Seamcall { tdx::Leaf leaf; uint64_t gpa; int level; uint64_t hpa; };
-struct SeamcallRet { tdx::Leaf leaf; uint64_t status; };
+// `level`: KVM's, of the entry where the walk ended; 0 without one.
+struct SeamcallRet { tdx::Leaf leaf; uint64_t status; int level; };
 // Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
 struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
 // An S-EPT entry changed: HPA in bits 51:12, architectural number of the state in 7:0.

@@ -108,7 +108,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
       tdx::release_all(module, m.call);
     }
   }
-  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v});
+  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0});
   MMU_END(m);
 }
 

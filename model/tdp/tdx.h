@@ -100,7 +100,8 @@ Run seamcall(W& w, Seamcall& m) {
     }
     if (m.call.status.ok()) detail::emit_sept_change(w, m.call);
   }
-  MMU_EMIT(m, 3, ev::SeamcallRet{m.call.leaf, m.call.status.v});
+  MMU_EMIT(m, 3, ev::SeamcallRet{m.call.leaf, m.call.status.v,
+                                 m.call.pos.table == kNoTable ? 0 : m.call.pos.level + 1});
   MMU_END(m);
 }
 

@@ -44,7 +44,8 @@ uint64_t dropped(const SideFiles& files) {
 
 void apply_overrides(const FtraceOptions& options, const SideFiles& files, Profile& profile) {
   if (files.kernel.starts_with("6.12")) profile.kernel = trace::KernelVersion::k6_12;
-  if (files.kernel.starts_with("7.2")) profile.kernel = trace::KernelVersion::k7_2;
+  // 7.3's TDP MMU does the same (its permission check was renamed).
+  if (files.kernel.starts_with("7.2") || files.kernel.starts_with("7.3")) profile.kernel = trace::KernelVersion::k7_2;
   if (options.kernel) profile.kernel = *options.kernel;
   if (options.format) profile.format = *options.format;
   if (options.ad_bits) profile.ad_bits = *options.ad_bits;
@@ -132,6 +133,11 @@ std::vector<Event> config_packets(const FtraceOptions& options, const SideFiles&
   put(p::nx_recovery_period_ms, ModuleParam::kNxRecoveryPeriodMs,
       "nx_huge_pages_recovery_period_ms");
   put_bool(p::tdp_mmu, ModuleParam::kUnknown, "tdp_mmu");
+  // CONFIG_KVM_PROVE_MMU: tdp_mmu_zap_root() begins with the 1G pass.
+  constexpr uint32_t k4k = 1u << 1, k2m = 1u << 2, k1g = 1u << 3;
+  if ((profile.zap_levels & k1g) != 0 && (profile.zap_levels & (k4k | k2m)) == 0) {
+    params.set(p::prove_mmu, 1);
+  }
   if (profile.pml) {
     params.set(p::pml_size, kPmlSize);
   } else if (files.has_meta || profile.kinds.test(static_cast<size_t>(EventKind::kClearDirtyPt))) {

@@ -82,6 +82,7 @@ bool Profiler::wanted(EventKind kind, bool first) const {
     case EventKind::kInvBegin:
     case EventKind::kInitSp:
     case EventKind::kClearDirtyPt:
+    case EventKind::kZapRoot:
     case EventKind::kGetPage: return true;
     case EventKind::kTdpMap: return !profile_.mirrors.empty() || format_open;
     case EventKind::kSpteChanged:
@@ -191,6 +192,9 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
       if (e.has(f::clear_dirty_pt::wrprot) && e.get(f::clear_dirty_pt::wrprot) == 0) {
         profile_.pml = true;
       }
+      break;
+    case EventKind::kZapRoot:
+      profile_.zap_levels |= 1u << (e.get(f::zap_root::zap_level) & 7);
       break;
     case EventKind::kAllocRoot:
       see_role(e.get(f::alloc_root::root_role));

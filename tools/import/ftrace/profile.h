@@ -38,6 +38,7 @@ struct Profile {
   std::optional<bool> nx_workaround;     // as the first fault had it
   std::optional<uint64_t> memtype_bits;  // bits 6:3 of the first EPT leaf
   std::optional<bool> nx_at_start;       // as module_params tells it; see config_packets.h
+  uint32_t zap_levels = 0;               // bit by level: passes of __tdp_mmu_zap_root() seen
   bool pml = false;                      // D-bit based dirty logging was seen
   bool has_header = false;               // entries-in-buffer/entries-written
   uint64_t header_kept = 0;
