@@ -20,7 +20,7 @@ namespace fs = std::filesystem;
 // Ids in string literals of the sources under `root`, with one file that has each. Tests may name
 // ids that do not exist.
 std::map<std::string, std::string> ids_under(const std::string& root) {
-  static const std::regex kId("\"(MMU-[A-Z0-9]+(-[A-Z0-9]+)*)\"");
+  static const std::regex kId("\"((MMU|TDX)-[A-Z0-9]+(-[A-Z0-9]+)*)\"");
   std::map<std::string, std::string> ids;
   for (const auto& entry : fs::recursive_directory_iterator(root)) {
     const std::string path = entry.path().string();
