@@ -134,7 +134,12 @@ void Monitor::on(const ev::SetSpte& e) {
   count(id("MMU-DIRTY-HUGE"));
 }
 
-void Monitor::on(const ev::SpteChanged&) { count(id("MMU-WALK-COVER")); }
+void Monitor::on(const ev::SpteChanged& e) {
+  count(id("MMU-WALK-COVER"));
+  if (view_.platform != nullptr && view_.is_mirror(e.table)) {
+    mirror_change(e.gfn, e.level, e.new_spte);
+  }
+}
 
 void Monitor::on(const ev::FastPageFault&) { count(id("MMU-FASTPF-ROOT")); }
 
@@ -178,6 +183,10 @@ void Monitor::enter_root(const ev::Enter& e) {
       check(id("MMU-ROOT-REF"), refs != 0);
       count(id("MMU-LOCK-EXCLUSIVE"));
       unmap_.root_valid = !view_.root_invalid(e.root);
+      if (view_.vm.has_mirror && unmaps_open_ == 1) {
+        const uint64_t kind = view_.is_mirror(e.root) ? model::kFilterPrivate : model::kFilterShared;
+        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0);
+      }
       return;
     case ev::Fn::kZapRoot:
       count(id("MMU-ROOT-ZAPREF"));
@@ -206,6 +215,7 @@ void Monitor::enter_range(const ev::Enter& e) {
       unmaps_open_++;
       unmaps_overlap_ |= unmaps_open_ > 1;
       unmap_.leaf_gone = e.a[5] != 0;
+      unmap_.attr_filter = e.a[3];
       unmap_.as_id = static_cast<uint32_t>(
           model::slot_get(view_, static_cast<uint32_t>(e.a[2]), SlotField::kAsId));
       unmap_.start = e.a[0];
@@ -307,6 +317,7 @@ void Monitor::on(const ev::Enter& e) {
       check(id("MMU-PT-ALIAS"), gfn_has_its_place<>(e.a[2], level));
     }
     if (e.a[6] != 0) count(id("MMU-FAULT-PREFAULT"));
+    if (view_.vm.has_mirror) mirror_fault(e);
     check(id("MMU-FAULT-ALIAS"), !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e.a[2]}));
     if (view_.vm.has_private_mem) {
       const uint64_t attributes = view_.store.get(cell::of(CellKind::kMemAttr, 0, e.a[2]));

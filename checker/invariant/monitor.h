@@ -24,6 +24,7 @@ struct View {
   const model::SpteFormat& fmt;
   const model::HostMmu& host;
   const model::VmConfig& vm;
+  const model::tdx::Platform* platform = nullptr;  // of a TD
 
   uint64_t field(model::CellKind kind, uint32_t object = 0) const {
     return store.get(model::cell::of(kind, object));
@@ -79,10 +80,19 @@ class Monitor {
   void on(const model::ev::Enter& e);
   void on(const model::ev::Return& e);
   void on(const model::ev::Warn& e);
+  // --- td_monitor.cc ---
+  void on(const model::ev::ExternalSet& e);
+  void on(const model::ev::ExternalSetRet& e);
+  void on(const model::ev::ExternalFree& e);
+  void on(const model::ev::SeamcallRet& e);
+  void on(const model::ev::SeptState& e);
+  void on(const model::ev::TdDestroy& e);
   template <class E>
   void on(const E&) {}  // touches nothing that a rule is about
 
  private:
+  void mirror_fault(const model::ev::Enter& e);
+  void mirror_change(uint64_t gfn, int level, uint64_t spte);
   void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
   void enter_range(const model::ev::Enter& e);
   void enter_slot(const model::ev::Enter& e);
@@ -100,10 +110,12 @@ class Monitor {
   // overlapped by another one: then neither is judged, since events name no thread.
   struct Unmap {
     bool leaf_gone = false, root_valid = true;
+    uint64_t attr_filter = 0;
     uint32_t as_id = 0;
     uint64_t start = 0, end = 0;
   };
   Unmap unmap_;
+  uint32_t hooks_open_ = 0;
   uint32_t unmaps_open_ = 0;
   bool unmaps_overlap_ = false;
   struct Attributes {

@@ -237,6 +237,9 @@ void Flatten::operator()(const ev::Seamcall& e) {
 }
 
 void Flatten::operator()(const ev::SeamcallRet& e) {
+  env.add(Predicted(K::kSeamcallRet)
+              .set(f::seamcall_ret::leaf, static_cast<uint64_t>(named_leaf(e.leaf)))
+              .set(f::seamcall_ret::status, e.status));
   const SeamcallProbe* probe = probe_of(e.leaf);
   if (probe == nullptr) return;
   namespace tdx = model::tdx;

@@ -178,6 +178,11 @@ class Rules {
         rule(id("MMU-ROOT-REF"),
              !e_.has(f::zap_leafs_root::refs) || e_.get(f::zap_leafs_root::refs) != 0);
         rule(id("MMU-LOCK-ANY"), step_.predicted != nullptr || locked);
+        if (view_.vm.has_mirror && step_.attr_filter != 0 && e_.has(f::zap_leafs_root::role)) {
+          const bool mirror = model::role_mirror(static_cast<uint32_t>(e_.get(f::zap_leafs_root::role)));
+          rule(id("MMU-MIRROR-FILTER"),
+               step_.attr_filter & (mirror ? model::kFilterPrivate : model::kFilterShared));
+        }
         break;
       case K::kRemovedPt: rule(id("MMU-LOCK-MODE"), same(f::removed_pt::shared)); break;
       case K::kTrySplit: rule(id("MMU-LOCK-MODE"), same(f::try_split::shared)); break;
@@ -226,6 +231,7 @@ class Rules {
                  !model::role_invalid(view_.design, static_cast<uint32_t>(e_.get(x::root_role))));
         rule(id("MMU-FAULT-ALIAS"),
              !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e_.get(x::gfn)}));
+        if (view_.vm.has_mirror && e_.has(x::addr)) mirror_fault();
         if (view_.vm.has_private_mem && e_.has(x::is_private)) {
           const uint64_t attributes = model::detail::mem_attr(view_, e_.get(x::gfn));
           rule(id("MMU-ATTR-LEAF"),
@@ -251,6 +257,15 @@ class Rules {
         break;
       default: break;
     }
+  }
+
+  void mirror_fault() {
+    namespace x = f::tdp_map;
+    const uint64_t bits = view_.vm.gfn_direct_bits;
+    const bool direct = model::is_addr_direct<>(bits, model::Gpa<>{e_.get(x::addr)});
+    rule(id("MMU-MIRROR-PRIVATE"), !e_.has(x::is_private) || direct != (e_.get(x::is_private) != 0));
+    rule(id("MMU-FAULT-ADDR"), !e_.has(x::gfn) || ((e_.get(x::addr) >> model::kPageShift) & ~bits) ==
+                                                      e_.get(x::gfn));
   }
 
   void ranges() {
@@ -293,7 +308,7 @@ class Rules {
 }  // namespace
 
 View view_of(const VmModel& v) {
-  return {v.store, v.world.design, v.world.fmt, v.world.host, v.world.vm};
+  return {v.store, v.world.design, v.world.fmt, v.world.host, v.world.vm, v.world.platform};
 }
 
 std::vector<Id> broken_by(const View& view, const ObservedStep& step) {

@@ -23,6 +23,7 @@ struct ObservedStep {
   bool zaps = false;
   bool updates_slot = false;
   bool removes_slot = false;  // from where it was
+  uint8_t attr_filter = 0;    // of the unmap that is going on; 0: none
 };
 
 // In the order of the kernel's checks; empty when no rule speaks against it.

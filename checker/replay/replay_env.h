@@ -11,6 +11,7 @@
 #include <functional>
 #include <optional>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "checker/invariant/monitor.h"
@@ -118,9 +119,14 @@ class ReplayEnv {
   uint64_t observe(uint32_t table, uint32_t index, uint64_t value);
   uint64_t new_table_frame(model::ev::TableKind kind);
   int host_level(uint32_t slot, uint64_t gfn, bool level_unseen = false);
-  int external_result(uint64_t, int, uint64_t, uint64_t) { return in_->external_result; }
+  // Both are for the next call only.
+  int external_result(uint64_t, int, uint64_t, uint64_t) {
+    return std::exchange(in_->external_result, 0);
+  }
   model::TdxHook& hook() { return hooks_[thread_]; }
-  model::tdx::Status injected_status(model::tdx::Leaf) { return in_->seamcall_status; }
+  model::tdx::Status injected_status(model::tdx::Leaf) {
+    return std::exchange(in_->seamcall_status, {});
+  }
   // The page is known when the SEAMCALL that takes it is seen.
   uint64_t external_page(uint32_t, uint64_t page) {
     return in_->external_page ? *in_->external_page + 1 : page;

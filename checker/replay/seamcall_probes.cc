@@ -23,6 +23,36 @@ constexpr SeamcallProbe kProbes[] = {
     {Leaf::kVpEnter, K::kMockZeroStep, K::kMockZeroStepRet, false, false},
 };
 
+struct Named {
+  trace::SeamcallLeaf name;
+  Leaf leaf;
+};
+using S = trace::SeamcallLeaf;
+constexpr Named kNamed[] = {
+    {S::kMemSeptAdd, Leaf::kMemSeptAdd},
+    {S::kMemPageAdd, Leaf::kMemPageAdd},
+    {S::kMemPageAug, Leaf::kMemPageAug},
+    {S::kMemRangeBlock, Leaf::kMemRangeBlock},
+    {S::kMemTrack, Leaf::kMemTrack},
+    {S::kMemPageRemove, Leaf::kMemPageRemove},
+    {S::kMemSeptRemove, Leaf::kMemSeptRemove},
+    {S::kMemPageDemote, Leaf::kMemPageDemote},
+    {S::kMemPagePromote, Leaf::kMemPagePromote},
+    {S::kMemRangeUnblock, Leaf::kMemRangeUnblock},
+    {S::kPhymemPageWbinvd, Leaf::kPhymemPageWbinvd},
+    {S::kPhymemPageReclaim, Leaf::kPhymemPageReclaim},
+    {S::kMemSeptRd, Leaf::kMemSeptRd},
+    {S::kMrExtend, Leaf::kMrExtend},
+    {S::kMrFinalize, Leaf::kMrFinalize},
+    {S::kVpEnter, Leaf::kVpEnter},
+    {S::kVpFlush, Leaf::kVpFlush},
+    {S::kMngVpflushdone, Leaf::kMngVpflushdone},
+    {S::kPhymemCacheWb, Leaf::kPhymemCacheWb},
+    {S::kMngKeyFreeid, Leaf::kMngKeyFreeid},
+    {S::kMemPageAccept, Leaf::kPageAccept},
+    {S::kMemPageRelocate, Leaf::kMemPageRelocate},
+};
+
 template <class Is>
 const SeamcallProbe* find(Is is) {
   const auto* p = std::find_if(std::begin(kProbes), std::end(kProbes), is);
@@ -30,6 +60,19 @@ const SeamcallProbe* find(Is is) {
 }
 
 }  // namespace
+
+std::optional<Leaf> leaf_of(trace::SeamcallLeaf named) {
+  for (const Named& n : kNamed) {
+    if (n.name == named) return n.leaf;
+  }
+  return std::nullopt;
+}
+trace::SeamcallLeaf named_leaf(Leaf leaf) {
+  for (const Named& n : kNamed) {
+    if (n.leaf == leaf) return n.name;
+  }
+  return trace::SeamcallLeaf::kUnknown;
+}
 
 const SeamcallProbe* probe_of(Leaf leaf) {
   return find([leaf](const SeamcallProbe& p) { return p.leaf == leaf; });

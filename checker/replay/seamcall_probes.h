@@ -1,6 +1,8 @@
 // checker/replay: which SEAMCALL, or TDCALL, the probes of a recording stand for.
 #pragma once
 
+#include <optional>
+
 #include "checker/trace/event_kinds.h"
 #include "model/tdx/leaf.h"
 
@@ -12,6 +14,10 @@ struct SeamcallProbe {
   bool has_place = false;   // the entry shows gpa and level (of ACCEPT: gpa alone)
   bool takes_page = false;  // and hpa of a page that becomes the TD's
 };
+
+// The leaf by the number that traces give it, where the model has it.
+std::optional<model::tdx::Leaf> leaf_of(trace::SeamcallLeaf named);
+trace::SeamcallLeaf named_leaf(model::tdx::Leaf leaf);
 
 // nullptr: no probe shows it.
 const SeamcallProbe* probe_of(model::tdx::Leaf leaf);

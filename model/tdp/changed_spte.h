@@ -182,6 +182,7 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           hook = {};
           hook.gfn = f.gfn;
           hook.level = f.level;
+          hook.shared = m.shared;
           hook.old_spte = f.old_spte;
           hook.new_spte = f.new_spte;
         }

@@ -64,7 +64,7 @@ struct PfnHint { bool dirty; };  // kvm_set_pfn_dirty or kvm_set_pfn_accessed (6
 
 // --- external page tables ---
 struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
-struct ExternalSetRet { int ret; };
+struct ExternalSetRet { int ret; bool shared; };
 struct ExternalFree { uint32_t table; };
 
 // --- the TDX module: gpa and hpa in bytes, KVM's level; 0 where the leaf has none ---

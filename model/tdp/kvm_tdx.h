@@ -68,6 +68,8 @@ struct RawSeamcall {  // a call that no hook made
   uint8_t pc = 0;
   tdx::Leaf leaf = tdx::Leaf::kMemTrack;
   int8_t level = 0;
+  uint8_t vcpu = 0;  // that makes a TDCALL, enters or is flushed
+  uint32_t lp = 0;   // CPU
   uint64_t gfn = 0;
   uint64_t hpa = 0;
   Seamcall call = {};
@@ -78,6 +80,11 @@ template <class W>
 Run raw_seamcall(W& w, RawSeamcall& m) {
   MMU_BEGIN(m);
   m.call = tdh(w, m.leaf, m.gfn, m.level, m.hpa);
+  m.call.call.vcpu = m.vcpu;
+  m.call.call.lp = m.lp;
+  if (m.leaf == tdx::Leaf::kVpFlush) {
+    m.call.call.in.rcx = w.platform->vcpus[m.vcpu].tdvpr << kPageShift;
+  }
   MMU_CALL(m, 1, seamcall(w, m.call));
   MMU_END(m);
 }

@@ -53,6 +53,8 @@ Seamcall tdh(const W& w, tdx::Leaf leaf, uint64_t gfn, int level, uint64_t hpa) 
     case tdx::Leaf::kPhymemPageReclaim:
     case tdx::Leaf::kPhymemPageWbinvd: c.in.rcx = hpa; break;
     case tdx::Leaf::kPhymemCacheWb: break;
+    case tdx::Leaf::kVpEnter:
+    case tdx::Leaf::kVpFlush: break;  // the caller names the vCPU
     default:
       c.in.rcx = m.gpa | static_cast<uint64_t>(level - 1);
       c.in.rdx = tdr;
@@ -237,7 +239,7 @@ Run set_external_spte(W& w, TdxHook& hook) {
       MMU_CALL(hook, 3, tdx_sept_map_spte(w, hook));
     }
   }
-  MMU_EMIT(hook, 4, ev::ExternalSetRet{hook.ret});
+  MMU_EMIT(hook, 4, ev::ExternalSetRet{hook.ret, hook.shared});
   MMU_END(hook);
 }
 

@@ -28,6 +28,7 @@ struct TdxHook {
   };
   uint8_t pc = 0;
   int8_t level = 0;
+  bool shared = false;  // the change is atomic, under mmu_lock for read
   Part part = {};
   int32_t ret = 0;
   uint64_t gfn = 0;

@@ -145,6 +145,7 @@ void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
   ReplayWorld& w = v.model->world;
   const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
   const Access access{e.get(x::write) != 0, e.get(x::exec) != 0};
+  if (w.platform != nullptr && private_access(e, t, v)) return;
   const Found at = walk(w, vcpu, e.get(x::gpa));
   const bool mapped = at.table != kNoTable && is_shadow_present_pte<>(at.spte);
   // To hardware an entry that tracks accesses is not present.
@@ -191,7 +192,10 @@ void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
   ReplayWorld& w = v.model->world;
   const auto vcpu = static_cast<uint8_t>(e.get(0));  // the first field where there is one
   switch (e.kind) {
-    case K::kVcpuCreate: verdict_.vcpus++; return;
+    case K::kVcpuCreate:
+      verdict_.vcpus++;
+      while (w.platform != nullptr && v.model->vcpus.size() <= vcpu) v.model->add_td_vcpu();
+      return;
     case K::kVcpuEnter:
     case K::kVcpuExit:
     case K::kVcpuMigrate:

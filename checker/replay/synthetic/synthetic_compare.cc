@@ -29,6 +29,9 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
     step.zaps = std::holds_alternative<UnmapOp>(*primitive) ||
                 std::holds_alternative<ZapLeafsOp>(*primitive);
     step.recovers_nx = std::holds_alternative<ZapSpOp>(*primitive);
+    if (const auto* op_unmap = std::get_if<UnmapOp>(primitive)) {
+      step.attr_filter = op_unmap->unmap.attr_filter;
+    }
     return step;
   }
   const Machine& m = op->machine;
@@ -40,6 +43,13 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
     step.removes_slot = update->change == model::SlotChange::kDelete ||
                         update->change == model::SlotChange::kMove;
     step.updates_slot = true;
+  }
+  if (const auto* range = std::get_if<model::InvalidateRange>(&m)) {
+    step.attr_filter = range->attr_filter;
+  }
+  if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) step.attr_filter = hole->range.attr_filter;
+  if (const auto* attributes = std::get_if<model::SetMemAttributes>(&m)) {
+    step.attr_filter = attributes->unmap.attr_filter;
   }
   step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
               std::holds_alternative<model::GmemInvalidate>(m) ||

@@ -174,7 +174,13 @@ void SyntheticReplayer::create_vm(const Event& e) {
   m.vm_type = e.get(f::vm_create::vm_type);
   m.env.frames_from(kFirstFrame * number);
   m.world.vm.default_type = m.vm_type == kVmTypeDefault;
-  m.world.vm.has_private_mem = m.vm_type == kVmTypeSwProtected;
+  const bool td = m.vm_type == kVmTypeTdx;
+  m.world.vm.has_private_mem = m.vm_type == kVmTypeSwProtected || td;
+  m.world.vm.has_mirror = td;
+  if (td) m.world.vm.gfn_direct_bits = uint64_t{1} << 35;
+  if (td && host_.mmu.format == model::PageTableFormat::kEpt) {
+    m.world.fmt = model::with_td_mmio_value(m.world.fmt);
+  }
   auto config = vm_configs_.find(e.vm);
   if (config == vm_configs_.end()) config = vm_configs_.find(0);
   if (config != vm_configs_.end()) {
@@ -182,13 +188,15 @@ void SyntheticReplayer::create_vm(const Event& e) {
     const Event& c = config->second;
     model::VmConfig& vc = m.world.vm;
     vc.has_private_mem = c.get_or(x::has_private_mem, vc.has_private_mem) != 0;
-    vc.has_mirror = c.get(x::has_mirror) != 0;
-    vc.gfn_direct_bits = c.get(x::direct_gfn_bits);
+    vc.has_mirror = c.get_or(x::has_mirror, vc.has_mirror) != 0;
+    if (c.get_or(x::gpaw, 48) == 52 && td) vc.gfn_direct_bits = uint64_t{1} << 39;
+    vc.gfn_direct_bits = c.get_or(x::direct_gfn_bits, vc.gfn_direct_bits);
     m.world.fmt.mmio_value = c.get_or(x::mmio_value, m.world.fmt.mmio_value);
     m.world.fmt.mmio_mask = c.get_or(x::mmio_mask, m.world.fmt.mmio_mask);
     m.env.slot_zap_quirk = c.get_or(x::slot_zap_quirk, 1) != 0;
     m.env.init_set = c.get(x::initially_set) != 0;
   }
+  if (td) m.become_td(m.world.vm.gfn_direct_bits == uint64_t{1} << 39 ? 52 : 48);
   if (const auto lacking = model::not_modelled(*host_.design);
       !lacking.empty() && has_private_side(m.world.vm) && !told_not_modelled_) {
     told_not_modelled_ = true;

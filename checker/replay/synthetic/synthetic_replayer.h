@@ -105,6 +105,8 @@ class SyntheticReplayer {
   void start_dirty(const trace::Event& e, Thread& t, Vm& v);
   void start_vcpu(const trace::Event& e, Thread& t, Vm& v);
   void start_fault(const trace::Event& e, Thread& t, Vm& v);
+  void start_td(const trace::Event& e, Thread& t, Vm& v);
+  bool private_access(const trace::Event& e, Thread& t, Vm& v);
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);
   void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);

@@ -96,6 +96,13 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kPrefault:
     case K::kHwAccess:
     case K::kHostLevelChange: return start_fault(e, t, v);
+    case K::kSeamcall:
+    case K::kMapPrivatePfn:
+    case K::kVcpuEnter:
+    case K::kVcpuExit:
+    case K::kMockFinalize:
+      if (v.model->world.platform != nullptr) return start_td(e, t, v);
+      return start_vcpu(e, t, v);
     default: return start_vcpu(e, t, v);
   }
 }

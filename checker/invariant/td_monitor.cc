@@ -1,0 +1,138 @@
+// The part of Monitor that deals with TDs: mirror roots, hooks, SEAMCALLs.
+#include "checker/invariant/monitor.h"
+#include "model/tdx/prologue.h"
+
+namespace mmucheck::invariant {
+
+using model::CellKind;
+using model::kNoTable;
+namespace cell = model::cell;
+namespace ev = model::ev;
+namespace tdx = model::tdx;
+
+namespace {
+
+// The S-EPT entry for `gfn` at KVM's `level`, as the module would walk to it; free where the walk
+// ends above.
+uint64_t sept_entry(const View& v, uint64_t gfn, int level) {
+  const tdx::TdConfig& td = v.platform->tds[0];
+  uint32_t table = v.store.find_table(td.sept_root);
+  const uint64_t gpa = gfn << model::kPageShift;
+  for (int l = td.top_level(); table != kNoTable; l--) {
+    const uint64_t e = v.store.get(cell::pte(table, tdx::sept_index(gpa, l)));
+    if (l == level - 1) return e;
+    if (!tdx::walk_continues<>(e)) break;
+    table = v.store.find_table(tdx::sept_hpa<>(e, l) >> model::kPageShift);
+  }
+  return tdx::kSeptFreeEntry;
+}
+
+// The mirror entry at the same place; false where no table leads there.
+bool mirror_entry(const View& v, uint64_t gfn, int level, uint64_t* spte) {
+  uint32_t table = model::first_root(v);
+  while (table != kNoTable && !v.is_mirror(table)) table = model::list_next_root(v, table);
+  while (table != kNoTable) {
+    const int at = model::role_level(v.role(table));
+    *spte = v.store.get(cell::pte(table, model::spte_index<>(gfn, at)));
+    if (at == level) return true;
+    if (!model::is_shadow_present_pte<>(*spte) || model::is_last_spte<>(*spte, at)) return false;
+    table = v.store.find_table(model::spte_to_pfn<>(*spte));
+  }
+  return false;
+}
+
+// Both there, for the same page, or both not. A blocked leaf still is; what hardware sees of it is
+// another matter.
+bool agree(const View& v, int level, uint64_t spte, uint64_t entry) {
+  const bool empty = tdx::is_sept_free<>(entry) ||
+                     tdx::is_state<>(entry, tdx::SeptEntryState::kRemoved);
+  if (!model::is_shadow_present_pte<>(spte)) return empty;
+  if (empty || tdx::sept_state_is_any_blocked<>(entry)) return false;
+  const bool leaf = model::is_last_spte<>(spte, level);
+  if (leaf != tdx::is_sept_leaf<>(entry)) return false;
+  const uint64_t page = tdx::sept_hpa<>(entry, level - 1) >> model::kPageShift;
+  if (leaf) return page == model::spte_to_pfn<>(spte);
+  const uint32_t child = v.store.find_table(model::spte_to_pfn<>(spte));
+  return child != kNoTable && v.field(CellKind::kSpExternal, child) == page + 1;
+}
+
+}  // namespace
+
+// After the hook, and before anybody else: S-EPT pages stay where they are when the HKID is gone.
+void Monitor::mirror_change(uint64_t gfn, int level, uint64_t spte) {
+  if (view_.field(CellKind::kHkidAssigned) == 0 || model::is_frozen_spte<>(view_.fmt, spte)) return;
+  check(id("TDX-SEPT-MIRROR"), agree(view_, level, spte, sept_entry(view_, gfn, level)));
+}
+
+void Monitor::on(const ev::ExternalSet& e) {
+  hooks_open_++;
+  if (view_.platform == nullptr) return;
+  count(id("TDX-BUG-NONPRESENT"));
+  if (model::is_shadow_present_pte<>(e.old_spte)) {
+    count(id("MMU-MIRROR-REMOVAL"));
+    count(id("TDX-BUG-HKID"));
+    count(id("TDX-BUG-LEVEL"));
+  } else if (model::is_last_spte<>(e.new_spte, e.level)) {
+    count(id("TDX-BUG-LEVEL"));
+  } else {
+    count(id("TDX-BUG-SPT"));
+  }
+}
+
+void Monitor::on(const ev::ExternalFree&) {
+  if (view_.platform != nullptr) count(id("TDX-BUG-HKID"));
+}
+
+void Monitor::on(const ev::ExternalSetRet& e) {
+  if (hooks_open_ > 0) hooks_open_--;
+  count(id("MMU-MIRROR-HOOK"));
+  // Under the write lock the mirror entry has gone already.
+  if (view_.platform != nullptr && !e.shared) check(id("TDX-SEPT-MIRROR"), e.ret == 0);
+}
+
+// What nobody's hook did: ACCEPT, or somebody behind KVM's back.
+void Monitor::on(const ev::SeptState& e) {
+  uint64_t spte = 0;
+  const uint64_t gfn = e.gpa >> model::kPageShift;
+  if (hooks_open_ != 0 || !mirror_entry(view_, gfn, e.level, &spte)) return;
+  mirror_change(gfn, e.level, spte);
+}
+
+void Monitor::on(const ev::SeamcallRet& e) {
+  tdx::Status s;
+  s.v = e.status;
+  using C = tdx::StatusCode;
+  if (hooks_open_ > 0) count(id("TDX-BUG-SEAMCALL"));
+  switch (e.leaf) {
+    case tdx::Leaf::kMemSeptAdd:
+    case tdx::Leaf::kMemPageAdd:
+    case tdx::Leaf::kMemPageAug:
+      check(id("TDX-SEPT-ORDER"), s.code() != C::kEptWalkFailed);
+      break;
+    case tdx::Leaf::kMemPageRemove:
+    case tdx::Leaf::kMemSeptRemove:
+    case tdx::Leaf::kMemPageDemote:
+    case tdx::Leaf::kMemPagePromote:
+    case tdx::Leaf::kMemPageRelocate:
+    case tdx::Leaf::kMemRangeUnblock:
+      check(id("TDX-SEPT-TRACKED"),
+            s.code() != C::kGpaRangeNotBlocked && s.code() != C::kTlbTrackingNotDone);
+      break;
+    default: break;
+  }
+  if (tdx::leaf_info(e.leaf).states != 0) {
+    check(id("TDX-TD-KEYS"), s.code() != C::kTdKeysNotConfigured);
+  }
+}
+
+void Monitor::on(const ev::TdDestroy& e) { check(id("TDX-TD-PAGES"), e.chldcnt == 0); }
+
+// vcpu, addr, gfn, ..., is_private: see ev::Fn::kTdpMap.
+void Monitor::mirror_fault(const ev::Enter& e) {
+  const uint64_t bits = view_.vm.gfn_direct_bits;
+  const bool direct = model::is_addr_direct<>(bits, model::Gpa<>{e.a[1]});
+  check(id("MMU-MIRROR-PRIVATE"), direct != (e.a[7] != 0));
+  check(id("MMU-FAULT-ADDR"), ((e.a[1] >> model::kPageShift) & ~bits) == e.a[2]);
+}
+
+}  // namespace mmucheck::invariant

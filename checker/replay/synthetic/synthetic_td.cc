@@ -1,0 +1,103 @@
+// TDs of a hand-written trace: SEAMCALLs behind KVM's back, TDCALLs of the guest, its accesses to
+// private memory, the initial memory image.
+#include "checker/replay/seamcall_probes.h"
+#include "checker/replay/synthetic/synthetic_replayer.h"
+
+namespace mmucheck::replay {
+
+using namespace model;  // NOLINT: machines by name
+using K = trace::EventKind;
+namespace f = trace::f;
+using trace::Event;
+
+namespace {
+
+// A level of an operand that no entry has is for the module to refuse, but it must be one digit.
+constexpr uint64_t kMaxOperandLevel = 7;
+
+}  // namespace
+
+void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
+  ReplayWorld& w = v.model->world;
+  const auto known = [&](uint64_t vcpu) {
+    if (vcpu < w.platform->vcpus.size()) return true;
+    refuse(e, "the TD has no such vCPU");
+    return false;
+  };
+  switch (e.kind) {
+    case K::kMockFinalize: return push(t, v, e, TdxFinalize{});
+    case K::kMapPrivatePfn: {
+      namespace x = f::map_private_pfn;
+      if (!known(e.get(x::vcpu_id))) return;
+      MapPrivatePfn m;
+      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.gfn = e.get(x::gfn);
+      if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
+      return push(t, v, e, m);
+    }
+    case K::kVcpuEnter:
+    case K::kVcpuExit: {
+      RawSeamcall m;
+      m.leaf = e.kind == K::kVcpuEnter ? tdx::Leaf::kVpEnter : tdx::Leaf::kTdExit;
+      if (!known(e.get(f::vcpu_enter::vcpu_id))) return;
+      m.vcpu = static_cast<uint8_t>(e.get(f::vcpu_enter::vcpu_id));
+      if (e.kind == K::kVcpuEnter) m.lp = static_cast<uint32_t>(e.get(f::vcpu_enter::on_cpu));
+      if (e.kind == K::kVcpuExit && w.field(CellKind::kTdvpsInside, m.vcpu) == 0) {
+        return refuse(e, "the vCPU is not in the TD");
+      }
+      return push(t, v, e, m);
+    }
+    default: break;
+  }
+  namespace x = f::seamcall;
+  const auto leaf = leaf_of(static_cast<trace::SeamcallLeaf>(e.get(x::leaf)));
+  if (!leaf) return refuse(e, "the model has no such leaf");
+  // KVM_TDX_FINALIZE_VM is KVM's own.
+  if (*leaf == tdx::Leaf::kMrFinalize) return push(t, v, e, TdxFinalize{});
+  const uint64_t level = e.get_or(x::level, 1);
+  if (level < 1 || level > kMaxOperandLevel) return refuse(e, "a level is 1 to 7");
+  RawSeamcall m;
+  m.leaf = *leaf;
+  m.level = static_cast<int8_t>(level);
+  m.gfn = e.get(x::gpa) >> kPageShift;
+  m.hpa = e.get(x::hpa);
+  push(t, v, e, m);
+}
+
+// An access to private memory goes through the S-EPT: false when `e` is none. An EPT violation is
+// KVM's fault to handle, always as a write; #VE is the guest's affair.
+bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
+  namespace x = f::guest_access;
+  ReplayWorld& w = v.model->world;
+  const uint64_t gpa = e.get(x::gpa);
+  if (is_addr_direct<>(w.vm.gfn_direct_bits, Gpa<>{gpa})) return false;
+  const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
+  if (vcpu >= w.platform->vcpus.size()) {
+    refuse(e, "the TD has no such vCPU");
+    return true;
+  }
+  tdx::ModuleCall call;
+  call.leaf = tdx::Leaf::kGuestAccess;
+  call.vcpu = vcpu;
+  call.in.rcx = gpa;
+  call.access_write = e.get(x::write) != 0;
+  call.access_exec = e.get(x::exec) != 0;
+  auto module = tdx_module(w);
+  // No VP.ENTER was asked for: the walk alone, without a TD exit to balance one.
+  tdx::Status status = tdx::GuestAccess::acquire(module, call);
+  if (status.ok()) status = tdx::GuestAccess::check(module, call);
+  if (status.ok() || status.code() == tdx::StatusCode::kVe) return true;
+  PageFault m;
+  m.fault.vcpu = static_cast<uint8_t>(vcpu);
+  m.fault.addr = gpa;
+  m.fault.gfn = gpa >> kPageShift;
+  m.fault.write = true;
+  m.fault.is_private = true;
+  if (!t.in.fault_pfn) {
+    t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kPgLevel4K};
+  }
+  page_fault(e, t, v, m);
+  return true;
+}
+
+}  // namespace mmucheck::replay
