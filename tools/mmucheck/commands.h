@@ -9,6 +9,7 @@
 
 namespace mmucheck::cli {
 
+void add_claims(CLI::App& app, Session& session);
 void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
 void add_designs(CLI::App& app, Session& session);

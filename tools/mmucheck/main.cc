@@ -16,7 +16,7 @@ constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
                             mmucheck::cli::add_replay, mmucheck::cli::add_predict,
                             mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
-                            mmucheck::cli::add_designs};
+                            mmucheck::cli::add_designs, mmucheck::cli::add_claims};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -26,6 +26,7 @@ Examples:
   mmucheck run-tdp traces/sequences/*.jsonl.xz
   mmucheck run-module traces/module-sequences/*.xz
   mmucheck designs v19 upstream-7.x
+  mmucheck claims 004.12
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.
