@@ -103,6 +103,7 @@ inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
 inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
 inline constexpr CellKind kLastScalar = CellKind::kMmReleased;
+inline constexpr CellKind kFirstModuleCell = CellKind::kPamtType;
 inline constexpr CellKind kLastCellKind = CellKind::kKotLock;
 
 enum class SpState : uint8_t {

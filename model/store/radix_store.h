@@ -110,7 +110,12 @@ inline void RadixStore::set(Cell c, uint64_t v) {
   } else if (c.kind <= kLastScalar) {
     scalar_[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstScalar)] = v;
   } else if (v == 0) {
-    sparse_.erase(key(c));
+    // Locks of the module come and go with every call: their cells stay.
+    if (c.kind < kFirstModuleCell) {
+      sparse_.erase(key(c));
+    } else if (const auto it = sparse_.find(key(c)); it != sparse_.end()) {
+      it->second = 0;
+    }
   } else {
     sparse_[key(c)] = v;
   }

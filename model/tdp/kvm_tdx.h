@@ -56,10 +56,13 @@ Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
   MMU_END(m);
 }
 
-// The end of a TD: what the module still counts.
+// The end of a TD: what the module still counts. Its control pages go back, the S-EPT's root among
+// them; an S-EPT page that KVM leaked is out of reach with it.
 template <class W>
 ev::TdDestroy td_destroy(W& w) {
   auto module = tdx_module(w);
+  const tdx::TdConfig& td = w.platform->tds[0];
+  tdx::free_sept_tree(module, td.sept_root, td.top_level());
   return {module.get(CellKind::kTdChldcnt), module.get(CellKind::kTdEpoch),
           w.field(CellKind::kTdxBugs)};
 }

@@ -205,4 +205,18 @@ void free_sept_page(W& w, uint64_t page) {
   if (table != kNoTable) w.store.free_table(table);
 }
 
+// The S-EPT pages that are reachable from `page`, whose entries are of `level`: the TD is no more.
+template <class W>
+void free_sept_tree(W& w, uint64_t page, int level) {
+  const uint32_t table = w.store.find_table(page);
+  if (table == kNoTable) return;
+  for (uint32_t i = 0; level > 0 && i < kSeptEntries; i++) {
+    const uint64_t e = w.store.get(cell::pte(table, i));
+    if (!is_sept_free<>(e) && !is_sept_leaf<>(e)) {
+      free_sept_tree(w, sept_hpa<>(e, level) >> 12, level - 1);
+    }
+  }
+  w.store.free_table(table);
+}
+
 }  // namespace mmucheck::model::tdx

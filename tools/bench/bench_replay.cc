@@ -22,6 +22,7 @@ namespace fs = std::filesystem;
 
 constexpr double kTargetRatio = 0.35;
 constexpr double kTargetGrowth = 1.10;
+constexpr double kTargetOfBaseline = 0.50;
 
 int replay_file(const std::string& path) {
   const auto source = trace::open_trace(path, trace::own_formats());
@@ -44,10 +45,11 @@ int parse_file(const std::string& path, uint64_t events, double* seconds) {
 
 int run(int argc, char** argv) {
   CLI::App app{"replay a long synthesized trace"};
-  std::string recording = "traces/recorded/full-basic/trace.txt.xz";
+  std::string recording = "traces/recorded/full-basic/trace.txt.xz", baseline;
   uint64_t events = 5'000'000;
   size_t runs = 5;
   app.add_option("--recording", recording, "what is repeated");
+  app.add_option("--baseline", baseline, "another one: its rate of replay is compared, too");
   app.add_option("--events", events, "at least so many")
       ->check(CLI::Range(uint64_t{1000}, uint64_t{1000000000}));
   app.add_option("--runs", runs, "of each side")->check(CLI::Range(size_t{1}, size_t{100}));
@@ -71,11 +73,13 @@ int run(int argc, char** argv) {
     const std::string large = folder + "/large.pb", small = folder + "/small.pb";
     const uint64_t written = synthesize(recording, events, large);
     synthesize(recording, events / 10, small);
+    const std::string other = folder + "/baseline.pb";
+    const uint64_t others = baseline.empty() ? 0 : synthesize(baseline, events, other);
     fmt::print("{}: {} events, {:.0f} MB\n", recording, written,
                static_cast<double>(fs::file_size(large)) / 1e6);
     std::fflush(stdout);
 
-    Series parse, replay;
+    Series parse, replay, compared;
     long large_kb = 0, small_kb = 0;
     for (size_t i = 0; i < runs; ++i) {
       const Usage parsed = in_child([&] { return parse_file(large, written, parse_seconds); });
@@ -86,18 +90,27 @@ int run(int argc, char** argv) {
         code = report::kExitInternal;
         break;
       }
+      if (others != 0) compared.seconds.push_back(in_child([&] { return replay_file(other); }).seconds);
       parse.seconds.push_back(*parse_seconds);
       replay.seconds.push_back(replayed.seconds);
       large_kb = std::max(large_kb, replayed.resident_kb);
       small_kb = std::max(small_kb, in_child([&] { return replay_file(small); }).resident_kb);
     }
     if (code == report::kExitOk) {
-      const auto line = [&](const char* name, const Series& s) {
-        fmt::print("{:16} {:7.3f} s  spread {:4.1f} %  {:6.2f} M events/s\n", name, s.best(),
-                   100 * s.spread(), static_cast<double>(written) / s.best() / 1e6);
+      const auto rate = [](const Series& s, uint64_t n) {
+        return static_cast<double>(n) / s.best() / 1e6;
       };
-      line("ParseFromArray", parse);
-      line("replay", replay);
+      const auto line = [&](const char* name, const Series& s, uint64_t n) {
+        fmt::print("{:16} {:7.3f} s  spread {:4.1f} %  {:6.2f} M events/s\n", name, s.best(),
+                   100 * s.spread(), rate(s, n));
+      };
+      line("ParseFromArray", parse, written);
+      line("replay", replay, written);
+      if (others != 0) {
+        line("baseline", compared, others);
+        fmt::print("{}: {:.3f} of the baseline's rate (target {:.2f})\n", recording,
+                   rate(replay, written) / rate(compared, others), kTargetOfBaseline);
+      }
       fmt::print("ratio {:.3f} (target {:.2f})\n", parse.best() / replay.best(), kTargetRatio);
       fmt::print("peak memory {} KB, with a tenth of the events {} KB: {:.3f} (target {:.2f})\n",
                  large_kb, small_kb,
