@@ -136,6 +136,7 @@ template <class W>
 Run kvm_mmu_page_fault(W& w, PageFault& m) {
   MMU_BEGIN(m);
   m.mmio_hit = false;
+  m.fault.addr = fault_addr<>(w.design.fault_addr, m.fault.addr, w.vm.gfn_direct_bits);
   if (m.fault.rsvd) {
     if (w.env.mmio_info_cached() &&
         mmio_info_in_cache(w, m.fault.vcpu, m.as_id, m.fault.gfn)) {
