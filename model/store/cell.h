@@ -54,7 +54,9 @@ enum class CellKind : uint8_t {
   kTdRunnable,     // kvm_tdx->state is TD_STATE_RUNNABLE
   kHkidAssigned,   // kvm_tdx->hkid is one
   kTdxBugs,        // SEAMCALLs that met TDX_BUG_ON
-  kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap
+  kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
+  kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
+  kNrPremapped,    // kvm_tdx->nr_premapped
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---
@@ -71,6 +73,7 @@ enum class CellKind : uint8_t {
   kMemAttr,        // object = 0, index = gfn: KVM_MEMORY_ATTRIBUTE_*
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
+  kPagePins,       // get_page() of private pages: object = 0, index = pfn
   kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
 
   // --- the TDX module (model/tdx): a TD, a vCPU and a PAMT entry are named by page numbers ---

@@ -62,10 +62,8 @@ Run dirty_gfn_range(W& w, DirtyRange& m) {
       if (!(m.iter.old_spte & m.bit)) break;
       m.set = {};
       MMU_CALL(m, 4, tdp_mmu_set_spte_atomic(w, m.set, m.iter, m.iter.old_spte & ~m.bit));
-      if (!m.set.lost) {
-        m.spte_set = true;
-        break;
-      }
+      if (!m.set.lost) m.spte_set = true;
+      if (!m.set.lost || m.set.refused) break;
     }
   }
   MMU_END(m);

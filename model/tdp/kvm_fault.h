@@ -246,9 +246,10 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     mmu_unlock(w, LockMode::kRead);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
-    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa.
+    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, while the VM lives.
   } while (m.ret == RetPf::kRetry &&
-           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)));
+           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)) &&
+           w.field(CellKind::kVmBugged) == 0);
   MMU_END(m);
 }
 

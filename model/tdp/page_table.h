@@ -155,6 +155,7 @@ bool rcu_run_callback(W& w, uint32_t table) {
   if (next == 0) w.set_field(CellKind::kRcuTail, 0, prev);
   w.set_field(CellKind::kRcuNext, table, 0);
   w.store.add(cell::of(CellKind::kRcuCount), ~uint64_t{0});
+  if (w.design.external_free == ExternalFree::kRcu) free_external_page(w, table);
   w.emit(ev::Freed{table});
   w.store.free_table(table);
   return true;

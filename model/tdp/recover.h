@@ -129,10 +129,8 @@ Run recover_huge_pages_range(W& w, RecoverRange& m) {
       if (m.make.result == MakeHuge::kNone) break;
       m.set = {};
       MMU_CALL(m, 4, tdp_mmu_set_spte_atomic(w, m.set, m.iter, m.make.huge_spte));
-      if (!m.set.lost) {
-        m.flush = true;
-        break;
-      }
+      if (!m.set.lost) m.flush = true;
+      if (!m.set.lost || m.set.refused) break;
     }
   }
   if (m.flush) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kMemslot, m.start, m.end - m.start, m.slot});

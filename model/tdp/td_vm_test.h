@@ -1,9 +1,10 @@
 // model/tdp, tests only: a small TD under any design: GPAW 48, a mirror and a direct root, one
-// slot, vCPU 0 that has both roots. With a module, hooks are SEAMCALLs; without one they answer 0, or
-// what `answers` holds. Events are text, as in small_vm_test.h, and hooks and SEAMCALLs.
+// slot, vCPU 0 that has both roots. With a module, hooks are SEAMCALLs; without one they answer 0,
+// or what `answers` holds. Events are text, as in small_vm_test.h, and hooks and SEAMCALLs.
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
@@ -24,6 +25,17 @@ class TdEnv : public TestEnv<RadixStore> {
   std::deque<int> answers;  // of hooks, in order; then 0
   // Of SEAMCALLs that are answered by script, each once.
   std::deque<std::pair<tdx::Leaf, tdx::Status>> statuses;
+  std::function<void(Point, uint32_t table, uint32_t index)> at;  // before an action on an entry
+  std::function<void(tdx::Leaf)> at_seamcall;
+  uint64_t private_pfn = kNoslotPfn;
+
+  struct Found {
+    uint64_t pfn;
+  };
+  Found faultin_pfn() const { return {private_pfn}; }
+  void before(Point point, uint32_t table, uint32_t index) {
+    if (at) at(point, table, index);
+  }
 
   uint64_t new_table_frame(ev::TableKind) { return next_frame_++; }
   int external_result(uint64_t, int, uint64_t, uint64_t) {
@@ -33,6 +45,7 @@ class TdEnv : public TestEnv<RadixStore> {
     return answer;
   }
   tdx::Status injected_status(tdx::Leaf leaf) {
+    if (at_seamcall) at_seamcall(leaf);
     if (statuses.empty() || leaf != statuses.front().first) return {};
     const tdx::Status s = statuses.front().second;
     statuses.pop_front();
@@ -69,6 +82,7 @@ class Td {
     w.host.maxphyaddr = 52;
     w.fmt = make_spte_format(design, w.host);
     w.vm = {kSharedBit, true, true, false, 1};
+    w.set_field(CellKind::kSlotBound, 0, 1);
     slot_set(w, 0, SlotField::kInUse, 1);
     slot_set(w, 0, SlotField::kNpages, kSharedBit);
     if (module) start_module();
@@ -123,6 +137,8 @@ class Td {
   bool mapped(uint32_t root, uint64_t gfn) const {
     return is_shadow_present_pte<>(entry(root, gfn));
   }
+
+  bool bugged() const { return w.field(CellKind::kVmBugged) != 0; }
 
   bool zap(ZapRange m) {
     mmu_lock(w, LockMode::kWrite);

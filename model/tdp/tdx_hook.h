@@ -29,6 +29,7 @@ struct TdxHook {
   uint8_t pc = 0;
   int8_t level = 0;
   Part part = {};
+  Part track = {};
   int32_t ret = 0;
   uint64_t gfn = 0;
   uint64_t old_spte = 0;

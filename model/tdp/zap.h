@@ -177,7 +177,7 @@ Run tdp_mmu_zap_root_pass(W& w, ZapRoot& m) {
         break;
       }
       MMU_CALL(m, 5, tdp_mmu_set_spte_atomic(w, m.atomic, m.iter, kNonpresent));
-      if (!m.atomic.lost) break;
+      if (!m.atomic.lost || m.atomic.refused) break;
     }
   }
   MMU_END(m);
