@@ -57,6 +57,7 @@ enum class CellKind : uint8_t {
   kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
   kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
   kNrPremapped,    // kvm_tdx->nr_premapped
+  kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---
@@ -113,6 +114,7 @@ enum class SpState : uint8_t {
   kAllocated,   // initialised, not yet reachable (or lost its race)
   kLinked,
   kRemoved,     // cut off, waiting for the RCU grace period
+  kToReap,      // the same, and blocked in the S-EPT, where all below it is still there
 };
 
 struct Cell {

@@ -27,7 +27,7 @@ struct ChangedSpte {
   };
   enum Stage : uint8_t {
     kEnter, kEntered, kInHook, kHooked, kTraced, kRemoveEntered, kChildren, kInFreeHook, kFreed,
-    kParentTrace, kInLateHook
+    kParentTrace, kInLateHook, kInBlockHook
   };
   uint8_t pc = 0;
   int8_t depth = -1;
@@ -122,6 +122,13 @@ void enter_hook(W& w, const ChangedSpte::Frame& f) {
   hook.level = f.level;
   hook.old_spte = f.old_spte;
   hook.new_spte = f.new_spte;
+}
+
+// Seed 004: the entry is blocked in the S-EPT, and what is below it goes after a grace period.
+template <class W>
+bool blocks_parent(const W& w, const ChangedSpte::Frame& f) {
+  return w.design.removal_protocol == RemovalProtocol::kBlockParentReapRcu &&
+         w.is_mirror(f.table) && (w.platform == nullptr || is_hkid_assigned(w));
 }
 
 enum class NextChild : uint8_t { kChanged, kTableDone, kSpin };
@@ -288,8 +295,19 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         f.stage = kChildren;
         w.emit(ev::PrepareZapPage{f.child, w.field(CellKind::kSpGfn, f.child), w.role(f.child)});
         tdp_mmu_unlink_sp(w, f.child);
+        if (detail::blocks_parent(w, f)) {
+          f.stage = kInBlockHook;
+          detail::enter_hook(w, f);
+        }
         if (w.pause()) return Run::kRan;
-        [[fallthrough]];
+        continue;
+      case kInBlockHook:
+        if (const Run r = block_external_spt(w, w.env.hook()); r != Run::kDone) return r;
+        f.stage = kParentTrace;
+        call_rcu_free_sp(w, f.child);
+        w.set_field(CellKind::kSpState, f.child, static_cast<uint64_t>(SpState::kToReap));
+        if (w.pause()) return Run::kRan;
+        continue;
       case kChildren:
         switch (detail::next_removed_child(w, m, f)) {
           case detail::NextChild::kSpin: return Run::kBlocked;

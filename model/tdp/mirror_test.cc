@@ -3,6 +3,7 @@
 // always beside what 7.2 does.
 #include <gtest/gtest.h>
 
+#include "model/tdp/reap.h"
 #include "model/tdp/td_vm_test.h"
 
 namespace mmucheck::model {
@@ -298,6 +299,53 @@ TEST(Premap, CountsUntilThePageIsAdded) {
     EXPECT_EQ(td.w.field(CellKind::kNrPremapped), 0u);
     EXPECT_EQ(finalize(), 0) << design;
   }
+}
+
+// Seed 004: the parent is blocked, its children go after the grace period; or they try to.
+TEST(RemovalProtocol, ABlockedParentKeepsItsChildren) {
+  Ready td("block-parent-rcu", true);
+  TdpIter it = tdp_iter_walk(td.w, td.mirror, kPgLevel2M, 4);
+  while (!it.valid || it.level > kPgLevel2M) tdp_iter_advance(td.w, it);
+  td.env.events.clear();
+  SetSpteAtomic m;
+  mmu_lock(td.w, LockMode::kRead);
+  EXPECT_EQ(tdp_mmu_set_spte_atomic(td.w, m, it, kNonpresent), Run::kDone);
+  EXPECT_EQ(td.order(), "F remove TDH.MEM.RANGE.BLOCK TDH.MEM.TRACK trace 0");
+  EXPECT_FALSE(td.bugged());
+  ReapSpt reap;
+  EXPECT_EQ(reap_removed_spt(td.w, reap), Run::kDone);  // before the grace period: nothing to do
+  td.env.events.clear();
+  while (rcu_first(td.w) != kNoTable) rcu_run_callback(td.w, rcu_first(td.w));
+  EXPECT_NE(td.w.field(CellKind::kReapHead), 0u);
+  EXPECT_EQ(reap_removed_spt(td.w, reap), Run::kDone);
+  EXPECT_TRUE(reap.failed);
+  EXPECT_EQ(td.order().find("TDH.MEM.PAGE.REMOVE TDX_EPT_WALK_FAILED"), 0u) << td.order();
+}
+
+TEST(RemovalProtocol, HooksThatAlwaysSucceedReapEverything) {
+  Ready td("block-parent-rcu");
+  TdpIter it = tdp_iter_walk(td.w, td.mirror, kPgLevel1G, 4);
+  while (!it.valid || it.level > kPgLevel1G) tdp_iter_advance(td.w, it);
+  SetSpteAtomic m;
+  mmu_lock(td.w, LockMode::kRead);
+  td.env.events.clear();
+  tdp_mmu_set_spte_atomic(td.w, m, it, kNonpresent);
+  EXPECT_EQ(td.order(), "F remove trace 0");  // upstream: each child on its own, below
+  while (rcu_first(td.w) != kNoTable) rcu_run_callback(td.w, rcu_first(td.w));
+  ReapSpt reap;
+  reap_removed_spt(td.w, reap);
+  EXPECT_FALSE(reap.failed);
+  EXPECT_EQ(std::count(td.env.events.begin(), td.env.events.end(), "external page freed"), 2);
+
+  Ready today("upstream-7.x");
+  TdpIter same = tdp_iter_walk(today.w, today.mirror, kPgLevel1G, 4);
+  while (!same.valid || same.level > kPgLevel1G) tdp_iter_advance(today.w, same);
+  today.env.events.clear();
+  SetSpteAtomic other;
+  mmu_lock(today.w, LockMode::kRead);
+  tdp_mmu_set_spte_atomic(today.w, other, same, kNonpresent);
+  EXPECT_EQ(today.order().find("F F"), 0u) << today.order();
+  EXPECT_EQ(today.w.field(CellKind::kReapHead), 0u);
 }
 
 // A bugged VM's fault ends: KVM_REQ_VM_DEAD.

@@ -354,6 +354,25 @@ Run set_external_spte(W& w, TdxHook& hook) {
   MMU_END(hook);
 }
 
+// Seed 004: RANGE.BLOCK on the entry whose table goes, then TRACK and the kick.
+template <class W>
+Run block_external_spt(W& w, TdxHook& hook) {
+  MMU_BEGIN(hook);
+  MMU_EMIT(hook, 1, ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte});
+  hook.ret = 0;
+  if (w.platform != nullptr) {
+    hook.tdh = {0, tdh(w, tdx::Leaf::kMemRangeBlock, hook.gfn, hook.level, 0)};
+    MMU_CALL(hook, 2, tdh_do_no_vcpus(w, hook.tdh));
+    hook.ret = tdx_bug_on(w, hook.tdh.call) ? -5 : 0;
+    if (td_runnable(w)) {
+      hook.track = {};
+      MMU_CALL(hook, 3, detail::track_and_kick(w, hook));
+    }
+  }
+  MMU_EMIT(hook, 4, ev::ExternalSetRet{hook.ret});
+  MMU_END(hook);
+}
+
 // free_external_spt: tdx_sept_free_private_spt. A page that the module does not give back is
 // leaked, with the table's claim on it.
 template <class W>
