@@ -121,9 +121,11 @@ void Monitor::on(const ev::InitSp& e) {
   const int parent_level = model::role_level(view_.role(e.parent_table));
   const uint64_t entry_gfn = view_.field(CellKind::kSpGfn, e.parent_table) +
                              e.parent_index * model::pages_per_hpage(parent_level);
+  // In designs with a raw walk sp->gfn has the bits that index the root.
+  const bool raw = view_.design.iter_index == model::IterIndex::kRawGfn;
   check(id("MMU-PT-TREE"),
         child_fits<>(model::role_level(e.role), e.gfn, parent_level,
-                     entry_gfn & ~view_.vm.gfn_direct_bits));
+                     raw ? entry_gfn : entry_gfn & ~view_.vm.gfn_direct_bits));
 }
 
 void Monitor::on(const ev::SetSpte& e) {

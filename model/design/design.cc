@@ -198,6 +198,7 @@ constexpr Design addr_raw() {
   d.source = "seed 000: option 2 with raw_gfn in tdp_iter, walked from fault->addr";
   d.fault_addr = FaultAddr::kRaw;
   d.iter_index = IterIndex::kRawGfn;
+  d.zap_bounds = ZapBounds::kPerRoot;  // "the zapping code just does this"
   return d;
 }
 

@@ -140,7 +140,7 @@ struct Design {
   MirrorRewrite mirror_rewrite = MirrorRewrite::kRemoves;
   MirrorRemoval mirror_removal = MirrorRemoval::kWriteLock;
   RemovalProtocol removal_protocol = RemovalProtocol::kBlockTrackRemove;
-  bool two_pass_zap = false;  // private leaves are blocked first, then removed
+  bool two_pass_zap = false;  // a private leaf is blocked by one hook, removed by another
   ExternalFree external_free = ExternalFree::kAtOnce;
 
   // --- SEAMCALLs ---

@@ -54,7 +54,10 @@ enum class CellKind : uint8_t {
   kTdRunnable,     // kvm_tdx->state is TD_STATE_RUNNABLE
   kHkidAssigned,   // kvm_tdx->hkid is one
   kTdxBugs,        // SEAMCALLs that met TDX_BUG_ON
-  kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap
+  kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
+  kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
+  kNrPremapped,    // kvm_tdx->nr_premapped
+  kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
   // --- by object ---
@@ -71,6 +74,7 @@ enum class CellKind : uint8_t {
   kMemAttr,        // object = 0, index = gfn: KVM_MEMORY_ATTRIBUTE_*
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
+  kPagePins,       // get_page() of private pages: object = 0, index = pfn
   kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
 
   // --- the TDX module (model/tdx): a TD, a vCPU and a PAMT entry are named by page numbers ---
@@ -111,6 +115,7 @@ enum class SpState : uint8_t {
   kAllocated,   // initialised, not yet reachable (or lost its race)
   kLinked,
   kRemoved,     // cut off, waiting for the RCU grace period
+  kToReap,      // the same, and blocked in the S-EPT, where all below it is still there
 };
 
 struct Cell {

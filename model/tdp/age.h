@@ -60,9 +60,9 @@ Run kvm_tdp_mmu_age_gfn_range(W& w, AgeRange& m) {
   }
   while (true) {
     MMU_NEXT_ROOT(m, 2, m.roots);
-    m.iter = tdp_iter_init(w, m.roots.root, kPgLevel4K, m.start, gfn_root_bits(w, m.roots.root));
+    m.iter = tdp_iter_walk(w, m.roots.root, kPgLevel4K, m.start);
     while (true) {
-      MMU_NEXT_PTE(m, 3, m.iter, m.end);
+      MMU_NEXT_PTE(m, 3, m.iter, walk_end(w, m.roots.root, m.start, m.end));
       if (!is_shadow_present_pte<>(m.iter.old_spte) ||
           !is_last_spte<>(m.iter.old_spte, m.iter.level) ||
           !is_accessed_spte<>(w.fmt, m.iter.old_spte)) {

@@ -1,6 +1,8 @@
 // model/tdp: handle_changed_spte and handle_removed_pt: what follows from a change of one entry,
 // down through every table that it cuts off. Source: tdp_mmu.c (6.12: handle_changed_spte; 7.x:
-// __handle_changed_spte, which also calls the external hook of a mirror entry).
+// __handle_changed_spte, which also calls the external hook of a mirror entry). Before the single
+// hook, the tracepoint of a removed leaf fires before its SEAMCALLs, and a mapping's hook is called
+// by who sets the entry (set_spte.h).
 //
 // The recursion of the kernel is a stack of frames here, one a level. `result` is not 0 only when
 // the hook of an atomic mirror change failed.
@@ -25,11 +27,12 @@ struct ChangedSpte {
   };
   enum Stage : uint8_t {
     kEnter, kEntered, kInHook, kHooked, kTraced, kRemoveEntered, kChildren, kInFreeHook, kFreed,
-    kParentTrace
+    kParentTrace, kInLateHook, kInBlockHook
   };
   uint8_t pc = 0;
   int8_t depth = -1;
   bool shared = false;
+  bool hooked = false;  // the outermost change's hook was called already
   uint32_t as_id = 0;
   int32_t result = 0;
   Frame frames[6] = {};
@@ -96,11 +99,37 @@ void account_change(W& w, const ChangedSpte::Frame& f, const ChangeKind<>& k) {
 // failure of the hook means KVM_BUG_ON (handle_changed_spte).
 template <class W>
 void external_set_failed(W& w, ChangedSpte& m, int ret) {
+  if (w.design.hook_errors == HookErrors::kDropped) return;
   if (m.shared && m.depth == 0) {
     m.result = ret;
     return;
   }
   kvm_bug(w, "MMU-MIRROR-HOOK");
+}
+
+// Before the single hook a present mirror leaf stays what it is until it goes.
+template <class W>
+bool refuses_rewrite(const W& w, const ChangeKind<>& k) {
+  return w.design.mirror_rewrite == MirrorRewrite::kBug && k.was_present && k.is_present;
+}
+
+template <class W>
+void enter_hook(W& w, const ChangedSpte::Frame& f, bool shared) {
+  w.env.before(Point::kHook, f.table, f.index);
+  TdxHook& hook = w.env.hook();
+  hook = {};
+  hook.gfn = f.gfn;
+  hook.level = f.level;
+  hook.shared = shared;
+  hook.old_spte = f.old_spte;
+  hook.new_spte = f.new_spte;
+}
+
+// Seed 004: the entry is blocked in the S-EPT, and what is below it goes after a grace period.
+template <class W>
+bool blocks_parent(const W& w, const ChangedSpte::Frame& f) {
+  return w.design.removal_protocol == RemovalProtocol::kBlockParentReapRcu &&
+         w.is_mirror(f.table) && (w.platform == nullptr || is_hkid_assigned(w));
 }
 
 enum class NextChild : uint8_t { kChanged, kTableDone, kSpin };
@@ -148,6 +177,35 @@ NextChild next_removed_child(W& w, ChangedSpte& m, ChangedSpte::Frame& f) {
 
 }  // namespace detail
 
+// Does the outermost change call the hook that sets an entry? Tables that go have none.
+inline bool needs_set_hook(const ChangedSpte& m) {
+  const ChangedSpte::Frame& f = m.frames[0];
+  const ChangeKind<> k = classify_change<>(f.old_spte, f.new_spte, f.level);
+  return f.old_spte != f.new_spte && (k.was_present || k.is_present) && !change_removes_table<>(k);
+}
+
+struct HookAlone {
+  uint8_t pc = 0;
+  int32_t ret = 0;
+};
+
+// The hook of a mapping apart from the rest of the change, for designs that call it elsewhere.
+template <class W>
+Run call_set_hook(W& w, HookAlone& m, const ChangedSpte& change) {
+  const ChangedSpte::Frame& f = change.frames[0];
+  MMU_BEGIN(m);
+  m.ret = 0;
+  if (detail::refuses_rewrite(w, classify_change<>(f.old_spte, f.new_spte, f.level))) {
+    kvm_bug(w, "MMU-MIRROR-REWRITE");
+    m.ret = -5;
+    return Run::kDone;
+  }
+  detail::enter_hook(w, f, change.shared);
+  MMU_CALL(m, 1, set_external_spte(w, w.env.hook()));
+  m.ret = w.design.hook_errors == HookErrors::kDropped ? 0 : w.env.hook().ret;
+  MMU_END(m);
+}
+
 template <class W>
 Run handle_changed_spte(W& w, ChangedSpte& m) {
   using enum ChangedSpte::Stage;
@@ -157,6 +215,9 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
     const bool mirror = w.is_mirror(f.table);
     const bool removes = change_removes_table<>(k);
     const bool late_trace = w.design.removal_trace == RemovalTrace::kAfterChildren;
+    const bool hook_due = mirror && w.design.external_hook != ExternalHook::kNone && !removes &&
+                          (k.was_present || k.is_present) && !(m.hooked && m.depth == 0);
+    const bool late_hook = w.design.mirror_trace != MirrorTrace::kInFreeze;
     switch (f.stage) {
       case kEnter:
         f.stage = kEntered;
@@ -174,17 +235,15 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
           continue;
         }
         f.stage = kHooked;
-        if (mirror && w.design.external_hook == ExternalHook::kSingle && !removes &&
-            (k.was_present || k.is_present)) {
+        if (hook_due && detail::refuses_rewrite(w, k)) {
+          kvm_bug(w, "MMU-MIRROR-REWRITE");
+          detail::external_set_failed(w, m, -5);
+          m.depth--;
+          continue;
+        }
+        if (hook_due && !late_hook) {
           f.stage = kInHook;
-          w.env.before(Point::kHook, f.table, f.index);
-          TdxHook& hook = w.env.hook();
-          hook = {};
-          hook.gfn = f.gfn;
-          hook.level = f.level;
-          hook.shared = m.shared;
-          hook.old_spte = f.old_spte;
-          hook.new_spte = f.new_spte;
+          detail::enter_hook(w, f, m.shared);
         }
         continue;
       }
@@ -193,8 +252,13 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         f.stage = kHooked;
         if (w.env.hook().ret != 0) {
           detail::external_set_failed(w, m, w.env.hook().ret);
-          m.depth--;
+          if (w.design.hook_errors == HookErrors::kReturned) m.depth--;
         }
+        continue;
+      case kInLateHook:
+        if (const Run r = set_external_spte(w, w.env.hook()); r != Run::kDone) return r;
+        if (w.env.hook().ret != 0) detail::external_set_failed(w, m, w.env.hook().ret);
+        m.depth--;
         continue;
       case kHooked:
         f.stage = kTraced;
@@ -210,7 +274,12 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         }
         detail::account_change(w, f, k);
         if (!removes) {
-          m.depth--;
+          if (hook_due && late_hook) {
+            f.stage = kInLateHook;
+            detail::enter_hook(w, f, m.shared);
+          } else {
+            m.depth--;
+          }
           continue;
         }
         f.child = w.store.find_table(spte_to_pfn<>(f.old_spte));
@@ -227,8 +296,19 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         f.stage = kChildren;
         w.emit(ev::PrepareZapPage{f.child, w.field(CellKind::kSpGfn, f.child), w.role(f.child)});
         tdp_mmu_unlink_sp(w, f.child);
+        if (detail::blocks_parent(w, f)) {
+          f.stage = kInBlockHook;
+          detail::enter_hook(w, f, m.shared);
+        }
         if (w.pause()) return Run::kRan;
-        [[fallthrough]];
+        continue;
+      case kInBlockHook:
+        if (const Run r = block_external_spt(w, w.env.hook()); r != Run::kDone) return r;
+        f.stage = kParentTrace;
+        call_rcu_free_sp(w, f.child);
+        w.set_field(CellKind::kSpState, f.child, static_cast<uint64_t>(SpState::kToReap));
+        if (w.pause()) return Run::kRan;
+        continue;
       case kChildren:
         switch (detail::next_removed_child(w, m, f)) {
           case detail::NextChild::kSpin: return Run::kBlocked;

@@ -46,9 +46,9 @@ Run dirty_gfn_range(W& w, DirtyRange& m) {
                                                                           : w.fmt.dirty;
   MMU_EMIT(m, 1, ev::Enter{m.clear_dirty ? ev::Fn::kClearDirtyRange : ev::Fn::kWrprotRange, m.root,
                            m.start, m.end, static_cast<uint64_t>(m.min_level), 0});
-  m.iter = tdp_iter_init(w, m.root, m.min_level, m.start, gfn_root_bits(w, m.root));
+  m.iter = tdp_iter_walk(w, m.root, m.min_level, m.start);
   while (true) {
-    MMU_NEXT_PTE(m, 2, m.iter, m.end);
+    MMU_NEXT_PTE(m, 2, m.iter, walk_end(w, m.root, m.start, m.end));
     while (true) {  // again when the exchange is lost
       // The walk that clears D asks for leafs first, the one that write-protects polls first.
       if (m.clear_dirty && !leaf()) break;
@@ -62,10 +62,8 @@ Run dirty_gfn_range(W& w, DirtyRange& m) {
       if (!(m.iter.old_spte & m.bit)) break;
       m.set = {};
       MMU_CALL(m, 4, tdp_mmu_set_spte_atomic(w, m.set, m.iter, m.iter.old_spte & ~m.bit));
-      if (!m.set.lost) {
-        m.spte_set = true;
-        break;
-      }
+      if (!m.set.lost) m.spte_set = true;
+      if (!m.set.lost || m.set.refused) break;
     }
   }
   MMU_END(m);
@@ -120,6 +118,10 @@ struct ClearDirtyPt {
 // kvm_tdp_mmu_clear_dirty_pt_masked: 4K leafs of one 64-page chunk; write lock, no yield.
 template <class W>
 Run kvm_tdp_mmu_clear_dirty_pt_masked(W& w, ClearDirtyPt& m) {
+  const auto in_chunk = [&] {
+    const uint64_t page = gfn_of_slot(w, m.iter.gfn) - m.gfn;
+    return page < 64 ? uint64_t{1} << page : 0;
+  };
   MMU_BEGIN(m);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kClearDirtyPt, kNoTable, m.slot, m.gfn, m.mask, m.wrprot});
   m.roots = root_iter(kValidRoots, static_cast<int>(slot_get(w, m.slot, SlotField::kAsId)), false);
@@ -129,11 +131,10 @@ Run kvm_tdp_mmu_clear_dirty_pt_masked(W& w, ClearDirtyPt& m) {
     m.left = m.mask;
     m.bit = m.wrprot || detail::tdp_mmu_need_write_protect(w, m.roots.root) ? kPtWritable
                                                                            : w.fmt.dirty;
-    m.iter = tdp_iter_init(w, m.roots.root, kPgLevel4K,
-                           m.gfn + static_cast<uint64_t>(std::countr_zero(m.mask)),
-                           gfn_root_bits(w, m.roots.root));
+    m.iter = tdp_iter_walk(w, m.roots.root, kPgLevel4K,
+                           m.gfn + static_cast<uint64_t>(std::countr_zero(m.mask)));
     while (true) {
-      MMU_NEXT_PTE(m, 3, m.iter, m.gfn + 64);
+      MMU_NEXT_PTE(m, 3, m.iter, walk_end(w, m.roots.root, m.gfn, m.gfn + 64));
       if (!is_shadow_present_pte<>(m.iter.old_spte) ||
           !is_last_spte<>(m.iter.old_spte, m.iter.level)) {
         continue;
@@ -143,8 +144,8 @@ Run kvm_tdp_mmu_clear_dirty_pt_masked(W& w, ClearDirtyPt& m) {
           spte_ad_need_write_protect<>(w.fmt, m.iter.old_spte)) {
         w.warn("MMU-DIRTY-DBIT");
       }
-      if (m.iter.level > kPgLevel4K || !(m.left >> (m.iter.gfn - m.gfn) & 1)) continue;
-      m.left &= ~(uint64_t{1} << (m.iter.gfn - m.gfn));
+      if (m.iter.level > kPgLevel4K || !(m.left & in_chunk())) continue;
+      m.left &= ~in_chunk();
       if (!(m.iter.old_spte & m.bit)) continue;
       m.iter.old_spte = tdp_mmu_clear_spte_bits(w, m.iter.table, m.iter.index, m.iter.old_spte,
                                                 m.bit, m.iter.level);
@@ -181,9 +182,9 @@ Run kvm_tdp_mmu_write_protect_gfn(W& w, WriteProtectGfn& m) {
   m.roots = root_iter(kValidRoots, static_cast<int>(slot_get(w, m.slot, SlotField::kAsId)), false);
   while (true) {
     MMU_NEXT_ROOT(m, 2, m.roots);
-    m.iter = tdp_iter_init(w, m.roots.root, m.min_level, m.gfn, gfn_root_bits(w, m.roots.root));
+    m.iter = tdp_iter_walk(w, m.roots.root, m.min_level, m.gfn);
     while (true) {
-      MMU_NEXT_PTE(m, 3, m.iter, m.gfn + 1);
+      MMU_NEXT_PTE(m, 3, m.iter, walk_end(w, m.roots.root, m.gfn, m.gfn + 1));
       if (!is_shadow_present_pte<>(m.iter.old_spte) ||
           !is_last_spte<>(m.iter.old_spte, m.iter.level)) {
         continue;

@@ -83,9 +83,9 @@ Run fast_page_fault(W& w, FastPageFault& m) {
     m.table = kNoTable;
     m.spte = 0;
     if (m.root == kNoTable) continue;
-    m.iter = tdp_iter_init(w, m.root, kPgLevel4K, m.fault.gfn, gfn_root_bits(w, m.root));
+    m.iter = tdp_iter_walk(w, m.root, kPgLevel4K, m.fault.gfn);
     while (true) {
-      MMU_NEXT_PTE(m, 1, m.iter, m.fault.gfn + 1);
+      MMU_NEXT_PTE(m, 1, m.iter, walk_end(w, m.root, m.fault.gfn, m.fault.gfn + 1));
       m.spte = m.iter.old_spte;
       m.table = m.iter.table;
       m.index = m.iter.index;
@@ -117,9 +117,9 @@ Run kvm_tdp_mmu_get_walk(W& w, TdpMmuWalk& m) {
   m.root = vcpu_root(w, m.vcpu, false);
   if (m.root == kNoTable) return Run::kDone;
   m.root_level = static_cast<int8_t>(role_level(w.role(m.root)));
-  m.iter = tdp_iter_init(w, m.root, kPgLevel4K, m.gfn, gfn_root_bits(w, m.root));
+  m.iter = tdp_iter_walk(w, m.root, kPgLevel4K, m.gfn);
   while (true) {
-    MMU_NEXT_PTE(m, 1, m.iter, m.gfn + 1);
+    MMU_NEXT_PTE(m, 1, m.iter, walk_end(w, m.root, m.gfn, m.gfn + 1));
     m.leaf = m.iter.level;
     m.sptes[m.leaf] = m.iter.old_spte;
   }

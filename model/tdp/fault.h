@@ -14,7 +14,7 @@ enum class RetPf : int8_t {  // RET_PF_*
 };
 
 struct Fault {
-  uint64_t addr = 0;      // gpa with the shared bit, bytes
+  uint64_t addr = 0;      // gpa, bytes; with the shared bit, unless the design strips it
   uint64_t gfn = 0;       // without direct bits
   uint64_t pfn = kNoslotPfn;
   uint64_t mmu_seq = 0;

@@ -1,7 +1,7 @@
 // model/tdp: tdp_iter, the pre-order walk over one root. Source: tdp_iter.c; gfn_bits is 7.x.
 //
-// `gfn` and the bounds never carry the direct bits; they are OR-ed in for indices only. old_spte
-// is a snapshot: a body must use cmpxchg or hold the write lock.
+// `gfn` and the bounds never carry the direct bits, which are OR-ed in for indices only; other
+// designs: alias.h. old_spte is a snapshot: a body must use cmpxchg or hold the write lock.
 #pragma once
 
 #include "model/vm/step.h"
@@ -89,6 +89,22 @@ TdpIter tdp_iter_init(W& w, uint32_t root, int min_level, uint64_t start, uint64
   }
   it.pt_path[root_level - 1] = root;
   return it;
+}
+
+// Begins a walk of [start, ...) by gfns without the shared bit, as the design walks `root`.
+template <class W>
+TdpIter tdp_iter_walk(W& w, uint32_t root, int min_level, uint64_t start) {
+  const bool mirror = w.is_mirror(root);
+  const uint64_t bits = w.vm.gfn_direct_bits;
+  return tdp_iter_init(w, root, min_level,
+                       walk_range<>(w.design.iter_index, mirror, start, start, bits).start,
+                       iter_gfn_bits<>(w.design.iter_index, mirror, bits));
+}
+// What such a walk of [start, end) compares iter.gfn with.
+template <class W>
+uint64_t walk_end(const W& w, uint32_t root, uint64_t start, uint64_t end) {
+  if (w.design.iter_index == IterIndex::kGfnBits) return end;
+  return walk_range<>(w.design.iter_index, w.is_mirror(root), start, end, w.vm.gfn_direct_bits).end;
 }
 
 template <class W>

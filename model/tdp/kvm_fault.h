@@ -136,6 +136,7 @@ template <class W>
 Run kvm_mmu_page_fault(W& w, PageFault& m) {
   MMU_BEGIN(m);
   m.mmio_hit = false;
+  m.fault.addr = fault_addr<>(w.design.fault_addr, m.fault.addr, w.vm.gfn_direct_bits);
   if (m.fault.rsvd) {
     if (w.env.mmio_info_cached() &&
         mmio_info_in_cache(w, m.fault.vcpu, m.as_id, m.fault.gfn)) {
@@ -245,9 +246,10 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     mmu_unlock(w, LockMode::kRead);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
-    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa.
+    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, while the VM lives.
   } while (m.ret == RetPf::kRetry &&
-           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)));
+           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)) &&
+           w.field(CellKind::kVmBugged) == 0);
   MMU_END(m);
 }
 

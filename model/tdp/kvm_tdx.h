@@ -22,6 +22,7 @@ void tdx_td_init(W& w) {
 
 struct TdxFinalize {
   uint8_t pc = 0;
+  int32_t ret = 0;
   Seamcall call = {};
 };
 
@@ -29,8 +30,14 @@ struct TdxFinalize {
 template <class W>
 Run tdx_td_finalize(W& w, TdxFinalize& m) {
   MMU_BEGIN(m);
+  m.ret = 0;
+  if (w.field(CellKind::kNrPremapped) != 0) {  // pages that wait for their PAGE.ADD
+    m.ret = -22;
+    return Run::kDone;
+  }
   m.call = tdh(w, tdx::Leaf::kMrFinalize, 0, 0, 0);
   MMU_CALL(m, 1, seamcall(w, m.call));
+  if (!m.call.call.status.ok()) m.ret = -5;
   if (m.call.call.status.ok()) w.set_field(CellKind::kTdRunnable, 0, 1);
   MMU_END(m);
 }
@@ -128,9 +135,11 @@ struct MapPrivatePfn {
   uint64_t gfn = 0;
   int32_t ret = 0;
   TdpMmuMap map = {};
+  Seamcall add = {};
 };
 
 // kvm_tdp_mmu_map_private_pfn: maps a page of the initial memory image; the vCPU has its roots.
+// Where the hook only counts, tdx_gmem_post_populate adds the page afterwards.
 template <class W>
 Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
   MMU_BEGIN(m);
@@ -157,6 +166,17 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
     m.ret = static_cast<int32_t>(m.map.ret);
     MMU_EMIT(m, 3, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.map.ret)});
   } while (m.map.ret == RetPf::kRetry && !w.field(CellKind::kVmBugged));
+  if (w.design.premap_count && w.platform != nullptr && !td_runnable(w) &&
+      w.field(CellKind::kNrPremapped) != 0 &&
+      (m.map.ret == RetPf::kFixed || m.map.ret == RetPf::kSpurious)) {
+    m.add = tdh(w, tdx::Leaf::kMemPageAdd, m.gfn, kPgLevel4K, m.map.fault.pfn << kPageShift);
+    MMU_CALL(m, 4, seamcall(w, m.add));
+    if (m.add.call.status.ok()) {
+      w.store.add(cell::of(CellKind::kNrPremapped), ~uint64_t{0});
+    } else {
+      m.ret = tdx_operand_busy(m.add.call.status) ? -16 : -5;
+    }
+  }
   MMU_END(m);
 }
 

@@ -10,9 +10,6 @@
 
 namespace mmucheck::model {
 
-inline constexpr uint64_t kFilterShared = 1;   // KVM_FILTER_SHARED
-inline constexpr uint64_t kFilterPrivate = 2;  // KVM_FILTER_PRIVATE
-
 struct UnmapGfnRange {
   uint8_t pc = 0;
   bool may_block = true;

@@ -47,7 +47,8 @@ namespace detail {
 template <class W>
 uint64_t target_spte(W& w, const Fault& f, const TdpIter& it, bool* wrprot) {
   *wrprot = false;
-  if (f.slot == kNoSlot) return make_mmio_spte<>(w.fmt, it.gfn, f.mmio_gen);
+  const uint64_t gfn = gfn_of_slot(w, it.gfn);
+  if (f.slot == kNoSlot) return make_mmio_spte<>(w.fmt, gfn, f.mmio_gen);
   const uint32_t role = w.role(it.table);
   MakeSpte in;
   in.level = it.level;
@@ -55,14 +56,16 @@ uint64_t target_spte(W& w, const Fault& f, const TdpIter& it, bool* wrprot) {
   in.wrprot_only = ad_need_write_protect(w, role);
   in.prefetch = f.prefetch;
   in.host_writable = f.map_writable;
-  in.write_tracked = pte_is_write_tracked(w, f.slot, it.gfn);
+  in.write_tracked = pte_is_write_tracked(w, f.slot, gfn);
   in.nx_huge_page_enabled = w.host.nx_huge_pages;
-  const uint64_t spte = make_spte<>(w.fmt, in, f.pfn, it.old_spte);
+  uint64_t spte = make_spte<>(w.fmt, in, f.pfn, it.old_spte);
+  // Up to v19 code of a TD is private memory.
+  if (!w.design.shared_exec && w.vm.has_mirror && !role_mirror(role)) spte &= ~w.fmt.exec;
   const bool old_grants = is_last_spte<>(it.old_spte, it.level) && is_writable_pte<>(it.old_spte);
   *wrprot = f.map_writable && in.write_tracked && !old_grants;
   if (is_writable_pte<>(spte) && slot_dirty_track_enabled(w, f.slot)) {
     if (it.level > kPgLevel4K) w.warn("MMU-DIRTY-HUGE");
-    mark_page_dirty_in_slot(w, f.slot, it.gfn);
+    mark_page_dirty_in_slot(w, f.slot, gfn);
   }
   return spte;
 }
@@ -125,12 +128,41 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   MMU_END(m);
 }
 
-// The root that a fault walks (tdp_mmu_get_root_for_fault): by address alone.
+// The root that a fault walks.
 template <class W>
 uint32_t tdp_mmu_get_root_for_fault(const W& w, const Fault& f) {
-  const bool direct = is_addr_direct<>(w.vm.gfn_direct_bits, Gpa<>{f.addr});
-  return vcpu_root(w, f.vcpu, !direct);
+  return vcpu_root(w, f.vcpu,
+                   fault_walks_mirror<>(w.design.root_choice, w.design.fault_addr, f.addr,
+                                        f.is_private, w.vm.gfn_direct_bits));
 }
+
+namespace detail {
+
+template <class W>
+TdpIter fault_walk(W& w, uint32_t root, const Fault& f) {
+  const IterIndex index = w.design.iter_index;
+  const bool mirror = w.is_mirror(root);
+  const uint64_t bits = w.vm.gfn_direct_bits;
+  return tdp_iter_init(w, root, kPgLevel4K,
+                       fault_walk_gfn<>(w.design.fault_addr, index, mirror, f.addr, f.gfn, bits),
+                       iter_gfn_bits<>(index, mirror, bits));
+}
+
+// Raw or not, one gfn; the sketch has the end of any walk from the root.
+template <class W>
+uint64_t fault_walk_end(const W& w, uint32_t root, const Fault& f) {
+  if (w.design.iter_index == IterIndex::kGfnBits && w.design.fault_addr != FaultAddr::kRaw) {
+    return f.gfn + 1;
+  }
+  const uint64_t bits = w.vm.gfn_direct_bits;
+  const bool mirror = w.is_mirror(root);
+  const uint64_t start =
+      fault_walk_gfn<>(w.design.fault_addr, w.design.iter_index, mirror, f.addr, f.gfn, bits);
+  if (w.design.iter_index != IterIndex::kSeed000Sketch) return start + 1;
+  return gfn_for_root<>(mirror, start + 1, bits);
+}
+
+}  // namespace detail
 
 template <class W>
 Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
@@ -145,9 +177,9 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
     w.warn("MMU-ROOT-INSTALL");
     if (m.root == kNoTable) return Run::kDone;
   }
-  m.iter = tdp_iter_init(w, m.root, kPgLevel4K, m.fault.gfn, gfn_root_bits(w, m.root));
+  m.iter = detail::fault_walk(w, m.root, m.fault);
   while (true) {
-    MMU_NEXT_PTE(m, 2, m.iter, m.fault.gfn + 1);
+    MMU_NEXT_PTE(m, 2, m.iter, detail::fault_walk_end(w, m.root, m.fault));
     if (m.fault.nx_workaround) {
       disallowed_hugepage_adjust(w, m.fault, m.iter.old_spte, m.iter.level);
     }

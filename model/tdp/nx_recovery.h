@@ -24,7 +24,7 @@ template <class W>
 bool sp_dirty_logging_enabled(const W& w, uint32_t sp) {
   if (w.field(CellKind::kDirtyLoggingSlots) == 0) return false;
   const uint32_t slot =
-      gfn_to_memslot(w, role_as_id(w.role(sp)), w.field(CellKind::kSpGfn, sp));
+      gfn_to_memslot(w, role_as_id(w.role(sp)), gfn_of_slot(w, w.field(CellKind::kSpGfn, sp)));
   return slot_dirty_track_enabled(w, slot);
 }
 

@@ -136,7 +136,8 @@ void call_rcu_free_sp(W& w, uint32_t table) {
 }
 
 // Runs the callback of `table`, wherever it stands in the queue (each CPU has its own); false
-// when it is not queued.
+// when it is not queued. What is left in the S-EPT is work for reap_removed_spt(): a callback
+// cannot wait.
 template <class W>
 bool rcu_run_callback(W& w, uint32_t table) {
   uint64_t prev = 0;
@@ -155,6 +156,12 @@ bool rcu_run_callback(W& w, uint32_t table) {
   if (next == 0) w.set_field(CellKind::kRcuTail, 0, prev);
   w.set_field(CellKind::kRcuNext, table, 0);
   w.store.add(cell::of(CellKind::kRcuCount), ~uint64_t{0});
+  if (w.field(CellKind::kSpState, table) == static_cast<uint64_t>(SpState::kToReap)) {
+    w.set_field(CellKind::kRcuNext, table, w.field(CellKind::kReapHead));
+    w.set_field(CellKind::kReapHead, 0, table + 1);
+    return true;
+  }
+  if (w.design.external_free == ExternalFree::kRcu) free_external_page(w, table);
   w.emit(ev::Freed{table});
   w.store.free_table(table);
   return true;

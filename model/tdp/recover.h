@@ -14,10 +14,12 @@ namespace detail {
 template <class W>
 bool may_be_huge(W& w, const TdpIter& it, uint32_t slot, uint64_t start, uint64_t end) {
   if (it.level > kMaxHugepageLevel || !is_shadow_present_pte<>(it.old_spte) ||
-      is_last_spte<>(it.old_spte, it.level) || it.gfn < start || it.gfn >= end) {
+      is_last_spte<>(it.old_spte, it.level) || gfn_of_slot(w, it.gfn) < start ||
+      gfn_of_slot(w, it.gfn) >= end) {
     return false;
   }
-  return kvm_mmu_max_mapping_level(w, slot, it.gfn, kMaxHugepageLevel, false) >= it.level;
+  return kvm_mmu_max_mapping_level(w, slot, gfn_of_slot(w, it.gfn), kMaxHugepageLevel, false) >=
+         it.level;
 }
 
 }  // namespace detail
@@ -36,9 +38,9 @@ struct ZapCollapsible {  // one root; read lock
 template <class W>
 Run zap_collapsible_spte_range(W& w, ZapCollapsible& m) {
   MMU_BEGIN(m);
-  m.iter = tdp_iter_init(w, m.root, kPgLevel2M, m.start, gfn_root_bits(w, m.root));
+  m.iter = tdp_iter_walk(w, m.root, kPgLevel2M, m.start);
   while (true) {
-    MMU_NEXT_PTE(m, 1, m.iter, m.end);
+    MMU_NEXT_PTE(m, 1, m.iter, walk_end(w, m.root, m.start, m.end));
     while (true) {  // again when the exchange is lost
       m.resched = {};
       MMU_CALL(m, 2, tdp_mmu_iter_cond_resched(w, m.resched, m.iter, false, true));
@@ -110,9 +112,9 @@ Run recover_huge_pages_range(W& w, RecoverRange& m) {
     w.warn("MMU-DIRTY-RECOVER");
     return Run::kDone;
   }
-  m.iter = tdp_iter_init(w, m.root, kPgLevel2M, m.start, gfn_root_bits(w, m.root));
+  m.iter = tdp_iter_walk(w, m.root, kPgLevel2M, m.start);
   while (true) {
-    MMU_NEXT_PTE(m, 1, m.iter, m.end);
+    MMU_NEXT_PTE(m, 1, m.iter, walk_end(w, m.root, m.start, m.end));
     while (true) {  // again when a reschedule is due or the exchange is lost
       m.resched = {};
       MMU_CALL(m, 2, tdp_mmu_iter_cond_resched(w, m.resched, m.iter, m.flush, true));
@@ -127,10 +129,8 @@ Run recover_huge_pages_range(W& w, RecoverRange& m) {
       if (m.make.result == MakeHuge::kNone) break;
       m.set = {};
       MMU_CALL(m, 4, tdp_mmu_set_spte_atomic(w, m.set, m.iter, m.make.huge_spte));
-      if (!m.set.lost) {
-        m.flush = true;
-        break;
-      }
+      if (!m.set.lost) m.flush = true;
+      if (!m.set.lost || m.set.refused) break;
     }
   }
   if (m.flush) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kMemslot, m.start, m.end - m.start, m.slot});

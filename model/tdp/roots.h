@@ -26,13 +26,13 @@ bool tdp_mmu_root_match(W& w, uint32_t root, uint8_t types) {
   return w.is_mirror(root) ? types & kMirrorRoots : types & kDirectRoots;
 }
 
-// kvm_gfn_range_filter_to_root_types; attr_filter: 1 shared, 2 private.
+// kvm_gfn_range_filter_to_root_types.
 template <class W>
 uint8_t gfn_range_filter_to_root_types(W& w, uint32_t attr_filter) {
   if (!w.vm.has_mirror) return kDirectRoots;
   uint8_t types = 0;
-  if (attr_filter & 2) types |= kMirrorRoots;
-  if (attr_filter & 1) types |= kDirectRoots;
+  if (attr_filter & kFilterPrivate) types |= kMirrorRoots;
+  if (attr_filter & kFilterShared) types |= kDirectRoots;
   if (types == 0) w.warn("MMU-ROOT-TYPES");
   return types;
 }

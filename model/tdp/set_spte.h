@@ -74,9 +74,11 @@ Run cmpxchg_spte(W& w, CmpxchgSpte& m, TdpIter& it, uint64_t new_spte) {
 
 struct SetSpteAtomic {
   uint8_t pc = 0;
-  bool lost = false;  // -EBUSY or the hook's error: the entry is unchanged
+  bool lost = false;     // -EBUSY or the hook's error: the entry is unchanged
+  bool refused = false;  // lost for good: the VM is dead, another attempt would end the same way
   uint64_t old_spte = 0;
   CmpxchgSpte cas = {};
+  HookAlone hook = {};
   ChangedSpte changed = {};
 };
 
@@ -86,26 +88,122 @@ constexpr bool about_to_thaw(const SetSpteAtomic& m) {
   return m.pc == 2 && m.changed.depth == 0 && m.changed.frames[0].stage == ChangedSpte::kTraced;
 }
 
-// tdp_mmu_set_spte_atomic. A mirror entry is frozen while its hook runs.
+namespace detail {
+
+// How a mirror entry is exchanged: the kernel's ways, by design.
+enum class MirrorWay : uint8_t {
+  kPlain,            // no mirror entry, or one that is exchanged like any other
+  kFreeze,           // frozen while everything else happens
+  kFreezeForHook,    // frozen while the hook runs; what follows from the change comes afterwards
+  kExchangeThenHook, // the new value is there first; what follows comes after the hook
+  kHookThenExchange,
+};
 template <class W>
-Run tdp_mmu_set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
+MirrorWay mirror_way(const W& w, uint32_t table, uint64_t new_spte) {
+  if (!w.is_mirror(table)) return MirrorWay::kPlain;
+  const bool maps = is_shadow_present_pte<>(new_spte);
+  const bool apart = maps && w.design.mirror_trace == MirrorTrace::kAfterUnfreeze;
+  switch (w.design.mirror_set) {
+    case MirrorSet::kFreeze: return apart ? MirrorWay::kFreezeForHook : MirrorWay::kFreeze;
+    case MirrorSet::kCmpxchgFirst: return apart ? MirrorWay::kExchangeThenHook : MirrorWay::kPlain;
+    case MirrorSet::kHookFirst: break;
+  }
+  return MirrorWay::kHookThenExchange;
+}
+
+template <class W>
+void set_mirror_spte(W& w, const TdpIter& it, uint64_t old_spte, uint64_t new_spte) {
+  w.store.set(cell::pte(it.table, it.index), new_spte);
+  w.emit(ev::Store{it.table, it.index, old_spte, new_spte, ev::How::kSet});
+}
+
+// From 6.14 until the single hook: users of atomic zapping do not operate on mirror roots.
+template <class W>
+bool refuses_atomic_removal(const W& w, uint32_t table, uint64_t new_spte) {
+  return w.is_mirror(table) && w.design.external_hook == ExternalHook::kFour &&
+         w.design.mirror_removal == MirrorRemoval::kWriteLock && !is_shadow_present_pte<>(new_spte);
+}
+
+}  // namespace detail
+
+namespace detail {
+
+template <class W>
+Run set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
+  const MirrorWay way = mirror_way(w, it.table, new_spte);
+  const bool freezes = way == MirrorWay::kFreeze || way == MirrorWay::kFreezeForHook;
   MMU_BEGIN(m);
   if (!w.locked_for_read()) w.warn("MMU-LOCK-SHARED");
   m.cas = {};
+  m.hook = {};
   m.old_spte = it.old_spte;
-  MMU_CALL(m, 1, cmpxchg_spte(w, m.cas, it, w.is_mirror(it.table) ? w.fmt.frozen : new_spte));
-  m.lost = m.cas.lost;
-  if (!m.lost) {
+  m.refused = refuses_atomic_removal(w, it.table, new_spte);
+  if (m.refused) {
+    kvm_bug(w, "MMU-MIRROR-REMOVAL");
+    m.lost = true;
+    return Run::kDone;
+  }
+  if (way == MirrorWay::kHookThenExchange) {
     m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
+    if (needs_set_hook(m.changed)) MMU_CALL(m, 3, call_set_hook(w, m.hook, m.changed));
+    m.lost = m.hook.ret != 0;
+    if (m.lost) {
+      m.refused = w.field(CellKind::kVmBugged) != 0;
+      m.pc = 0;
+      return Run::kDone;
+    }
+  }
+  MMU_CALL(m, 1, cmpxchg_spte(w, m.cas, it, freezes ? w.fmt.frozen : new_spte));
+  m.lost = m.cas.lost;
+  if (m.lost) {
+    if (freezes && !w.design.freeze_fail_refresh && is_shadow_present_pte<>(new_spte)) {
+      it.old_spte = m.old_spte;
+    }
+  } else {
+    m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
+    m.changed.hooked = way == MirrorWay::kHookThenExchange;
+    if (way == MirrorWay::kFreezeForHook || way == MirrorWay::kExchangeThenHook) {
+      MMU_CALL(m, 4, call_set_hook(w, m.hook, m.changed));
+      m.lost = m.hook.ret != 0;
+      m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
+      if (freezes) {
+        set_mirror_spte(w, it, w.fmt.frozen, m.lost ? m.old_spte : new_spte);
+      } else if (m.lost) {
+        set_mirror_spte(w, it, new_spte, m.old_spte);
+      }
+      if (m.lost) {
+        m.pc = 0;
+        return Run::kDone;
+      }
+      m.changed.hooked = true;
+      MMU_STEP(m, 5);
+    }
     MMU_CALL(m, 2, handle_changed_spte(w, m.changed));
     if (w.is_mirror(it.table)) {
       m.lost = m.changed.result != 0;
-      const uint64_t v = m.lost ? m.old_spte : new_spte;
-      w.store.set(cell::pte(it.table, it.index), v);
-      w.emit(ev::Store{it.table, it.index, w.fmt.frozen, v, ev::How::kSet});
+      m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
+      if (way == MirrorWay::kFreeze) {
+        set_mirror_spte(w, it, w.fmt.frozen, m.lost ? m.old_spte : new_spte);
+      } else if (m.lost) {
+        set_mirror_spte(w, it, new_spte, m.old_spte);
+      }
     }
   }
   MMU_END(m);
+}
+
+}  // namespace detail
+
+// tdp_mmu_set_spte_atomic. A mirror entry is frozen while its hook runs, or whatever the design has
+// in place of that (detail::MirrorWay).
+template <class W>
+Run tdp_mmu_set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
+  const bool locks = w.design.seamcall_lock_spans_set && w.design.seamcall_lock &&
+                     w.is_mirror(it.table);
+  if (locks && m.pc == 0 && !try_seamcall_lock(w)) return Run::kBlocked;
+  const Run r = detail::set_spte_atomic(w, m, it, new_spte);
+  if (locks && r == Run::kDone) w.set_field(CellKind::kSeamcallLock, 0, 0);
+  return r;
 }
 
 struct SetSpte {

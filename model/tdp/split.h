@@ -32,9 +32,9 @@ Run tdp_mmu_split_huge_pages_root(W& w, SplitRoot& m) {
   m.sp = kNoTable;
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kSplitRoot, m.root, m.start, m.end,
                            static_cast<uint64_t>(m.target_level), m.shared});
-  m.iter = tdp_iter_init(w, m.root, m.target_level + 1, m.start, gfn_root_bits(w, m.root));
+  m.iter = tdp_iter_walk(w, m.root, m.target_level + 1, m.start);
   while (true) {
-    MMU_NEXT_PTE(m, 2, m.iter, m.end);
+    MMU_NEXT_PTE(m, 2, m.iter, walk_end(w, m.root, m.start, m.end));
     while (true) {  // again when the split is lost
       m.resched = {};
       MMU_CALL(m, 3, tdp_mmu_iter_cond_resched(w, m.resched, m.iter, false, m.shared));

@@ -30,6 +30,7 @@ struct TdxHook {
   int8_t level = 0;
   bool shared = false;  // the change is atomic, under mmu_lock for read
   Part part = {};
+  Part track = {};
   int32_t ret = 0;
   uint64_t gfn = 0;
   uint64_t old_spte = 0;

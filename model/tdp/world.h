@@ -45,6 +45,7 @@
 #include "model/spte/role.h"
 #include "model/spte/spte.h"
 #include "model/store/cell.h"
+#include "model/tdp/alias.h"
 #include "model/tdp/events.h"
 #include "model/tdp/tdx_hook.h"
 
@@ -123,10 +124,16 @@ void kvm_bug(W& w, const char* rule) {
   w.warn(rule);
 }
 
-// Bits that index a root but are in no gfn (kvm_gfn_root_bits): none in a mirror.
+// Bits that index a root but are in no gfn (kvm_gfn_root_bits): none in a mirror. It is where
+// hardware looks, whatever the design.
 template <class W>
 uint64_t gfn_root_bits(const W& w, uint32_t root) {
   return w.is_mirror(root) ? 0 : w.vm.gfn_direct_bits;
+}
+// The gfn that memslots and attributes know; only iter.gfn of a raw walk is another.
+template <class W>
+uint64_t gfn_of_slot(const W& w, uint64_t gfn) {
+  return gfn & ~w.vm.gfn_direct_bits;
 }
 
 // mmu_lock, taken and dropped by the callers of the TDP MMU.

@@ -14,24 +14,37 @@ struct ZapLeafs {
   uint8_t pc = 0;
   bool can_yield = false;
   bool flush = false;  // in and out
+  bool zap_private = true;
   uint32_t root = kNoTable;
   uint64_t start = 0;
   uint64_t end = 0;
+  WalkRange<> range = {};
   TdpIter iter = {};
   CondResched resched = {};
   SetSpte set = {};
 };
 
 // tdp_mmu_zap_leafs: one root, write lock held. A leaf that only overlaps the range goes whole.
+// Up to v19 it is told whether it may zap a private root, and forgets the caller's flush if not.
 template <class W>
 Run tdp_mmu_zap_leafs(W& w, ZapLeafs& m) {
   MMU_BEGIN(m);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapLeafsRoot, m.root, m.start, m.end, m.can_yield, m.flush});
   if (!w.locked_for_write()) w.warn("MMU-LOCK-EXCLUSIVE");
+  if (!m.zap_private && w.is_mirror(m.root)) {
+    if (w.design.zap_drops_flush) m.flush = false;
+    MMU_EMIT(m, 6, ev::Return{ev::Fn::kZapLeafsRoot, m.flush});
+    m.pc = 0;
+    return Run::kDone;
+  }
   m.end = std::min(m.end, max_gfn_exclusive(w.host.maxphyaddr));
-  m.iter = tdp_iter_init(w, m.root, kPgLevel4K, m.start, gfn_root_bits(w, m.root));
+  m.range = zap_range<>(w.design.zap_bounds, w.design.iter_index, w.is_mirror(m.root), m.start,
+                        m.end, w.vm.gfn_direct_bits);
+  m.iter = tdp_iter_init(
+      w, m.root, kPgLevel4K, m.range.start,
+      iter_gfn_bits<>(w.design.iter_index, w.is_mirror(m.root), w.vm.gfn_direct_bits));
   while (true) {
-    MMU_NEXT_PTE(m, 2, m.iter, m.end);
+    MMU_NEXT_PTE(m, 2, m.iter, m.range.end);
     if (m.can_yield) {
       m.resched = {};
       MMU_CALL(m, 3, tdp_mmu_iter_cond_resched(w, m.resched, m.iter, m.flush, false));
@@ -58,6 +71,8 @@ struct ZapRange {  // several roots
   uint8_t types = kDirectRoots;
   bool can_yield = true;
   bool flush = false;  // in and out
+  bool zap_private = true;
+  bool zap_gfn_range = false;  // for kvm_zap_gfn_range
   int16_t as_id = kAnyAsId;
   uint64_t start = 0;
   uint64_t end = 0;
@@ -78,6 +93,7 @@ Run zap_leafs_of_roots(W& w, ZapRange& m) {
     m.leafs.end = m.end;
     m.leafs.can_yield = m.can_yield;
     m.leafs.flush = m.flush;
+    m.leafs.zap_private = m.zap_gfn_range ? w.design.zap_range_mirror : m.zap_private;
     MMU_CALL(m, 2, tdp_mmu_zap_leafs(w, m.leafs));
     m.flush = m.leafs.flush;
   }
@@ -88,6 +104,7 @@ Run zap_leafs_of_roots(W& w, ZapRange& m) {
 inline ZapRange kvm_tdp_mmu_zap_leafs(uint64_t start, uint64_t end, bool flush) {
   ZapRange m;
   m.types = kValidRoots;
+  m.zap_gfn_range = true;
   m.start = start;
   m.end = end;
   m.flush = flush;
@@ -99,8 +116,21 @@ template <class W>
 ZapRange kvm_tdp_mmu_unmap_gfn_range(W& w, uint32_t as_id, uint64_t start, uint64_t end,
                                      uint32_t attr_filter, bool may_block, bool flush) {
   ZapRange m;
-  const uint8_t kinds =
-      w.design.filter_selects_roots ? gfn_range_filter_to_root_types(w, attr_filter) : kDirectRoots;
+  uint8_t kinds = kDirectRoots;
+  if (w.design.filter_selects_roots) {
+    const AliasesZapped zapped =
+        aliases_zapped(w.design.unmap_filter, w.vm.has_mirror, attr_filter);
+    switch (w.design.unmap_filter) {
+      case UnmapFilter::kAttrFilter: kinds = gfn_range_filter_to_root_types(w, attr_filter); break;
+      case UnmapFilter::kOnlyPrivateShared:  // visits the private roots that it spares
+        kinds = kValidRoots;
+        m.zap_private = zapped.in_mirror;
+        break;
+      default:
+        kinds = static_cast<uint8_t>((zapped.in_mirror ? kMirrorRoots : 0) |
+                                     (zapped.in_direct ? kDirectRoots : 0));
+    }
+  }
   m.types = static_cast<uint8_t>(kinds | kInvalidRoots);
   m.as_id = static_cast<int16_t>(as_id);
   m.start = start;
@@ -121,13 +151,16 @@ struct ZapRoot {
   SetSpteAtomic atomic = {};
 };
 
-// __tdp_mmu_zap_root: one pass. gfn_bits is 0: a TD's direct root shows raw gfns here.
+// __tdp_mmu_zap_root: one pass over all that a root can hold. gfn_bits is 0: a TD's direct root
+// shows raw gfns here. Only the sketch has no walk without its mask.
 template <class W>
 Run tdp_mmu_zap_root_pass(W& w, ZapRoot& m) {
   MMU_BEGIN(m);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapRoot, m.root, m.shared, static_cast<uint64_t>(m.zap_level),
                            0, 0});
-  m.iter = tdp_iter_init(w, m.root, m.zap_level, 0, 0);
+  m.iter = w.design.iter_index == IterIndex::kSeed000Sketch
+               ? tdp_iter_walk(w, m.root, m.zap_level, 0)
+               : tdp_iter_init(w, m.root, m.zap_level, 0, 0);
   while (true) {
     MMU_NEXT_PTE(m, 2, m.iter, max_gfn_exclusive(w.host.maxphyaddr));
     while (true) {  // again when the exchange is lost
@@ -144,7 +177,7 @@ Run tdp_mmu_zap_root_pass(W& w, ZapRoot& m) {
         break;
       }
       MMU_CALL(m, 5, tdp_mmu_set_spte_atomic(w, m.atomic, m.iter, kNonpresent));
-      if (!m.atomic.lost) break;
+      if (!m.atomic.lost || m.atomic.refused) break;
     }
   }
   MMU_END(m);
