@@ -87,6 +87,7 @@ class Corrupter {
  private:
   Corruption change_value(const Change& change, Class cls, std::mt19937_64& random) const;
   Corruption change_result(size_t line, std::mt19937_64& random) const;
+  bool attributes_change_at(size_t line) const;
   Corruption drop(const std::vector<size_t>& lines) const;
   Corruption twice(const Change& change) const;
   Corruption swap(const Change& a, const Change& b) const;
