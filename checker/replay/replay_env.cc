@@ -172,6 +172,8 @@ int32_t ReplayEnv::faultin_outcome(int32_t result, model::Openness openness) {
   if (!in_->faultin || *in_->faultin == result) return result;
   const auto seen = static_cast<int32_t>(*in_->faultin);
   const bool open = openness != model::Openness::kClosed;
+  constexpr int32_t kEfault = -14;
+  if (in_->no_efault && seen == kEfault) return result;
   if (openness == model::Openness::kAnything && seen < 0) return seen;
   const bool zero_or_retry = seen == 0 || seen == 1;
   if (open && zero_or_retry) {
@@ -182,7 +184,6 @@ int32_t ReplayEnv::faultin_outcome(int32_t result, model::Openness openness) {
   // Nor has a host mapping that is gone (-EFAULT), or a slot that is invalid for a moment (-EAGAIN).
   constexpr int32_t kEintr = -4;
   constexpr int32_t kEagain = -11;
-  constexpr int32_t kEfault = -14;
   if ((result == 0 && (seen == 1 || seen == kEintr)) ||
       (open && (seen == kEfault || seen == kEagain))) {
     async_faultins++;

@@ -39,6 +39,7 @@ struct PendingInputs {
   std::optional<int> host_level;
   std::optional<uint64_t> new_table;
   std::optional<int64_t> faultin;
+  bool no_efault = false;                // whatever the page, that is no result
   struct Collapse { int level; uint64_t gfn; };
   std::optional<Collapse> collapse;
   bool yield = false;

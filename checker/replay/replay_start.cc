@@ -1,4 +1,6 @@
 // How a stimulus becomes an operation.
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "checker/replay/replayer.h"
@@ -111,6 +113,13 @@ bool Replayer::start_seamcall(const Event& e, Thread& t, VmModel& v) {
     push(t, v, e, model::ZeroStepEnter{});
     return true;
   }
+  if (e.kind == K::kMockAccept && t.accepts &&
+      e.get(f::mock_accept::gpa) >> model::kPageShift != *t.accepts) {
+    const uint64_t want = *t.accepts << model::kPageShift;
+    diverge(e, t, fmt::format("mock_accept  gpa {:x}", want), "gpa", want,
+            e.get(f::mock_accept::gpa));
+    return true;
+  }
   const SeamcallProbe* probe = probe_of(e.kind);
   model::RawSeamcall m;
   m.leaf = probe->leaf;
@@ -129,6 +138,15 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
   switch (e.kind) {
     case K::kPageFault: {
       t.vcpu = static_cast<uint32_t>(e.get(f::page_fault::vcpu_id));
+      // tdx_handle_ept_violation: private is what has no shared bit.
+      const uint64_t shared_bit = v.world.vm.gfn_direct_bits << kPageShift;
+      const bool is_shared = (e.get(f::page_fault::address) & shared_bit) != 0;
+      const bool is_private = (e.get(f::page_fault::error_code) & kPrivateAccess) != 0;
+      if (v.world.vm.has_mirror && shared_bit != 0 && is_shared == is_private) {
+        diverge(e, t, is_private ? "page_fault of a private address: no shared bit"
+                                 : "page_fault of a shared address: the shared bit", "", 0, 0);
+        return true;
+      }
       push(t, v, e, page_fault(v, t.vcpu, e.get(f::page_fault::address),
                                e.get(f::page_fault::error_code)));
       const Fault& fault = std::get<PageFault>(t.stack.back().machine).fault;
@@ -341,6 +359,31 @@ uint64_t Replayer::gmem_file(VmModel& v, uint64_t name) {
   return 0;
 }
 
+// A fault that was told to retry looks at the attributes first: while nothing but holes in
+// guest_memfd are under way, they are what they were, and agreed.
+bool Replayer::can_fail_with_efault(const Thread& t) const {
+  if (t.stack.empty()) return true;
+  const Operation& op = t.stack.back();
+  const auto* m = std::get_if<model::PageFault>(&op.machine);
+  if (m == nullptr || !m->address_unknown || m->pc != 7 ||
+      m->faultin != static_cast<int32_t>(model::RetPf::kRetry)) {
+    return true;
+  }
+  if (op.vm->env.invalidated_since(t.last_event)) return true;
+  uint64_t holes = 0;
+  for (const auto& [key, other] : threads_) {
+    for (const Operation& theirs : other.stack) {
+      if (theirs.vm != op.vm) continue;
+      if (std::holds_alternative<model::SetMemAttributes>(theirs.machine) ||
+          std::holds_alternative<model::SetMemoryRegion>(theirs.machine)) {
+        return true;
+      }
+      holes += std::holds_alternative<model::GmemInvalidate>(theirs.machine) ? 1 : 0;
+    }
+  }
+  return op.vm->world.field(model::CellKind::kInvalidateInProgress) > holes;
+}
+
 // A fault that was retried, or whose address nothing showed, is about this page.
 void Replayer::take_fault_address(const Event& e, Thread& t) {
   if (t.stack.empty()) return;
@@ -372,6 +415,10 @@ void Replayer::operation_done(Thread& t, Operation& op) {
   if (const auto* fault = std::get_if<model::PageFault>(&op.machine)) {
     t.has_result = true;
     t.result = fault->faultin < 0 ? fault->faultin : static_cast<int64_t>(fault->ret);
+    const bool maps = fault->faultin >= 0 && (fault->ret == model::RetPf::kFixed ||
+                                              fault->ret == model::RetPf::kSpurious);
+    t.accepts.reset();
+    if (maps && fault->fault.is_private && !fault->fault.prefetch) t.accepts = fault->fault.gfn;
     // kvm_arch_vcpu_ioctl_run: an error ends vcpu_run(), and kvm_vcpu_ioctl() traces the exit.
     if (fault->faultin < 0 && !fault->fault.prefetch) t.owes_exit = fault->faultin;
   }

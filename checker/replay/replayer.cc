@@ -37,6 +37,10 @@ bool ignored(K kind) {
   }
 }
 
+uint64_t key_of(const Event& e) {
+  return e.thread != 0 ? e.thread : (uint64_t{1} << 32 | e.cpu);
+}
+
 bool test(const trace::KindSet& set, K kind) { return set.test(static_cast<size_t>(kind)); }
 
 }  // namespace
@@ -96,7 +100,15 @@ void Replayer::config(const Event& e) {
       take_mmu_format(e, h);
       return;
     }
-    case K::kModuleParams: return take_module_params(e, host_);
+    case K::kModuleParams: {
+      namespace p = f::module_params;
+      const auto told = [&](size_t field) {
+        return e.has(field) ? std::optional<uint64_t>(e.get(field)) : std::nullopt;
+      };
+      busy_.set_every(BusyRule::Group::kMap, told(p::mock_busy_every));
+      busy_.set_every(BusyRule::Group::kZap, told(p::mock_busy_zap_every));
+      return take_module_params(e, host_);
+    }
     case K::kVmConfig: vm_configs_[e.vm] = e; return;
     case K::kLostEvents: return lost(e);
     default: return;
@@ -114,8 +126,7 @@ void Replayer::lost(const Event& e) {
 }
 
 Replayer::Thread& Replayer::thread(const Event& e) {
-  const uint64_t key = e.thread != 0 ? e.thread : (uint64_t{1} << 32 | e.cpu);
-  Thread& t = threads_[key];
+  Thread& t = threads_[key_of(e)];
   t.tid = e.thread;
   return t;
 }
@@ -206,6 +217,10 @@ void Replayer::input(const Event& e) {
       in.fault_pfn = p;
       return;
     }
+    case K::kFaultinOutcome:
+      take_pending_input(e, in);
+      in.no_efault = !can_fail_with_efault(t);
+      return;
     case K::kNewTable: in.new_table = e.get(f::new_table::pfn); return;
     case K::kFaultAddress: return take_fault_address(e, t);
     case K::kGmemSlot:
@@ -229,6 +244,12 @@ void Replayer::stimulus(const Event& e) {
   Thread& t = thread(e);
   if (e.kind == K::kModuleParamSet) {
     take_module_param_set(e, host_);
+    const auto param = static_cast<trace::ModuleParam>(e.get(f::module_param_set::param));
+    const uint64_t value = e.get(f::module_param_set::value);
+    if (param == trace::ModuleParam::kMockBusyEvery) busy_.set_every(BusyRule::Group::kMap, value);
+    if (param == trace::ModuleParam::kMockBusyZapEvery) {
+      busy_.set_every(BusyRule::Group::kZap, value);
+    }
     for (auto& [id, v] : vms_) follow_host(host_, *v);
     return;
   }
@@ -253,6 +274,7 @@ void Replayer::stimulus(const Event& e) {
   if (v == nullptr || v->abandoned) return;
   v->env.set_time(events_, t.last_event);
   const bool started = start(e, t, *v);
+  t.accepts.reset();
   // KVM_PRE_FAULT_MEMORY has no event: it may have begun at any time since the last one.
   if (e.kind != K::kPrefault) t.last_event = events_;
   t.last_kind = e.kind;
@@ -270,6 +292,7 @@ void Replayer::observation(const Event& e) {
     Thread& t = thread(e);
     if (!t.stack.empty() && !finish_operations(e, t)) return;
     t.owes_exit = 0;
+    t.accepts.reset();
   }
   if (ignored(e.kind)) return;
   if (e.kind == K::kRcuFreeSp) {
@@ -283,6 +306,7 @@ void Replayer::observation(const Event& e) {
   }
   Thread& t = thread(e);
   VmModel* v = vm_of(e, t);
+  const std::string busy = busy_surprise(e, t);
   if (v == nullptr || v->abandoned) return;
   const bool of_td = e.kind == K::kMockFreeid || e.kind == K::kMockTdDestroy;
   if (of_td && v->world.platform == nullptr) return;
@@ -305,7 +329,28 @@ void Replayer::observation(const Event& e) {
   const Predicted copy = *p;
   predicted(e, copy);
   compare(e, t, copy);
+  if (!busy.empty() && !v->abandoned) {
+    return diverge(e, t, std::string(trace::kind_name(e.kind)) + "  " + busy, "", 0, 0);
+  }
   went_on(e, t, copy.kind);
+}
+
+// Follows which calls are under way; why an answer cannot be, or nothing.
+std::string Replayer::busy_surprise(const Event& e, const Thread& t) {
+  if (const SeamcallProbe* entry = probe_of(e.kind)) {
+    namespace x = f::mock_page_aug;
+    const int level = e.kind == K::kMockAccept ? 1 : static_cast<int>(e.get_or(x::level, 0));
+    busy_.entered(key_of(e), t.vm, entry->leaf, entry->has_place ? e.get(x::gpa) : 0,
+                  entry->has_place ? level : 0);
+    return {};
+  }
+  if (returning_probe(e.kind) == nullptr) return {};
+  const auto tds = std::count_if(vms_.begin(), vms_.end(), [](const auto& v) {
+    return v.second->world.platform != nullptr && !v.second->destroyed;
+  });
+  model::tdx::Status status;
+  status.v = e.get(f::mock_page_aug_ret::ret);
+  return busy_.returned(key_of(e), status, tds == 1);
 }
 
 // After the visible event `kind`: what the thread does at once.

@@ -11,11 +11,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "checker/replay/operation.h"
+#include "checker/replay/seamcall_busy.h"
 #include "checker/replay/vm_model.h"
 #include "checker/replay/vm_state.h"
 #include "checker/report/verdict.h"
@@ -63,6 +65,7 @@ class Replayer {
     size_t queue_at = 0;
     bool has_result = false;            // of the last page fault
     int64_t result = 0;
+    std::optional<uint64_t> accepts;    // gfn that the CPU faulted on: its guest accepts that next
     int64_t owes_exit = 0;              // error of a vCPU's fault: KVM_RUN must return it
     trace::Event deferred;              // a stimulus whose VM is not known yet
     bool has_deferred = false;
@@ -92,6 +95,7 @@ class Replayer {
   void run_to_window(const trace::Event& e, Thread& t);
   bool finish_operations(const trace::Event& e, Thread& t);
   void operation_done(Thread& t, Operation& op);
+  bool can_fail_with_efault(const Thread& t) const;
   static void take_fault_address(const trace::Event& e, Thread& t);
   static void name_gmem_file(const trace::Event& e, VmModel& v);
   static uint64_t gmem_file(VmModel& v, uint64_t name);
@@ -102,6 +106,7 @@ class Replayer {
   void start_deferred(const trace::Event& e, Thread& t);
   bool stands_in_the_way(VmModel& v, const model::TdpMmuMap& mine,
                          const model::TdpMmuMap& theirs, bool froze) const;
+  std::string busy_surprise(const trace::Event& e, const Thread& t);
   void run_others_first(const trace::Event& e, Thread& t);
   void witness(const trace::Event& e, VmModel& v, uint64_t sptep, uint64_t value);
   bool refs_may_differ(const Thread& t, uint64_t want, uint64_t seen) const;
@@ -125,6 +130,7 @@ class Replayer {
   report::Verdict verdict_;
   invariant::Tally tally_;
   PredictionSink sink_;
+  BusyRule busy_;
   std::optional<Predicted> rcu_expected_;
   uint64_t events_ = 0;
   uint64_t missed_frees_ = 0;

@@ -80,5 +80,8 @@ const SeamcallProbe* probe_of(Leaf leaf) {
 const SeamcallProbe* probe_of(K entry) {
   return find([entry](const SeamcallProbe& p) { return p.entry == entry; });
 }
+const SeamcallProbe* returning_probe(K ret) {
+  return find([ret](const SeamcallProbe& p) { return p.ret == ret; });
+}
 
 }  // namespace mmucheck::replay

@@ -22,5 +22,6 @@ trace::SeamcallLeaf named_leaf(model::tdx::Leaf leaf);
 // nullptr: no probe shows it.
 const SeamcallProbe* probe_of(model::tdx::Leaf leaf);
 const SeamcallProbe* probe_of(trace::EventKind entry);
+const SeamcallProbe* returning_probe(trace::EventKind ret);
 
 }  // namespace mmucheck::replay

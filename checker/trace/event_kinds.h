@@ -101,7 +101,9 @@ enum class ModuleParam : uint32_t {
   kMmioCaching = 3,
   kNxRecoveryRatio = 4,
   kNxRecoveryPeriodMs = 5,
-  kPml = 6
+  kPml = 6,
+  kMockBusyEvery = 7,
+  kMockBusyZapEvery = 8
 };
 enum class MmioType : uint32_t { kUnsatisfiedRead = 0, kRead = 1, kWrite = 2 };
 enum class HookKind : uint32_t { kUnknown = 0, kLink = 1, kSet = 2, kRemove = 3, kFree = 4 };

@@ -106,7 +106,8 @@ TEST(EventKinds, EnumsAgree) {
   EXPECT_EQ(v1::LOSS_HOW_TRUNCATED, static_cast<int>(LossHow::kTruncated));
   EXPECT_EQ(v1::EXPECTED_VERDICT_INCONCLUSIVE, static_cast<int>(ExpectedVerdict::kInconclusive));
   EXPECT_EQ(v1::CAPABILITY_NAME_SLOT_ZAP_QUIRK, static_cast<int>(CapabilityName::kSlotZapQuirk));
-  EXPECT_EQ(v1::MODULE_PARAM_PML, static_cast<int>(ModuleParam::kPml));
+  EXPECT_EQ(v1::MODULE_PARAM_MOCK_BUSY_ZAP_EVERY,
+            static_cast<int>(ModuleParam::kMockBusyZapEvery));
   EXPECT_EQ(v1::MMIO_TYPE_WRITE, static_cast<int>(MmioType::kWrite));
   EXPECT_EQ(v1::HOOK_KIND_FREE, static_cast<int>(HookKind::kFree));
   EXPECT_EQ(v1::SEAMCALL_LEAF_MEM_PAGE_RELOCATE, static_cast<int>(SeamcallLeaf::kMemPageRelocate));

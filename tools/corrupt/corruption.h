@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <random>
@@ -27,10 +28,30 @@ enum class Class : uint8_t {
   kSwap,          // two neighbouring changes of a thread, exchanged
   kDropZap,       // a whole operation that removes translations did not happen
   kResult,        // another result code
+  // Of VMs with a mirror root; see td_corruption.h.
+  kHookArgument,
+  kHookResult,
+  kSeamcallArgument,
+  kSeamcallStatus,
+  kBusy,
+  kSeptState,
+  kDropSeamcall,
+  kRootKind,
+  kSharedBit,
+  kIsPrivate,
+  kAttrFilter,
 };
-inline constexpr Class kAllClasses[] = {Class::kFlipBit, Class::kPfn,  Class::kLevel,  Class::kGfn,
-                                        Class::kAsId,    Class::kDrop, Class::kDouble, Class::kSwap,
-                                        Class::kDropZap, Class::kResult};
+inline constexpr Class kCommonClasses[] = {
+    Class::kFlipBit, Class::kPfn,    Class::kLevel, Class::kGfn,     Class::kAsId,
+    Class::kDrop,    Class::kDouble, Class::kSwap,  Class::kDropZap, Class::kResult};
+inline constexpr Class kAllClasses[] = {
+    Class::kFlipBit,       Class::kPfn,        Class::kLevel,
+    Class::kGfn,           Class::kAsId,       Class::kDrop,
+    Class::kDouble,        Class::kSwap,       Class::kDropZap,
+    Class::kResult,        Class::kHookArgument, Class::kHookResult,
+    Class::kSeamcallArgument, Class::kSeamcallStatus, Class::kBusy,
+    Class::kSeptState,     Class::kDropSeamcall, Class::kRootKind,
+    Class::kSharedBit,     Class::kIsPrivate,  Class::kAttrFilter};
 const char* name_of(Class cls);
 std::optional<Class> class_named(std::string_view name);
 
@@ -66,6 +87,7 @@ class Corrupter {
  private:
   Corruption change_value(const Change& change, Class cls, std::mt19937_64& random) const;
   Corruption change_result(size_t line, std::mt19937_64& random) const;
+  bool attributes_change_at(size_t line) const;
   Corruption drop(const std::vector<size_t>& lines) const;
   Corruption twice(const Change& change) const;
   Corruption swap(const Change& a, const Change& b) const;
@@ -73,7 +95,14 @@ class Corrupter {
   const RecordingText& recording_;
   std::vector<size_t> new_leafs_;
   std::vector<std::pair<size_t, size_t>> neighbours_;
+  std::map<Class, std::vector<size_t>> td_;
 };
+
+// One of `values` that is not `now`. The same in every standard library.
+int64_t other_of(std::mt19937_64& random, std::vector<int64_t> values, int64_t now);
+uint64_t below(std::mt19937_64& random, uint64_t n);
+// The event of a line: its name and what follows, without task, CPU and time.
+std::string_view event_part(const TextLine& line);
 
 // The corrupted text, and for each of its lines the line of the original (kNoLine: inserted).
 struct CorruptedText {

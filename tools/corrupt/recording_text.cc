@@ -11,6 +11,13 @@ namespace mmucheck::corrupt {
 
 namespace {
 
+constexpr uint64_t kNonpresent = uint64_t{1} << 63;
+
+// What the exchange of a mirror entry writes (spte.h: FROZEN_SPTE).
+bool is_frozen(uint64_t spte) {
+  return spte == (kNonpresent | 0x5a0) || spte == (kNonpresent | 0x1a0);
+}
+
 bool same_values(const Change& change, uint64_t gfn, uint64_t level, uint64_t new_spte) {
   return change.gfn == gfn && change.level == level && change.new_spte == new_spte;
 }
@@ -38,6 +45,7 @@ std::vector<size_t> Change::lines() const {
   for (size_t line : {cmpxchg, cmpxchg_ret, kprobe, tracepoint, set_spte}) {
     if (line != kNoLine) all.push_back(line);
   }
+  all.insert(all.end(), hook.begin(), hook.end());
   std::sort(all.begin(), all.end());
   return all;
 }
@@ -117,7 +125,8 @@ void RecordingText::find_changes() {
       change.as_id = kprobe ? static_cast<uint64_t>(argument(text, " as_id=").value_or(0))
                             : number_after(text, " as id ", Base::kDec).value_or(0);
       (kprobe ? change.kprobe : change.tracepoint) = i;
-      if (t.cmpxchg != kNoLine && same_values(change, t.gfn, t.level, t.new_spte)) {
+      if (t.cmpxchg != kNoLine &&
+          same_values(change, t.gfn, t.level, is_frozen(t.new_spte) ? *after : t.new_spte)) {
         change.cmpxchg = t.cmpxchg;
         change.cmpxchg_ret = t.cmpxchg_ret;
       }
@@ -125,6 +134,12 @@ void RecordingText::find_changes() {
       if (kprobe) t.open.push_back(changes_.size());
       t.last = changes_.size();
       changes_.push_back(change);
+    } else if (event.starts_with("mock_") && !t.open.empty()) {
+      changes_[t.open.back()].hook.push_back(i);
+      // It failed: no tracepoint follows.
+      if (event == "mock_set_external_ret" && argument(text, " ret=").value_or(0) != 0) {
+        t.open.pop_back();
+      }
     } else if (event == "kvm_mmu_set_spte" && t.last != kNoLine) {
       Change& change = changes_[t.last];
       const auto gfn = number_after(text, " gfn ", Base::kHex);

@@ -2,7 +2,8 @@
 //
 // Contract: the whole text in memory, its lines tokenized, and found in them: every SPTE change
 // with all the lines that tell it (cmpxchg_spte, cmpxchg_spte_ret, changed_spte,
-// kvm_tdp_mmu_spte_changed, kvm_mmu_set_spte), every zap operation, every result code. Lines are
+// kvm_tdp_mmu_spte_changed, kvm_mmu_set_spte, and of a mirror entry its hook with all SEAMCALLs),
+// every zap operation, every result code. Lines are
 // 0-based indices here, 1-based in what users see. Lines that say nothing of the kind are ignored;
 // no text is an error. Which line belongs to which change follows the order in which 6.12 and 7.2
 // print them (tdp_mmu.c: handle_changed_spte, tdp_mmu_set_spte_atomic,
@@ -32,6 +33,7 @@ struct Change {
   size_t kprobe = kNoLine;      // changed_spte
   size_t tracepoint = kNoLine;  // kvm_tdp_mmu_spte_changed
   size_t set_spte = kNoLine;    // kvm_mmu_set_spte
+  std::vector<size_t> hook;     // mock_*, of a mirror entry
   uint64_t thread = 0;
   uint64_t as_id = 0, gfn = 0, level = 0, old_spte = 0, new_spte = 0;
 

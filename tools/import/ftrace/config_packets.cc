@@ -27,8 +27,9 @@ std::optional<uint64_t> value_at_start(const SideFiles& files, const FirstSettin
     const auto text = files.param(name);
     return text ? module_param_value(*text) : std::nullopt;
   }
-  const auto boot = files.cmdline.find("kvm." + std::string(name));
-  if (boot != files.cmdline.end()) {
+  for (const char* module : {"kvm.", "kvm_amd."}) {
+    const auto boot = files.cmdline.find(module + std::string(name));
+    if (boot == files.cmdline.end()) continue;
     if (const auto value = module_param_value(boot->second)) return value;
   }
   return changed->second != 0 ? 0 : 1;
@@ -132,6 +133,8 @@ std::vector<Event> config_packets(const FtraceOptions& options, const SideFiles&
   put(p::nx_recovery_ratio, ModuleParam::kNxRecoveryRatio, "nx_huge_pages_recovery_ratio");
   put(p::nx_recovery_period_ms, ModuleParam::kNxRecoveryPeriodMs,
       "nx_huge_pages_recovery_period_ms");
+  put(p::mock_busy_every, ModuleParam::kMockBusyEvery, "mock_busy_every");
+  put(p::mock_busy_zap_every, ModuleParam::kMockBusyZapEvery, "mock_busy_zap_every");
   put_bool(p::tdp_mmu, ModuleParam::kUnknown, "tdp_mmu");
   // CONFIG_KVM_PROVE_MMU: tdp_mmu_zap_root() begins with the 1G pass.
   constexpr uint32_t k4k = 1u << 1, k2m = 1u << 2, k1g = 1u << 3;

@@ -50,6 +50,8 @@ trace::ModuleParam module_param(std::string_view name) {
   if (name == "nx_huge_pages_recovery_ratio") return ModuleParam::kNxRecoveryRatio;
   if (name == "nx_huge_pages_recovery_period_ms") return ModuleParam::kNxRecoveryPeriodMs;
   if (name == "pml") return ModuleParam::kPml;
+  if (name == "mock_busy_every") return ModuleParam::kMockBusyEvery;
+  if (name == "mock_busy_zap_every") return ModuleParam::kMockBusyZapEvery;
   return ModuleParam::kUnknown;
 }
 
