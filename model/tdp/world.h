@@ -40,6 +40,7 @@
 
 #include <cstdint>
 
+#include "model/address/alias.h"
 #include "model/design/design.h"
 #include "model/spte/change.h"
 #include "model/spte/role.h"
@@ -126,7 +127,7 @@ void kvm_bug(W& w, const char* rule) {
 // Bits that index a root but are in no gfn (kvm_gfn_root_bits): none in a mirror.
 template <class W>
 uint64_t gfn_root_bits(const W& w, uint32_t root) {
-  return w.is_mirror(root) ? 0 : w.vm.gfn_direct_bits;
+  return gfn_bits_of_root<>(w.vm.gfn_direct_bits, w.is_mirror(root));
 }
 
 // mmu_lock, taken and dropped by the callers of the TDP MMU.
