@@ -69,6 +69,16 @@ constexpr BoolOf<D> leaf_change_needs_flush(const SpteFormat& f, U64Of<D> old_sp
   return is_mmu_writable_spte<D>(f, old_spte) && !is_mmu_writable_spte<D>(f, new_spte);
 }
 
+// No rule about the values is broken: first_broken_rule() finds none, level and gfn apart.
+template <class D = Concrete>
+constexpr BoolOf<D> legal_change(const SpteFormat& f, U64Of<D> old_spte, U64Of<D> new_spte,
+                                 int level) {
+  const ChangeKind<D> k = classify_change<D>(old_spte, new_spte, level);
+  return legal_leaf_pfn<D>(k) &&
+         (!k.is_leaf || (legal_mmu_writable<D>(f, new_spte) && legal_writable<D>(f, new_spte))) &&
+         legal_nonpresent<D>(f, old_spte, new_spte, k) && legal_table_move<D>(k);
+}
+
 // The first rule that the change breaks, in the kernel's order of checks.
 constexpr ChangeRule first_broken_rule(const SpteFormat& f, uint64_t gfn, int level,
                                        uint64_t old_spte, uint64_t new_spte) {

@@ -167,7 +167,7 @@ NextChild next_removed_child(W& w, ChangedSpte& m, ChangedSpte::Frame& f) {
     c.table = f.child;
     c.index = static_cast<uint16_t>(i);
     c.level = static_cast<int8_t>(f.level - 1);
-    c.gfn = w.field(CellKind::kSpGfn, f.child) + i * pages_per_hpage(c.level);
+    c.gfn = entry_gfn<>({w.field(CellKind::kSpGfn, f.child)}, i, c.level).v;
     c.old_spte = old_spte;
     c.new_spte = w.fmt.frozen;
     return NextChild::kChanged;

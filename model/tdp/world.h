@@ -40,6 +40,7 @@
 
 #include <cstdint>
 
+#include "model/address/alias.h"
 #include "model/design/design.h"
 #include "model/spte/change.h"
 #include "model/spte/role.h"
@@ -128,7 +129,7 @@ void kvm_bug(W& w, const char* rule) {
 // hardware looks, whatever the design.
 template <class W>
 uint64_t gfn_root_bits(const W& w, uint32_t root) {
-  return w.is_mirror(root) ? 0 : w.vm.gfn_direct_bits;
+  return gfn_bits_of_root<>(w.vm.gfn_direct_bits, w.is_mirror(root));
 }
 // The gfn that memslots and attributes know; only iter.gfn of a raw walk is another.
 template <class W>

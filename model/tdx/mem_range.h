@@ -20,8 +20,7 @@ struct MemRangeBlock : SeptCall {
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
     resolve_page(c);
-    w.store.set(c.pos.cell(),
-                make_sept_entry<>(blocked_state<>(sept_state<>(c.entry)), c.page << 12));
+    w.store.set(c.pos.cell(), blocked_entry<>(c.entry, c.pos.level));
     w.store.set(pamt_cell(CellKind::kPamtBepoch, c.page_size, c.page),
                 w.get(CellKind::kTdEpoch, c.td));
     return {};
@@ -41,9 +40,7 @@ struct MemRangeUnblock : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    resolve_page(c);
-    w.store.set(c.pos.cell(),
-                make_sept_entry<>(unblocked_state<>(sept_state<>(c.entry)), c.page << 12));
+    w.store.set(c.pos.cell(), unblocked_entry<>(c.entry, c.pos.level));
     return {};
   }
 };

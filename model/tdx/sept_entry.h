@@ -244,6 +244,17 @@ constexpr U64Of<D> sept_hpa(U64Of<D> e, int level) {
   return D::ite(is_sept_leaf<D>(e), e & U64Of<D>(sept_hpa_mask(level)), e & U64Of<D>(kSeptHpa));
 }
 
+// What RANGE.BLOCK and RANGE.UNBLOCK make of an entry that they admit. Neither keeps an ACCEPT
+// counter or a lock.
+template <class D = Concrete>
+constexpr U64Of<D> blocked_entry(U64Of<D> e, int level) {
+  return make_sept_entry<D>(blocked_state<D>(sept_state<D>(e)), sept_hpa<D>(e, level));
+}
+template <class D = Concrete>
+constexpr U64Of<D> unblocked_entry(U64Of<D> e, int level) {
+  return make_sept_entry<D>(unblocked_state<D>(sept_state<D>(e)), sept_hpa<D>(e, level));
+}
+
 // What RCX shows of an entry: leaves without the bits that the module keeps for itself, FREE as
 // SVE alone, of the rest only RWX.
 template <class D = Concrete>

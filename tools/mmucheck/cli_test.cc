@@ -223,6 +223,23 @@ TEST_F(Cli, SalvageKeepsTheIntactPartAndSaysThatTheRestIsLost) {
   EXPECT_GT(json["events"], 1000);
 }
 
+TEST_F(Cli, ProveSaysWhatItFoundAndTheSameTwice) {
+  const Result all_proved = run("prove address.round-trip lock.promote");
+  EXPECT_EQ(all_proved.code, 0);
+  EXPECT_NE(all_proved.out.find("2 obligations: 2 proved, 0 refuted"), std::string::npos);
+  const Result refuted = run("prove range");
+  EXPECT_EQ(refuted.code, 1);
+  EXPECT_NE(refuted.out.find("start 0x0, end 0x1, gfn 0x1"), std::string::npos) << refuted.out;
+  EXPECT_EQ(refuted.out, run("prove range").out);
+  EXPECT_EQ(run("prove lock.promote --rlimit 1").code, 5);
+  EXPECT_EQ(run("prove no-such-thing").code, 2);
+  const auto json = nlohmann::json::parse(run("--json prove range.sketch-loop").out);
+  EXPECT_EQ(json["obligations"][0]["values"]["gfn"], "0x1");
+  EXPECT_EQ(run("prove lock.entry --dump " + dir_.string()).code, 0);
+  EXPECT_TRUE(content(path("lock.entry.1.smt2")).starts_with("; lock.entry"));
+  EXPECT_EQ(files(), 2u);
+}
+
 TEST_F(Cli, AFullDiskIsNoSuccess) {
   if (!fs::exists("/dev/full")) GTEST_SKIP();
   const Result result = run(std::string("show ") + kRecording + " >/dev/full");

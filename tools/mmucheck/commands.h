@@ -16,6 +16,7 @@ void add_designs(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);
 void add_predict(CLI::App& app, Session& session);
+void add_prove(CLI::App& app, Session& session);
 void add_replay(CLI::App& app, Session& session);
 void add_run_module(CLI::App& app, Session& session);
 void add_run_tdp(CLI::App& app, Session& session);

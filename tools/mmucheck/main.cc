@@ -16,7 +16,8 @@ constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
                             mmucheck::cli::add_replay, mmucheck::cli::add_predict,
                             mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
-                            mmucheck::cli::add_designs, mmucheck::cli::add_claims};
+                            mmucheck::cli::add_designs, mmucheck::cli::add_claims,
+                            mmucheck::cli::add_prove};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -27,17 +28,18 @@ Examples:
   mmucheck run-module traces/module-sequences/*.xz
   mmucheck designs v19 upstream-7.x
   mmucheck claims 004.12
+  mmucheck prove walk
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.
 
 Exit codes:
   0    everything checked and nothing wrong (or: as the file expects)
-  1    violated (or: not as the file expects)
+  1    violated or refuted (or: not as the file expects)
   2    usage
   3    input unreadable or corrupt
   4    nothing to check
-  5    inconclusive: events were lost or a bound was hit
+  5    inconclusive: events were lost, a bound was hit, the solver gave up
   6    internal error
   7    diverged: the recording does something that the model cannot
   130  interrupted; the partial result was written)";

@@ -1,0 +1,185 @@
+// Every obligation has the verdict that the claims call for, its premise is satisfiable, and the
+// answers are the same twice. What a wrong rule, a wrong premise and a small limit do.
+#include <gtest/gtest.h>
+
+#include <map>
+#include <set>
+
+#include "checker/prove/groups.h"
+#include "checker/prove/smtlib.h"
+#include "checker/prove/solve.h"
+#include "model/address/alias.h"
+#include "model/tdx/lock_word.h"
+
+namespace mmucheck::prove {
+namespace {
+
+using namespace model;
+
+// The refuted ones, with the values that refute them; all others are proved.
+struct Refuted {
+  const char* instance;
+  Values values;
+};
+const std::map<std::string, Refuted> kRefuted = {
+    {"address.root-choice-after-strip", {"TD, GPAW 48", {{"gpa", 0x800000000000}}}},
+    {"walk.sketch-index", {"GPAW 48, mirror root, level 3", {{"gfn", 0}}}},           // 000.9
+    {"walk.sketch-index.gpa-mask", {"GPAW 48, mirror root, level 4", {{"gfn", 0}}}},  // 000.9
+    {"walk.sketch-index.polarity", {"GPAW 48, direct root, level 4", {{"gfn", 0}}}},  // 000.9
+    {"walk.entry-gfn.at-root", {"GPAW 48, direct root, level 4", {{"gfn", 0}}}},      // 000.12
+    {"range.mapped-bounds",                                                           // 000.2 (b)
+     {"GPAW 48, direct root", {{"start", 0}, {"end", 0x800000000}, {"gfn", 0}}}},
+    {"range.sketch-loop",  // 000.10
+     {"GPAW 48, direct root", {{"start", 0}, {"end", 1}, {"gfn", 1}}}},
+    {"change.atomic-write.accessed",  // ageing ignores A since 6.15
+     {"linux-7.2 NPT, level 1", {{"spte", 0x800}}}},
+    {"sept.unblock-undoes-block", {"", {{"state", 0x64}}}},  // BLOCKEDW comes back as MAPPED
+    {"sept.block-keeps-accept-counter",
+     {"module level 1", {{"state", 0x70}, {"hpa", 0}, {"counter", 1}}}},
+    {"tlb.one-track", {"", {{"bepoch", 1}, {"epoch", 1}, {"even", 0}, {"odd", 1}}}},
+    {"tlb.enter-flushes.new-association",  // the trap of module 1.0
+     {"newly associated",
+      {{"bepoch", 1}, {"epoch", 2}, {"vcpu_epoch", 1}, {"even", 0}, {"odd", 0}}}},
+    {"lock.shared-excludes-exclusive.unbounded", {"sharex", {{"word", 0xfffe}}}},
+};
+
+const Obligation& find(const std::string& name) {
+  for (const Obligation& o : obligations()) {
+    if (o.name == name) return o;
+  }
+  throw std::invalid_argument(name);
+}
+
+TEST(Prove, NamesAreStableAndUnique) {
+  std::set<std::string_view> names;
+  for (const Obligation& o : obligations()) {
+    EXPECT_TRUE(names.insert(o.name).second) << o.name;
+    EXPECT_NE(o.name.find('.'), std::string_view::npos) << o.name;
+    EXPECT_EQ(o.name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789.-"),
+              std::string_view::npos)
+        << o.name;
+    EXPECT_FALSE(o.statement.empty() || o.source.empty() || o.bound.empty()) << o.name;
+    std::set<std::string> instances;
+    for (const Query& q : o.queries()) {
+      EXPECT_TRUE(instances.insert(q.instance).second) << o.name << ": " << q.instance;
+    }
+    EXPECT_FALSE(instances.empty()) << o.name;
+  }
+  for (const auto& [name, _] : kRefuted) EXPECT_TRUE(names.contains(name)) << name;
+}
+
+TEST(Prove, VerdictsAreAsClaimedAndTheSameTwice) {
+  for (const Obligation& o : obligations()) {
+    const Result r = decide(o);
+    const Result again = decide(o);
+    EXPECT_EQ(r.answer, again.answer) << o.name;
+    EXPECT_EQ(r.first.values, again.first.values) << o.name;
+    EXPECT_EQ(r.first.derived, again.first.derived) << o.name;
+    EXPECT_EQ(r.queries, o.queries().size()) << o.name;
+    const auto refuted = kRefuted.find(std::string(o.name));
+    if (refuted == kRefuted.end()) {
+      EXPECT_EQ(r.answer, Answer::kProved) << o.name << ": " << r.instance << " " << r.first.why;
+      continue;
+    }
+    EXPECT_EQ(r.answer, Answer::kRefuted) << o.name;
+    EXPECT_EQ(r.instance, refuted->second.instance) << o.name;
+    EXPECT_EQ(r.first.values, refuted->second.values) << o.name;
+  }
+}
+
+TEST(Prove, AVacuousPremiseIsNoProof) {
+  const U x = var("x");
+  Query q{"", x < U(1) && x > U(1), x == x, {}};
+  EXPECT_EQ(decide(q).answer, Answer::kVacuous);
+  q.premise = x <= U(1);
+  EXPECT_EQ(decide(q).answer, Answer::kProved);
+  const Obligation o{
+      "a.b", "", "", "", "", [] {
+        return std::vector<Query>{{"one", true, var("x") == U(0), {}}, {"two", false, true, {}}};
+      }};
+  const Result r = decide(o);
+  EXPECT_EQ(r.answer, Answer::kVacuous);  // and not hidden by the refuted one
+  EXPECT_EQ(r.instance, "two");
+  EXPECT_EQ(r.not_proved, 2u);
+}
+
+TEST(Prove, AnExhaustedSolverIsUnknown) {
+  // A sum is the xor and twice the carries: too hard for one unit of effort.
+  const U x = var("x"), y = var("y");
+  const Query q{"", true, (x + y) == ((x ^ y) + ((x & y) << 1)), {}};
+  EXPECT_EQ(decide(q).answer, Answer::kProved);
+  const QueryResult r = decide(q, {.rlimit = 1});
+  EXPECT_EQ(r.answer, Answer::kUnknown);
+  EXPECT_FALSE(r.why.empty());
+}
+
+TEST(Prove, CounterexamplesAreTheSmallest) {
+  const U x = var("x"), y = var("y");
+  const Query q{"", x > U(1000) && y > x, y < U(5000), {{"sum", x + y}}};
+  const QueryResult r = decide(q);
+  EXPECT_EQ(r.values, (Values{{"x", 1001}, {"y", 5000}}));
+  EXPECT_EQ(r.derived, (Values{{"sum", 6001}}));
+}
+
+TEST(Prove, ComparesUnsigned) {
+  const U x = var("x");
+  EXPECT_EQ(decide(Query{"", x > U(1), U(1) < x, {}}).answer, Answer::kProved);
+  EXPECT_EQ(decide(Query{"", (x >> 63) == U(1), x > U(1), {}}).answer, Answer::kProved);
+}
+
+TEST(Prove, StopsBetweenQueries) {
+  const std::atomic<bool> stop = true;
+  const Result r = decide(find("address.round-trip"), {.stop = &stop});
+  EXPECT_TRUE(r.interrupted);
+  EXPECT_EQ(r.queries, 0u);
+}
+
+// Copies of rules with one thing turned: the obligation notices.
+U flipped_root_bits(const U& direct_bits, bool mirror) {
+  return mirror ? direct_bits : U(0);
+}
+tdx::Attempt<T> careless_exclusive(const U& word) {  // forgets the readers
+  const B taken = !tdx::held_exclusive<T>(word);
+  return {taken, T::ite(taken, U(tdx::kLockExclusive), word)};
+}
+
+TEST(Prove, AFlippedRuleFlipsAnObligation) {
+  const U gfn = var("gfn"), bits(gfn_direct_bits_for_gpaw(48));
+  const U hardware = walk_index<T>({(gfn | bits) << kPageShift}, 4);
+  const auto index = [&](const U& root_bits) {
+    return decide(Query{"", gfn < bits, spte_index<T>(gfn | root_bits, 4) == hardware, {}}).answer;
+  };
+  EXPECT_EQ(index(gfn_bits_of_root<T>(bits, false)), Answer::kProved);
+  EXPECT_EQ(index(flipped_root_bits(bits, false)), Answer::kRefuted);
+
+  const U word = var("word");
+  const auto excludes = [&](tdx::Attempt<T> (*exclusive)(const U&)) {
+    const tdx::Attempt<T> reader = tdx::sharex_shared<T>(word);
+    return decide(Query{"", word < U(100) && reader.taken, !exclusive(reader.word).taken, {}})
+        .answer;
+  };
+  EXPECT_EQ(excludes([](const U& w) { return tdx::sharex_exclusive<T>(w); }), Answer::kProved);
+  EXPECT_EQ(excludes(careless_exclusive), Answer::kRefuted);
+}
+
+TEST(Prove, SelectsByNameAndGroup) {
+  std::string unknown;
+  EXPECT_EQ(select({}, unknown)->size(), obligations().size());
+  const auto two = select({"walk.kvm-index", "address.round-trip", "walk.kvm-index"}, unknown);
+  ASSERT_TRUE(two.has_value());
+  ASSERT_EQ(two->size(), 2u);  // in the order of the list, each once
+  EXPECT_EQ(two->front()->name, "address.round-trip");
+  EXPECT_FALSE(select({"walk", "walks"}, unknown).has_value());
+  EXPECT_EQ(unknown, "walks");
+}
+
+TEST(Prove, WritesSmtLib) {
+  const Obligation& o = find("tlb.migration-not-tracked");
+  const std::string text = to_smtlib(o, o.queries().front());
+  EXPECT_EQ(text, to_smtlib(o, o.queries().front()));
+  EXPECT_EQ(smtlib_file_name(o, 1), "tlb.migration-not-tracked.1.smt2");
+  EXPECT_NE(text.find("(declare-const bepoch (_ BitVec 64))"), std::string::npos) << text;
+}
+
+}  // namespace
+}  // namespace mmucheck::prove

@@ -1,0 +1,166 @@
+// Every rule that an obligation uses gives the same over Concrete, Term and Z3.
+#include <gtest/gtest.h>
+
+#include "checker/invariant/rules.h"
+#include "checker/prove/formats.h"
+#include "checker/prove/three_domains_test.h"
+#include "model/address/alias.h"
+#include "model/spte/change.h"
+#include "model/tdx/leaf.h"
+#include "model/tdx/lock_word.h"
+#include "model/tdx/operand_rules.h"
+#include "model/tdx/tlb_tracking.h"
+
+namespace mmucheck::prove {
+namespace {
+
+using namespace model;
+using namespace model::tdx;
+
+template <size_t N>
+std::array<uint64_t, N> words(TestRng& rng) {
+  std::array<uint64_t, N> in;
+  for (uint64_t& v : in) v = random_word(rng);
+  return in;
+}
+// Entries that the module builds, some with a bit turned.
+template <size_t N>
+std::array<uint64_t, N> entries(TestRng& rng) {
+  std::array<uint64_t, N> in;
+  for (uint64_t& v : in) {
+    v = make_sept_entry(kSeptStates[rng() % kSeptStates.size()].state, rng() & 0xffffff000);
+    if (rng() % 4 == 0) v ^= uint64_t{1} << (rng() % 64);
+  }
+  return in;
+}
+// Small numbers: epochs, counts, lock words.
+template <size_t N>
+std::array<uint64_t, N> small(TestRng& rng) {
+  std::array<uint64_t, N> in;
+  for (uint64_t& v : in) v = rng() % 8;
+  return in;
+}
+
+#define RULE(make, n, name, ...) \
+  three_domains<n>(              \
+      name, []<class D>(D, const std::array<U64Of<D>, n>& in) { return __VA_ARGS__; }, make<n>)
+
+TEST(ThreeDomains, Address) {
+  RULE(words, 1, "gfn_round", gfn_round_for_level<D>(in[0], 3));
+  RULE(words, 1, "spte_index", spte_index<D>(in[0], 4));
+  RULE(words, 1, "gpa_to_gfn", gpa_to_gfn<D>({in[0]}).v);
+  RULE(words, 2, "is_addr_direct", is_addr_direct<D>(in[0], {in[1]}));
+  RULE(words, 2, "strip", strip_direct_bits<D>(in[0], {in[1]}).v);
+  RULE(words, 2, "is_gfn_alias", is_gfn_alias<D>(in[0], {in[1]}));
+  RULE(words, 1, "bits_of_root", gfn_bits_of_root<D>(in[0], false));
+  RULE(words, 2, "for_root direct", gfn_for_root<D>(in[0], false, {in[1]}).v);
+  RULE(words, 2, "for_root mirror", gfn_for_root<D>(in[0], true, {in[1]}).v);
+  RULE(words, 1, "walk_index", walk_index<D>({in[0]}, 4));
+  RULE(words, 2, "entry_gfn", entry_gfn<D>({in[0]}, in[1], 3).v);
+  RULE(words, 2, "stripped_addr", seed000_stripped_addr<D>(in[0], {in[1]}).v);
+  RULE(words, 1, "shared_mask", seed000_gfn_shared_mask<D>(in[0], true));
+  RULE(words, 2, "seed000_index", seed000_index<D>({in[0]}, in[1], 4));
+  RULE(words, 3, "loop direct", seed000_loop_goes_on<D>(in[0], false, {in[1]}, {in[2]}));
+  RULE(words, 3, "loop mirror", seed000_loop_goes_on<D>(in[0], true, {in[1]}, {in[2]}));
+  RULE(words, 1, "gpa_is_private", gpa_is_private<D>(in[0], 48));
+  RULE(words, 1, "has_its_place", invariant::gfn_has_its_place<D>(in[0], 4));
+}
+
+// The formats are structural: each rule in each of them.
+void spte_rules(const NamedFormat& n) {
+  const SpteFormat& f = n.f;
+#define SPTE(count, rule, ...)                                                        \
+  three_domains<count>(                                                               \
+      n.name + " " rule,                                                              \
+      [&]<class D>(D, const std::array<U64Of<D>, count>& in) { return __VA_ARGS__; }, \
+      words<count>)
+  SPTE(2, "legal_change 1", legal_change<D>(f, in[0], in[1], 1));
+  SPTE(2, "legal_change 3", legal_change<D>(f, in[0], in[1], 3));
+  SPTE(2, "removes_table", change_removes_table<D>(classify_change<D>(in[0], in[1], 2)));
+  SPTE(2, "needs_flush", leaf_change_needs_flush<D>(f, in[0], in[1]));
+  SPTE(1, "atomic_write", spte_need_atomic_write<D>(f, in[0], 2));
+  SPTE(1, "ad_enabled", spte_ad_enabled<D>(f, in[0]));
+  SPTE(1, "access", is_access_allowed<D>(f, {}, in[0]));
+  SPTE(1, "nonleaf", make_nonleaf_spte<D>(f, in[0], false));
+  SPTE(2, "leaf", make_spte<D>(f, {.level = 2, .nx_huge_page_enabled = true}, in[0], in[1]));
+  SPTE(2, "prefetched leaf",
+       make_spte<D>(f, {.ad_disabled = true, .prefetch = true, .write_tracked = true}, in[0],
+                    in[1]));
+  SPTE(1, "mark", mark_spte_for_access_track<D>(f, in[0]));
+  SPTE(1, "restore", restore_acc_track_spte<D>(f, in[0]));
+  SPTE(2, "mmio", make_mmio_spte<D>(f, in[0], in[1]));
+  SPTE(1, "generation", mmio_spte_generation<D>(f, in[0]));
+  SPTE(1, "split", make_huge_page_split_spte<D>(f, in[0], 1, 511, false));
+  SPTE(1, "recover", make_huge_spte<D>(f, in[0], 3, false));
+  SPTE(1, "nx_huge_leaf", invariant::nx_huge_leaf<D>(f, in[0], 2, true));
+  SPTE(1, "ve_suppressed", invariant::ve_suppressed<D>(in[0]));
+  SPTE(1, "maxphyaddr", invariant::within_maxphyaddr<D>(in[0], 46));
+#undef SPTE
+}
+TEST(ThreeDomains, Sptes) {
+  for (const NamedFormat& n : formats()) spte_rules(n);
+}
+
+TEST(ThreeDomains, LegalChangeIsTheKernelsOrderOfChecks) {
+  TestRng rng(3);
+  uint64_t legal = 0;
+  for (const NamedFormat& n : formats()) {
+    for (int k = 0; k < 20'000; k++) {
+      const int level = 1 + static_cast<int>(rng() % 5);
+      const uint64_t o = random_word(rng);
+      const uint64_t v = rng() % 2 == 0 ? random_word(rng) : o ^ (uint64_t{1} << (rng() % 64));
+      const bool want = first_broken_rule(n.f, 0, level, o, v) == ChangeRule::kNone;
+      ASSERT_EQ(legal_change<>(n.f, o, v, level), want)
+          << n.name << std::hex << " " << o << " " << v;
+      legal += want;
+    }
+  }
+  EXPECT_GT(legal, 1000u);
+}
+
+TEST(ThreeDomains, Sept) {
+  RULE(entries, 1, "sept_state", sept_state<D>(in[0]));
+  RULE(entries, 1, "is_sept_state", is_sept_state<D>(sept_state<D>(in[0])));
+  RULE(entries, 1, "blocked_state", blocked_state<D>(sept_state<D>(in[0])));
+  RULE(entries, 1, "unblocked_state", unblocked_state<D>(sept_state<D>(in[0])));
+  RULE(entries, 1, "accepted_state", accepted_state<D>(sept_state<D>(in[0])));
+  RULE(entries, 1, "blocked_entry", blocked_entry<D>(in[0], 1));
+  RULE(entries, 1, "unblocked_entry", unblocked_entry<D>(in[0], 1));
+  RULE(entries, 1, "sept_hpa", sept_hpa<D>(in[0], 1));
+  RULE(entries, 1, "walk_continues", walk_continues<D>(in[0]));
+  RULE(entries, 1, "read", access_allowed<D>(in[0], false));
+  RULE(entries, 1, "write", access_allowed<D>(in[0], true));
+  RULE(entries, 1, "accessible", sept_state_is_guest_accessible_leaf<D>(in[0]));
+  RULE(entries, 1, "fully", sept_state_is_guest_fully_accessible_leaf<D>(in[0]));
+  RULE(entries, 1, "acceptable", sept_state_is_guest_acceptable<D>(in[0]));
+  RULE(entries, 1, "any_blocked", sept_state_is_any_blocked<D>(in[0]));
+  RULE(entries, 1, "tracking", sept_state_is_tlb_tracking_required<D>(in[0]));
+  RULE(entries, 1, "arch_state", sept_arch_state<D>(sept_state<D>(in[0])));
+  RULE(entries, 1, "arch_content", sept_arch_content<D>(in[0]));
+  RULE(entries, 1, "host taken", entry_lock_host<D>(in[0]).taken);
+  RULE(entries, 1, "host word", entry_lock_host<D>(in[0]).word);
+  RULE(entries, 1, "guest taken", entry_lock_guest<D>(in[0]).taken);
+  RULE(entries, 1, "guest word", entry_lock_guest<D>(in[0]).word);
+}
+
+TEST(ThreeDomains, EpochsAndLocks) {
+  RULE(small, 4, "tracked", is_tlb_tracked<D>({in[0], in[1], in[2]}, in[3]));
+  RULE(small, 3, "may_advance", epoch_may_advance<D>({in[0], in[1], in[2]}));
+  RULE(small, 4, "parity", refcount_of_parity<D>({in[0], in[1], in[2]}, in[3]));
+  RULE(small, 2, "enter_flushes", enter_flushes_for_epoch<D>(in[0], in[1], false));
+  RULE(small, 1, "shared taken", sharex_shared<D>(in[0]).taken);
+  RULE(small, 1, "shared word", sharex_shared<D>(in[0]).word);
+  RULE(small, 1, "exclusive taken", sharex_exclusive<D>(in[0]).taken);
+  RULE(small, 1, "exclusive word", sharex_exclusive<D>(in[0]).word);
+  RULE(small, 1, "release", sharex_release<D>(in[0], false));
+  RULE(small, 1, "hp shared", hp_shared<D>(in[0]).word);
+  RULE(small, 1, "hp shared taken", hp_shared<D>(in[0]).taken);
+  RULE(small, 1, "hp exclusive", hp_exclusive<D>(in[0]).word);
+  RULE(small, 1, "hp exclusive taken", hp_exclusive<D>(in[0]).taken);
+  RULE(small, 1, "hp promote", hp_promote<D>(in[0]).taken);
+  RULE(small, 1, "hp release", hp_release<D>(in[0], false));
+  RULE(small, 1, "hp release exclusive", hp_release<D>(in[0], true));
+}
+
+}  // namespace
+}  // namespace mmucheck::prove

@@ -1,0 +1,197 @@
+// mmucheck prove: statements about the rules for all values, decided by Z3.
+#include <fmt/format.h>
+
+#include <map>
+#include <memory>
+
+#include "checker/prove/smtlib.h"
+#include "checker/prove/solve.h"
+#include "checker/trace/output_file.h"
+#include "tools/mmucheck/commands.h"
+
+namespace mmucheck::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using prove::Answer;
+using prove::Obligation;
+
+struct Options {
+  std::vector<std::string> names;
+  bool list = false;
+  bool timings = false;
+  std::string dump;
+  uint32_t rlimit = prove::Limits{}.rlimit;
+};
+using Chosen = std::vector<const Obligation*>;
+
+Json head_of(const Obligation& o) {
+  return {{"name", o.name},
+          {"statement", o.statement},
+          {"source", o.source},
+          {"bound", o.bound},
+          {"claim", o.claim.empty() ? Json(nullptr) : Json(o.claim)}};
+}
+
+int list(Session& session, const Chosen& chosen) {
+  Json all = Json::array();
+  for (const Obligation* o : chosen) {
+    if (session.json) {
+      all.push_back(head_of(*o));
+    } else {
+      session.print(fmt::format("{:<42} {}{}\n", o->name, o->statement,
+                                o->claim.empty() ? "" : fmt::format(" [{}]", o->claim)));
+    }
+  }
+  if (session.json) session.print_json({{"schema", kJsonSchema}, {"obligations", all}});
+  return report::kExitOk;
+}
+
+std::string values_of(const prove::Values& values) {
+  std::string s;
+  for (const auto& [name, value] : values) {
+    s += fmt::format("{}{} {:#x}", s.empty() ? "" : ", ", name, value);
+  }
+  return s;
+}
+
+// What stands under the line of an obligation that is not proved.
+std::string evidence_of(const Obligation& o, const prove::Result& r) {
+  std::string s = fmt::format("         \"{}\"\n         {}\n", o.statement, o.source);
+  if (!r.instance.empty()) s += fmt::format("         {}\n", r.instance);
+  if (!r.first.values.empty()) s += fmt::format("           {}\n", values_of(r.first.values));
+  if (!r.first.derived.empty())
+    s += fmt::format("           gives {}\n", values_of(r.first.derived));
+  if (!r.first.why.empty()) s += fmt::format("           {}\n", r.first.why);
+  if (r.queries > 1) {
+    s += fmt::format("         not proved in {} of {} cases\n", r.not_proved, r.queries);
+  }
+  return s;
+}
+
+std::string text_of(const Obligation& o, const prove::Result& r, bool timings) {
+  std::string line = fmt::format("{:<8} {:<42} {}", prove::name_of(r.answer), o.name, o.bound);
+  if (timings) line += fmt::format("  {:.0f} ms", r.milliseconds);
+  line += '\n';
+  return r.answer == Answer::kProved ? line : line + evidence_of(o, r);
+}
+
+Json hex_of(const prove::Values& values) {
+  Json object = Json::object();
+  for (const auto& [name, value] : values) object[name] = fmt::format("{:#x}", value);
+  return object;
+}
+
+Json json_of(const Obligation& o, const prove::Result& r, bool timings) {
+  Json object = head_of(o);
+  object["verdict"] = prove::name_of(r.answer);
+  object["cases"] = r.queries;
+  object["not_proved"] = r.not_proved;
+  if (r.answer != Answer::kProved) {
+    object["case"] = r.instance;
+    object["values"] = hex_of(r.first.values);
+    object["gives"] = hex_of(r.first.derived);
+    object["why"] = r.first.why;
+  }
+  if (timings) object["ms"] = r.milliseconds;
+  return object;
+}
+
+void dump(const std::string& directory, const Chosen& chosen) {
+  for (const Obligation* o : chosen) {
+    size_t k = 0;
+    for (const prove::Query& q : o->queries()) {
+      trace::OutputFile file(directory + "/" + prove::smtlib_file_name(*o, ++k));
+      file.write(prove::to_smtlib(*o, q));
+      file.commit();
+    }
+  }
+}
+
+// A premise that nothing satisfies is a check that failed itself.
+int exit_code_of(Answer a) {
+  switch (a) {
+    case Answer::kProved: return report::kExitOk;
+    case Answer::kUnknown: return report::kExitInconclusive;
+    case Answer::kRefuted: return report::kExitViolated;
+    case Answer::kVacuous: break;
+  }
+  return report::kExitInternal;
+}
+
+int run_prove(Session& session, const Options& o) {
+  std::string unknown;
+  const auto chosen = prove::select(o.names, unknown);
+  if (!chosen) {
+    return session.fail(report::kExitUsage, "there is no obligation or group '" + unknown +
+                                                "'; prove --list names them all");
+  }
+  if (o.list) return list(session, *chosen);
+  if (!o.dump.empty()) dump(o.dump, *chosen);
+
+  prove::Limits limits;
+  limits.rlimit = o.rlimit;
+  limits.stop = session.stop_flag();
+  std::map<Answer, size_t> count;
+  Json all = Json::array();
+  int code = report::kExitOk;
+  for (const Obligation* one : *chosen) {
+    const prove::Result r = prove::decide(*one, limits);
+    if (r.interrupted) {
+      code = report::kExitInterrupted;
+      break;
+    }
+    count[r.answer]++;
+    code = report::worse_exit_code(code, exit_code_of(r.answer));
+    if (session.json) {
+      all.push_back(json_of(*one, r, o.timings));
+    } else {
+      session.print(text_of(*one, r, o.timings));
+    }
+  }
+  const size_t decided = count[Answer::kProved] + count[Answer::kRefuted] +
+                         count[Answer::kUnknown] + count[Answer::kVacuous];
+  if (session.json) {
+    session.print_json({{"schema", kJsonSchema},
+                        {"obligations", all},
+                        {"proved", count[Answer::kProved]},
+                        {"refuted", count[Answer::kRefuted]},
+                        {"unknown", count[Answer::kUnknown]},
+                        {"vacuous", count[Answer::kVacuous]},
+                        {"undecided", chosen->size() - decided}});
+    return code;
+  }
+  const std::string premises =
+      count[Answer::kVacuous] != 0
+          ? fmt::format("{} with a premise that nothing satisfies", count[Answer::kVacuous])
+      : count[Answer::kUnknown] != 0 ? "every premise of those proved or refuted satisfiable"
+                                     : "every premise satisfiable";
+  session.print(fmt::format("{} obligation{}: {} proved, {} refuted, {} unknown; {}\n", decided,
+                            decided == 1 ? "" : "s", count[Answer::kProved],
+                            count[Answer::kRefuted], count[Answer::kUnknown], premises));
+  if (decided < chosen->size()) {
+    session.print(fmt::format("interrupted: {} not decided\n", chosen->size() - decided));
+  }
+  return code;
+}
+
+}  // namespace
+
+void add_prove(CLI::App& app, Session& session) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("prove", "decide statements about the rules for all values");
+  sub->add_option("NAME", o->names, "an obligation or a group of them; all without one");
+  sub->add_flag("--list", o->list, "every obligation and what it states, one a line");
+  sub->add_flag("--timings", o->timings, "say how long each took");
+  sub->add_option("--dump", o->dump, "write every question as SMT-LIB, a file a case")
+      ->check(CLI::ExistingDirectory)
+      ->option_text("DIR");
+  sub->add_option("--rlimit", o->rlimit, "the solver's effort a question, in its own units")
+      ->option_text("N");
+  sub->footer(
+      "\nExamples:\n  mmucheck prove\n  mmucheck prove walk sept.states-closed --timings\n"
+      "  mmucheck prove --list");
+  sub->callback([o, &session] { session.exit_code = run_prove(session, *o); });
+}
+
+}  // namespace mmucheck::cli
