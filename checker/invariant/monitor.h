@@ -8,6 +8,7 @@
 // broken collects in broken() until the engine takes it. Nothing here allocates unless a rule breaks.
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "checker/invariant/ids.h"
@@ -59,6 +60,13 @@ class Monitor {
 
   std::vector<Id>& broken() { return broken_; }
   const View& view() const { return view_; }
+
+  // What it remembers from one event to the next, for engines that tell states apart.
+  std::array<uint64_t, 14> memory() const {
+    return {tracking_, unmap_.leaf_gone, unmap_.root_valid, unmap_.attr_filter, unmap_.as_id,
+            unmap_.start, unmap_.end, hooks_open_, unmaps_open_, unmaps_overlap_,
+            attributes_.open, attributes_.start, attributes_.end, attributes_.slot};
+  }
 
   // A gfn is write-tracked from now on: leafs are looked up in their slot.
   void write_tracking_used() { tracking_ = true; }

@@ -44,7 +44,10 @@ struct Runner {
 
   // Callers that take mmu_lock around one machine and show nothing of it.
   Run locked(DirtyLogChunk& m) {
-    if (!m.locked_each) mmu_lock(w, LockMode::kWrite);
+    if (!m.locked_each) {
+      if (!w.env.lock_free(true)) return Run::kBlocked;
+      mmu_lock(w, LockMode::kWrite);
+    }
     m.locked_each = true;
     const Run r = enable_log_dirty_pt_masked(w, m);
     if (r == Run::kDone) mmu_unlock(w, LockMode::kWrite);
@@ -53,7 +56,10 @@ struct Runner {
   Run recover(RecoverNxHugePages& m) {
     const LockMode mode = w.design.nx_recovery == NxRecovery::kReadLockZapPossibleNx
                               ? LockMode::kRead : LockMode::kWrite;
-    if (m.pc == 0) mmu_lock(w, mode);
+    if (m.pc == 0) {
+      if (!w.env.lock_free(mode == LockMode::kWrite)) return Run::kBlocked;
+      mmu_lock(w, mode);
+    }
     const Run r = kvm_recover_nx_huge_pages(w, m);
     if (r == Run::kDone) mmu_unlock(w, mode);
     return r;

@@ -86,6 +86,9 @@ class ReplayEnv {
     previous_ = previous;
   }
   void set_gfn_alias(uint64_t direct_bits) { gfn_alias_ = direct_bits; }
+  // The machine is driven step by step: it pauses at each, and mmu_lock excludes. No recording
+  // orders anything then: what a window of events leaves open elsewhere is what state says.
+  void drive_steps(bool on) { each_step_ = on; }
   void walks_locked(bool locked) { locked_ = locked; }
   // Frames of tables that no input names, counting up.
   void frames_from(uint64_t pfn) { next_provisional_ = pfn; }
@@ -112,7 +115,15 @@ class ReplayEnv {
   std::vector<Free> freed;
 
   // --- the model's environment (model/tdp/world.h) ---
-  bool pause() const { return paused_; }
+  bool pause() const { return paused_ || each_step_; }
+  bool lock_steps() const { return each_step_; }
+  bool lock_free(bool write) const {
+    if (!each_step_) return true;
+    const auto held = [&](model::CellKind kind) { return store_.get(model::cell::of(kind)) != 0; };
+    return !held(model::CellKind::kLockWriter) &&
+           !(write && held(model::CellKind::kLockReaders));
+  }
+  uint64_t begun_seq(uint64_t taken, uint64_t now) const { return each_step_ ? taken : now; }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
   bool hardware_first(uint32_t table, uint32_t index, uint64_t old_spte);
@@ -145,13 +156,15 @@ class ReplayEnv {
   // The next thing seen of the fault is faultin's result: no look at the entry came before it.
   // An update that was installed since the thread's last event may still have been under way then.
   bool generation_in_progress(bool open) const {
-    return (open || last_commit_ >= previous_) && in_->faultin.has_value();
+    return (open || (!each_step_ && last_commit_ >= previous_)) && in_->faultin.has_value();
   }
   bool stale_outcome(bool result, bool open) const {
     return open && in_->faultin ? *in_->faultin != 0 : result;
   }
-  uint64_t window_start() const { return previous_; }
-  bool invalidated_since(uint64_t start) const { return last_invalidation_end_ > start; }
+  uint64_t window_start() const { return each_step_ ? 0 : previous_; }
+  bool invalidated_since(uint64_t start) const {
+    return !each_step_ && last_invalidation_end_ > start;
+  }
   model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
   int32_t memory_region_result(int32_t result) const { return result; }
   uint32_t vcpu_role(uint32_t vcpu) const {
@@ -186,6 +199,7 @@ class ReplayEnv {
 
  private:
   friend struct Flatten;
+  friend class SteppedState;
   void add(const Predicted& p);
   void take_broken();
   bool visible(trace::EventKind k) const { return visible_.test(static_cast<size_t>(k)); }
@@ -200,6 +214,7 @@ class ReplayEnv {
   bool ending_ = false;
   bool to_window_ = false;
   bool paused_ = false;
+  bool each_step_ = false;
   bool locked_ = true;  // the machine holds mmu_lock while it walks
   uint64_t gfn_alias_ = 0;
   uint64_t now_ = 0;

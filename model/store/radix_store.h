@@ -6,13 +6,16 @@
 // kMaxTables (documented limit; alloc_table then answers kNoTable).
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
 #include <set>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
+#include "model/spte/format.h"
 #include "model/store/cell.h"
 
 namespace mmucheck::model {
@@ -39,6 +42,12 @@ class RadixStore {
   // The table that lives in frame `pfn`, or kNoTable.
   uint32_t find_table(uint64_t pfn) const;
   bool is_live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
+
+  // Visits what makes the store's content, in an order that depends on the content only:
+  // table(id) for each live table, then cell(Cell, value) for its cells that are not those of a
+  // fresh table; after the last, table(kNoTable) and all other cells that are not 0.
+  template <class TableF, class CellF>
+  void for_each(TableF table, CellF cell) const;
 
   uint64_t poisoned_reads() const { return poisoned_reads_; }
   uint32_t live_tables() const { return live_; }
@@ -75,6 +84,36 @@ class RadixStore {
   uint32_t live_ = 0;
   mutable uint64_t poisoned_reads_ = 0;
 };
+
+template <class TableF, class CellF>
+void RadixStore::for_each(TableF table, CellF cell) const {
+  const auto kind = [](CellKind first, size_t i) {
+    return static_cast<CellKind>(static_cast<size_t>(first) + i);
+  };
+  for (uint32_t id = 0; id < tables_.size(); id++) {
+    if (tables_[id] == nullptr) continue;
+    table(id);
+    for (size_t i = 0; i < kTableFields; i++) {
+      const uint64_t v = tables_[id]->field[i];
+      if (v != 0) cell(Cell{kind(kFirstTableField, i), id, 0}, v);
+    }
+    for (uint32_t i = 0; i < tables_[id]->pte.size(); i++) {
+      const uint64_t v = tables_[id]->pte[i];
+      if (v != kNonpresent) cell(Cell{CellKind::kPte, id, i}, v);
+    }
+  }
+  table(kNoTable);
+  for (size_t i = 0; i < kScalars; i++) {
+    if (scalar_[i] != 0) cell(Cell{kind(kFirstScalar, i), 0, 0}, scalar_[i]);
+  }
+  std::vector<std::pair<Key, uint64_t>> rest(sparse_.begin(), sparse_.end());
+  std::sort(rest.begin(), rest.end(), [](const auto& x, const auto& y) {
+    return std::pair(x.first.a, x.first.b) < std::pair(y.first.a, y.first.b);
+  });
+  for (const auto& [k, v] : rest) {
+    cell(Cell{static_cast<CellKind>(k.a >> 32), static_cast<uint32_t>(k.a), k.b}, v);
+  }
+}
 
 inline uint64_t RadixStore::get(Cell c) const {
   if (c.kind == CellKind::kPte) {

@@ -175,6 +175,7 @@ Run tdp_mmu_iter_cond_resched(W& w, CondResched& m, TdpIter& it, bool flush, boo
   w.emit(ev::Yield{!shared});
   w.env.before(Point::kUnlocked, kNoTable, 0);
   MMU_STEP(m, 2);
+  if (!w.env.lock_free(!shared)) return Run::kBlocked;
   mmu_lock_drop(w, !shared, false);
   if (it.gfn > it.next_last_level_gfn) w.warn("MMU-WALK-PROGRESS");
   it.yielded = true;

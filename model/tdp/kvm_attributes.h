@@ -164,7 +164,7 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
     while (next_slot_part(w, m.slots)) {
       if (!m.found) {
         m.found = true;
-        mmu_lock(w, LockMode::kWrite);
+        MMU_LOCK(m, 20, LockMode::kWrite);
         invalidate_begin(w);
         MMU_STEP(m, 2);
       }
@@ -188,7 +188,10 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
       m.flush |= m.unmap.flush;
     }
     if (m.flush) MMU_EMIT(m, 7, ev::Flush{ev::FlushKind::kAll, 0, 0});
-    if (m.found) mmu_unlock(w, LockMode::kWrite);
+    if (m.found) {
+      mmu_unlock(w, LockMode::kWrite);
+      MMU_LEFT(m, 21);
+    }
     for (uint64_t g = m.start; g < m.end; g++) {
       w.store.set(cell::of(CellKind::kMemAttr, 0, g), m.attributes);
     }
@@ -197,7 +200,7 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
     while (next_slot_part(w, m.slots)) {
       if (!m.found) {
         m.found = true;
-        mmu_lock(w, LockMode::kWrite);
+        MMU_LOCK(m, 22, LockMode::kWrite);
         invalidate_end(w);
         MMU_STEP(m, 8);
       }

@@ -219,10 +219,12 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     // be from before or after.
     m.seq_moved = m.fault.mmu_seq != w.field(CellKind::kInvalidateSeq) ||
                   w.env.invalidated_since(m.window) || m.address_unknown;
-    m.fault.mmu_seq = w.field(CellKind::kInvalidateSeq);
+    m.fault.mmu_seq = w.env.begun_seq(m.fault.mmu_seq, w.field(CellKind::kInvalidateSeq));
     MMU_STEP(m, 12);
+    MMU_LOCK(m, 20, LockMode::kRead);
     m.ret = w.env.stale_outcome(is_page_fault_stale(w, m.fault), m.seq_moved) ? RetPf::kRetry
                                                                              : RetPf::kContinue;
+    if (m.ret == RetPf::kRetry) mmu_unlock(w, LockMode::kRead);
     MMU_EMIT(m, 8, ev::Return{ev::Fn::kFaultStale, m.ret == RetPf::kRetry});
     if (m.ret == RetPf::kRetry) continue;
     {
@@ -239,7 +241,6 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
       m.fault.mmio_gen = memslot_generation(w, m.as_id);
     }
     MMU_EMIT(m, 9, tdp_map_entry(m.fault));
-    mmu_lock(w, LockMode::kRead);
     m.map = {};
     m.map.fault = m.fault;
     MMU_CALL(m, 10, kvm_tdp_mmu_map(w, m.map));

@@ -30,7 +30,7 @@ Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
   MMU_CALL(m, 2, invalidate_range_start(w, m.range));
   MMU_EMIT(m, 3, ev::Enter{ev::Fn::kGmemInvalidateEnd, kNoTable, {m.start, m.end}});
   if (m.range.found) {
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 20, LockMode::kWrite);
     invalidate_end(w);
     MMU_STEP(m, 4);
     mmu_unlock(w, LockMode::kWrite);

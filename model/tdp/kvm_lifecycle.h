@@ -33,7 +33,7 @@ Run kvm_mmu_load(W& w, MmuLoad& m) {
     m.alloc.mirror = m.mirror;
     m.alloc.role = w.env.vcpu_role(m.vcpu);
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kAllocRoot, kNoTable, {m.vcpu, m.alloc.role, m.mirror}});
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 20, LockMode::kRead);
     MMU_CALL(m, 2, kvm_tdp_mmu_alloc_root(w, m.alloc));
     mmu_unlock(w, LockMode::kRead);
     MMU_EMIT(m, 3, ev::Return{ev::Fn::kAllocRoot, 0});
@@ -54,7 +54,7 @@ struct FreeRoots {
 template <class W>
 Run kvm_mmu_free_roots(W& w, FreeRoots& m) {
   MMU_BEGIN(m);
-  mmu_lock(w, LockMode::kRead);
+  MMU_LOCK(m, 21, LockMode::kRead);
   for (m.index = 0; m.index <= kPrevRoots; m.index++) {
     if (m.index < kPrevRoots ? !(m.roots_to_free >> (1 + m.index) & 1) : !(m.roots_to_free & 1)) {
       continue;
@@ -145,7 +145,7 @@ struct ZapGfnRange {
 template <class W>
 Run kvm_zap_gfn_range(W& w, ZapGfnRange& m) {
   MMU_BEGIN(m);
-  mmu_lock(w, LockMode::kWrite);
+  MMU_LOCK(m, 22, LockMode::kWrite);
   invalidate_begin(w);
   MMU_STEP(m, 1);
   invalidate_range_add(w, m.start, m.end);
@@ -172,7 +172,7 @@ template <class W>
 Run kvm_flush_shadow_all(W& w, FlushShadowAll& m) {
   MMU_BEGIN(m);
   w.set_field(CellKind::kMmReleased, 0, 1);
-  mmu_lock(w, LockMode::kWrite);
+  MMU_LOCK(m, 23, LockMode::kWrite);
   m.zap = {};
   MMU_CALL(m, 1, kvm_tdp_mmu_zap_all(w, m.zap));
   mmu_unlock(w, LockMode::kWrite);
@@ -211,7 +211,7 @@ Run kvm_destroy_vm(W& w, DestroyVm& m) {
   invalidate_roots(w, w.design.root_types ? kValidRoots : kDirectRoots);
   MMU_STEP(m, 3);
   MMU_EMIT(m, 4, ev::Enter{ev::Fn::kZapInvalidatedRoots, kNoTable, {shared}});
-  mmu_lock(w, shared ? LockMode::kRead : LockMode::kWrite);
+  MMU_LOCK(m, 24, shared ? LockMode::kRead : LockMode::kWrite);
   m.zap = {};
   m.zap.shared = shared;
   MMU_CALL(m, 5, kvm_tdp_mmu_zap_invalidated_roots(w, m.zap));

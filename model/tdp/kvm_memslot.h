@@ -37,14 +37,14 @@ template <class W>
 Run kvm_mmu_zap_all_fast(W& w, ZapAllFast& m) {
   MMU_BEGIN(m);
   if (w.env.sees_inlined()) MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapAllFast, kNoTable, {}});
-  mmu_lock(w, LockMode::kWrite);
+  MMU_LOCK(m, 20, LockMode::kWrite);
   MMU_EMIT(m, 2, ev::Enter{ev::Fn::kMmuZapAllFast, kNoTable, {}});
   w.emit(ev::Enter{ev::Fn::kInvalidateRoots, kNoTable, {kDirectRoots}});
   invalidate_roots(w, kDirectRoots);
   MMU_STEP(m, 3);
   mmu_unlock(w, LockMode::kWrite);
   MMU_EMIT(m, 4, ev::Enter{ev::Fn::kZapInvalidatedRoots, kNoTable, {1}});
-  mmu_lock(w, LockMode::kRead);
+  MMU_LOCK(m, 21, LockMode::kRead);
   m.zap = {};
   m.zap.shared = true;
   MMU_CALL(m, 5, kvm_tdp_mmu_zap_invalidated_roots(w, m.zap));
@@ -71,7 +71,7 @@ Run kvm_mmu_slot_apply_flags(W& w, ApplyFlags& m) {
     if (w.design.collapse == Collapse::kZapCollapsible) {
       MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapCollapsibleKvm, kNoTable, {m.slot}});
     }
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 22, LockMode::kRead);
     MMU_CALL(m, 2, collapse_slot(w, m.collapse));
     mmu_unlock(w, LockMode::kRead);
     m.pc = 0;
@@ -85,7 +85,7 @@ Run kvm_mmu_slot_apply_flags(W& w, ApplyFlags& m) {
     m.split.shared = true;
     m.split.start = slot_get(w, m.slot, SlotField::kBase);
     m.split.end = m.split.start + slot_get(w, m.slot, SlotField::kNpages);
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 23, LockMode::kRead);
     MMU_CALL(m, 3, kvm_tdp_mmu_try_split_huge_pages(w, m.split));
     mmu_unlock(w, LockMode::kRead);
   }
@@ -93,14 +93,14 @@ Run kvm_mmu_slot_apply_flags(W& w, ApplyFlags& m) {
   if (w.host.cpu_dirty_log_size != 0 && !w.vm.has_mirror) {
     m.dirty.slot = m.slot;
     m.dirty.clear_dirty = true;
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 24, LockMode::kRead);
     MMU_CALL(m, 4, dirty_slot(w, m.dirty));
     mmu_unlock(w, LockMode::kRead);
     m.dirty = {};
     m.dirty.min_level = kPgLevel2M;
   }
   m.dirty.slot = m.slot;
-  mmu_lock(w, LockMode::kRead);
+  MMU_LOCK(m, 25, LockMode::kRead);
   MMU_CALL(m, 5, dirty_slot(w, m.dirty));
   mmu_unlock(w, LockMode::kRead);
   MMU_EMIT(m, 6, ev::Enter{ev::Fn::kFlushMemslot, kNoTable, {m.slot}});
@@ -299,7 +299,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
         m.unmap.start = slot_get(w, m.slot, SlotField::kBase);
         m.unmap.end = m.unmap.start + slot_get(w, m.slot, SlotField::kNpages);
         m.unmap.attr_filter = w.design.slot_unmap_filter;
-        mmu_lock(w, LockMode::kWrite);
+        MMU_LOCK(m, 26, LockMode::kWrite);
         MMU_CALL(m, 3, kvm_unmap_gfn_range(w, m.unmap));
         if (m.unmap.flush) MMU_EMIT(m, 4, ev::Flush{ev::FlushKind::kAll, 0, 0});
         mmu_unlock(w, LockMode::kWrite);

@@ -160,7 +160,7 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
       f.map_writable = true;
     }
     MMU_EMIT(m, 1, tdp_map_entry(m.map.fault));
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 20, LockMode::kRead);
     MMU_CALL(m, 2, kvm_tdp_mmu_map(w, m.map));
     mmu_unlock(w, LockMode::kRead);
     m.ret = static_cast<int32_t>(m.map.ret);

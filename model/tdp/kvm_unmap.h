@@ -147,7 +147,7 @@ Run invalidate_range_start(W& w, InvalidateRange& m) {
   while (next_slot_part(w, m.slots)) {
     if (!m.found) {
       m.found = true;
-      mmu_lock(w, LockMode::kWrite);
+      MMU_LOCK(m, 20, LockMode::kWrite);
       invalidate_begin(w);
       MMU_STEP(m, 1);
     }
@@ -183,7 +183,7 @@ Run invalidate_range_end(W& w, InvalidateRangeEnd& m) {
   MMU_BEGIN(m);
   m.slots.started = false;
   if (next_slot_part(w, m.slots)) {
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 20, LockMode::kWrite);
     invalidate_end(w);
     MMU_STEP(m, 1);
     mmu_unlock(w, LockMode::kWrite);

@@ -71,6 +71,7 @@ Run kvm_recover_nx_huge_pages(W& w, RecoverNxHugePages& m) {
     w.emit(ev::Yield{!shared});
     w.env.before(Point::kUnlocked, kNoTable, 0);
     MMU_STEP(m, 4);
+    if (!w.env.lock_free(!shared)) return Run::kBlocked;
     mmu_lock_drop(w, !shared, false);
     m.flush = false;
   }

@@ -138,6 +138,8 @@ class TestEnv {
   std::vector<std::string> events;  // since the last clear
 
   bool pause() const { return pausing; }
+  bool lock_steps() const { return false; }
+  bool lock_free(bool) const { return true; }
   void before(Point, uint32_t, uint32_t) {}
   bool need_resched(const TdpIter&) { return false; }
   bool nx_goes_on(bool zaps) { return nx_pages != 0 && (!zaps || nx_pages-- != 0); }

@@ -47,6 +47,7 @@ Run tdp_mmu_split_huge_pages_root(W& w, SplitRoot& m) {
         w.env.before(Point::kUnlocked, kNoTable, 0);
         m.sp = tdp_mmu_alloc_sp(w, ev::TableKind::kSplit);
         MMU_STEP(m, 4);
+        if (!w.env.lock_free(!m.shared)) return Run::kBlocked;
         mmu_lock(w, m.shared ? LockMode::kRead : LockMode::kWrite);
         if (m.sp == kNoTable) {
           m.failed = true;

@@ -4,6 +4,9 @@
 // Env offers:
 //   template <class E> void emit(const E&)   something became visible (model/tdp/events.h)
 //   bool pause()                             return to the driver at this step?
+//   bool lock_steps()                        is coming to mmu_lock, or leaving it, a step's end?
+//   bool lock_free(bool write)               may mmu_lock be taken now? false: the thread waits.
+//                                            Where a trace orders the steps it always may
 //   void before(Point, table, index)         an atomic action on an entry is about to happen
 //   bool hardware_first(table, index, old)   did the CPU change A or D before this exchange?
 //   uint64_t refreshed(table, index, value)  what a lost exchange found, with those bits
@@ -28,6 +31,8 @@
 //   bool generation_in_progress(open)        where a memslot update overlaps: is an MMIO entry not
 //                                            even looked at?
 //   bool stale_outcome(result, open)         the same for is_page_fault_stale
+//   uint64_t begun_seq(taken, now)           mmu_invalidate_seq of the fault's start: `taken`, or
+//                                            `now` where only a window of it is known
 //   uint64_t window_start()                  since when a snapshot that is taken now may date
 //   bool invalidated_since(start)            did an invalidation end since then?
 //   FaultinPfn faultin_pfn()                 pfn, map_writable, max_level
@@ -144,6 +149,24 @@ void mmu_lock(W& w, LockMode mode) {
   w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders), 1);
   w.emit(ev::Lock{write});
 }
+// The same as a step of machine `m`, which waits here while others hold the lock.
+#define MMU_LOCK(m, n, mode)                                              \
+  do {                                                                    \
+    (m).pc = (n);                                                         \
+    if (w.env.lock_steps()) return Run::kRan;                             \
+    [[fallthrough]];                                                      \
+    case (n):                                                             \
+      if (!w.env.lock_free((mode) == LockMode::kWrite)) return Run::kBlocked; \
+      mmu_lock(w, mode);                                                  \
+  } while (0)
+// Between an unlock and what follows it without any step of its own.
+#define MMU_LEFT(m, n)                        \
+  do {                                        \
+    (m).pc = (n);                             \
+    if (w.env.lock_steps()) return Run::kRan; \
+    [[fallthrough]];                          \
+    case (n):;                                \
+  } while (0)
 template <class W>
 void mmu_unlock(W& w, LockMode mode) {
   const bool write = mode == LockMode::kWrite;

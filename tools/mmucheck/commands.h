@@ -14,6 +14,7 @@ void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
 void add_designs(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
+void add_explore(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);
 void add_predict(CLI::App& app, Session& session);
 void add_prove(CLI::App& app, Session& session);

@@ -78,6 +78,9 @@ class SequenceEnv {
 
   // --- the model's environment (model/tdp/world.h) ---
   bool pause() const { return false; }
+  bool lock_steps() const { return false; }
+  bool lock_free(bool) const { return true; }
+  uint64_t begun_seq(uint64_t, uint64_t now) const { return now; }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
   uint64_t observe(uint32_t, uint32_t, uint64_t value) const { return value; }

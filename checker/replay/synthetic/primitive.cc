@@ -12,7 +12,7 @@ struct Runner {
 
   Run operator()(UnmapOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 20, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_unmap_gfn_range(w, m.unmap));
     mmu_unlock(w, LockMode::kWrite);
     if (m.unmap.flush) MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
@@ -20,7 +20,7 @@ struct Runner {
   }
   Run operator()(ZapLeafsOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 21, LockMode::kWrite);
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapLeafs, kNoTable, {m.zap.start, m.zap.end, m.zap.flush}});
     MMU_CALL(m, 2, zap_leafs_of_roots(w, m.zap));
     mmu_unlock(w, LockMode::kWrite);
@@ -29,7 +29,7 @@ struct Runner {
   }
   Run operator()(ZapRootOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, mode_of(m.zap.shared));
+    MMU_LOCK(m, 22, mode_of(m.zap.shared));
     MMU_CALL(m, 1, tdp_mmu_zap_root(w, m.zap));
     mmu_unlock(w, mode_of(m.zap.shared));
     MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
@@ -37,7 +37,7 @@ struct Runner {
   }
   Run operator()(ZapAllOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 23, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_tdp_mmu_zap_all(w, m.zap));
     mmu_unlock(w, LockMode::kWrite);
     MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
@@ -46,7 +46,7 @@ struct Runner {
   Run operator()(ZapSpOp& m) {
     const bool shared = w.design.nx_recovery == NxRecovery::kReadLockZapPossibleNx;
     MMU_BEGIN(m);
-    mmu_lock(w, mode_of(shared));
+    MMU_LOCK(m, 24, mode_of(shared));
     if (shared) {
       MMU_CALL(m, 1, kvm_tdp_mmu_zap_possible_nx_huge_page(w, m.zap));
     } else {
@@ -58,7 +58,7 @@ struct Runner {
   }
   Run operator()(InvalidateRootsOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 25, LockMode::kWrite);
     w.emit(ev::Enter{ev::Fn::kInvalidateRoots, kNoTable, {m.types}});
     invalidate_roots(w, m.types);
     MMU_STEP(m, 1);
@@ -68,7 +68,7 @@ struct Runner {
   Run operator()(ZapInvalidatedRootsOp& m) {
     MMU_BEGIN(m);
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapInvalidatedRoots, kNoTable, {m.zap.shared}});
-    mmu_lock(w, mode_of(m.zap.shared));
+    MMU_LOCK(m, 26, mode_of(m.zap.shared));
     MMU_CALL(m, 2, kvm_tdp_mmu_zap_invalidated_roots(w, m.zap));
     mmu_unlock(w, mode_of(m.zap.shared));
     MMU_EMIT(m, 3, ev::Return{ev::Fn::kZapInvalidatedRoots, 0});
@@ -76,21 +76,21 @@ struct Runner {
   }
   Run operator()(SplitOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, mode_of(m.split.shared));
+    MMU_LOCK(m, 27, mode_of(m.split.shared));
     MMU_CALL(m, 1, kvm_tdp_mmu_try_split_huge_pages(w, m.split));
     mmu_unlock(w, mode_of(m.split.shared));
     MMU_END(m);
   }
   Run operator()(RecoverOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 28, LockMode::kRead);
     MMU_CALL(m, 1, collapse_slot(w, m.collapse));
     mmu_unlock(w, LockMode::kRead);
     MMU_END(m);
   }
   Run operator()(DirtySlotOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kRead);
+    MMU_LOCK(m, 29, LockMode::kRead);
     MMU_CALL(m, 1, dirty_slot(w, m.dirty));
     mmu_unlock(w, LockMode::kRead);
     if (m.dirty.spte_set) {
@@ -100,7 +100,7 @@ struct Runner {
   }
   Run operator()(WriteProtectOp& m) {
     MMU_BEGIN(m);
-    mmu_lock(w, LockMode::kWrite);
+    MMU_LOCK(m, 30, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_tdp_mmu_write_protect_gfn(w, m.protect));
     if (m.protect.spte_set) {
       MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kRange, m.protect.gfn, 1});
@@ -111,7 +111,7 @@ struct Runner {
   Run operator()(AgeOp& m) {
     const bool locked = w.design.ageing == Ageing::kWriteLockAllRoots;
     MMU_BEGIN(m);
-    if (locked) mmu_lock(w, LockMode::kWrite);
+    if (locked) MMU_LOCK(m, 31, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_tdp_mmu_age_gfn_range(w, m.age));
     if (locked) mmu_unlock(w, LockMode::kWrite);
     MMU_END(m);

@@ -132,17 +132,22 @@ void SyntheticReplayer::check(Vm& v, const Event& e, invariant::Id rule, bool ho
   if (!holds) violated(e, nullptr, rule, "", "");
 }
 
-void SyntheticReplayer::finish(const trace::TraceInfo& info) {
+void SyntheticReplayer::settle() {
   Event end;
   bool progress = true;
   while (progress) {
     progress = false;
     for (auto& [tid, t] : threads_) {
-      if (!t.stack.empty() && run_to_end(end, t)) progress = true;
+      if (t.stack.empty() || t.stack.back().by_machine) continue;
+      if (run_to_end(end, t)) progress = true;
     }
   }
+}
+
+void SyntheticReplayer::finish(const trace::TraceInfo& info) {
+  settle();
   for (auto& [tid, t] : threads_) {
-    if (t.stack.empty()) continue;
+    if (t.stack.empty() || t.stack.back().by_machine) continue;
     verdict_.inconclusive.push_back(
         fmt::format("thread {} still waits: {}", tid, operation_text(t.stack.back().op)));
   }

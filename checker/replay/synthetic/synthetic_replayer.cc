@@ -224,6 +224,13 @@ void SyntheticReplayer::input(const Event& e) {
   PendingInputs& in = t.in;
   switch (e.kind) {
     case K::kStep: {
+      if (e.get(f::step::machine) != 0) {
+        if (!t.stack.empty()) t.stack.back().stepped = t.stack.back().by_machine = true;
+        for (uint64_t n = e.get_or(f::step::count, 1); n > 0 && !t.stack.empty(); n--) {
+          if (machine_step(e, t) == model::Run::kBlocked) break;
+        }
+        return;
+      }
       const uint64_t until = e.get(f::step::until);
       if (until >= trace::kEventKindLimit) return refuse(e, "there is no such kind of event");
       if (until != 0) {
@@ -320,7 +327,7 @@ model::Run SyntheticReplayer::run(const Event& e, Thread& t, Task& task) {
     t.in.new_table = t.frames.front();
     t.frames.erase(t.frames.begin());
   }
-  const bool prefault = is_prefault(task.op);
+  const bool prefault = is_prefault(task.op) && !task.by_machine;
   v.env.select(&t.in, &t.queue, t.tid, /*ending=*/task.windows >= kPrefaultTries,
                /*to_window=*/prefault);
   v.env.set_time(events_, t.last_event);
@@ -338,10 +345,12 @@ void SyntheticReplayer::task_done(Thread& t) {
   if (std::holds_alternative<model::DestroyVm>(task.op.machine)) task.op.vm->destroyed = true;
   const trace::KindSet observed = task.observed;
   const bool stepped = task.stepped;
+  const bool by_machine = task.by_machine;
   t.stack.pop_back();
   if (t.stack.empty()) return;
   t.stack.back().observed |= observed;
   t.stack.back().stepped |= stepped;
+  t.stack.back().by_machine |= by_machine;
 }
 
 // False when the thread waits for another one.
@@ -365,6 +374,24 @@ bool SyntheticReplayer::run_to_end(const Event& e, Thread& t) {
     if (r == model::Run::kDone) task_done(t);
   }
   return true;
+}
+
+// One atomic step of the thread's machine; what it showed is left in the queue.
+model::Run SyntheticReplayer::machine_step(const Event& e, Thread& t) {
+  t.queue.clear();
+  t.queue_at = 0;
+  visible_.set();
+  Task& task = t.stack.back();
+  ReplayEnv& env = task.op.vm->env;
+  env.drive_steps(true);
+  last_run_ = run(e, t, task);
+  env.drive_steps(false);
+  if (last_run_ == model::Run::kDone) task_done(t);
+  for (const Predicted& p : t.queue) {
+    if (sink_ && printed_.test(static_cast<size_t>(p.kind))) sink_(e, p);
+  }
+  t.queue_at = t.queue.size();
+  return last_run_;
 }
 
 // The thread's next event of a visible kind, nullptr when its operations are over.

@@ -6,6 +6,8 @@
 // end. Inputs stand behind their stimulus and hold until it ends. Page tables get frames from
 // kFirstFrame on unless a new_table input names one, a fault gets a frame from its gfn, and hosts
 // map 4K pages unless the trace says otherwise.
+// A `step` with `machine` counts the atomic steps of the model's machines instead of events: mmu_lock
+// then excludes, and what is left at the end stays where it is (stepped_state.h, checker/explore).
 // An observation makes its thread go on to its next event of one of the kinds that were observed
 // since the operation began, and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
@@ -57,16 +59,21 @@ class SyntheticReplayer {
   void set_prediction_sink(Sink sink, const trace::KindSet& kinds);
 
   void event(const trace::Event& e);
+  // Runs what began and was not stepped by machine steps to its end, as the next stimulus would.
+  void settle();
   void finish(const trace::TraceInfo& info);
   report::Verdict& verdict() { return verdict_; }
   // Of every live VM, by number.
   std::vector<VmState> state() const;
+  const invariant::Tally& tally() const { return tally_; }
 
  private:
+  friend class SteppedState;
   struct Task {
     Operation op;
     std::optional<Primitive> primitive;
     bool stepped = false;      // the trace itself says when it goes on
+    bool by_machine = false;   // by steps of its machine
     int windows = 0;           // how often a pre-fault has tried
     trace::KindSet observed;   // since it began
   };
@@ -119,6 +126,7 @@ class SyntheticReplayer {
   // --- running ---
   model::Run run(const trace::Event& e, Thread& t, Task& task);
   bool run_to_end(const trace::Event& e, Thread& t);
+  model::Run machine_step(const trace::Event& e, Thread& t);
   void look_for(Thread& t, trace::EventKind kind);
   const Predicted* advance(const trace::Event& e, Thread& t);
   void task_done(Thread& t);
@@ -140,6 +148,7 @@ class SyntheticReplayer {
   std::map<uint32_t, Thread> threads_;
   report::Verdict verdict_;
   uint64_t events_ = 0;
+  model::Run last_run_ = model::Run::kDone;  // of a machine step
 };
 
 }  // namespace mmucheck::replay

@@ -1,0 +1,25 @@
+// Layer: checker/explore. Contract: a path as a sequence chart in plain text: a column a thread, a
+// line an event that a move showed; moves that show nothing are counted. Numbers are those of the
+// moves, from 1.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "checker/explore/explorer.h"
+
+namespace mmucheck::explore {
+
+// What one move did, in the words of the events that show it.
+struct ChartStep {
+  uint32_t thread = 0;
+  std::vector<std::string> events;
+};
+
+// Runs the path again.
+std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
+                                   const Exploration& found, const Bounds& bounds);
+
+std::string chart_text(const std::vector<ChartStep>& steps);
+
+}  // namespace mmucheck::explore

@@ -1,0 +1,160 @@
+#include "checker/explore/explorer.h"
+
+#include <algorithm>
+#include <deque>
+#include <unordered_map>
+#include <unordered_set>
+
+#include "checker/replay/findings.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::explore {
+
+using K = trace::EventKind;
+using trace::Event;
+
+namespace {
+
+// States by their content: each part gets a number when it is first seen, a state is the numbers of
+// its parts. Exact, and short where states share most of what they are made of.
+class Visited {
+ public:
+  // False when it was there.
+  bool insert(const std::vector<std::string>& parts) {
+    std::u32string key;
+    for (const std::string& p : parts) {
+      key.push_back(numbers_.try_emplace(p, static_cast<char32_t>(numbers_.size())).first->second);
+    }
+    return states_.insert(std::move(key)).second;
+  }
+  uint64_t size() const { return states_.size(); }
+
+ private:
+  std::unordered_map<std::string, char32_t> numbers_;
+  std::unordered_set<std::u32string> states_;
+};
+
+struct Node {  // how a state was first reached
+  size_t parent = 0;
+  Move move;
+  uint64_t depth = 0;
+};
+
+std::vector<Move> path_to(const std::vector<Node>& nodes, size_t at) {
+  std::vector<Move> path;
+  for (; at != 0; at = nodes[at].parent) path.push_back(nodes[at].move);
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+uint64_t evaluated(const invariant::Tally& tally) {
+  return static_cast<uint64_t>(std::count_if(std::begin(tally.evaluated), std::end(tally.evaluated),
+                                             [](uint64_t n) { return n != 0; }));
+}
+
+}  // namespace
+
+Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
+                    const Tick& tick) {
+  Exploration x;
+  Stepper stepper(scenario, design, bounds.busy);
+  const auto found = [&](std::vector<report::Violation> broken, std::vector<Move> path) {
+    x.violation = std::move(broken.front());
+    x.path = std::move(path);
+  };
+  x.doubts = stepper.doubts();
+  if (!x.doubts.empty()) return x;
+  if (auto broken = stepper.take_violations(); !broken.empty()) {
+    found(std::move(broken), {});
+    return x;
+  }
+  Visited visited;
+  std::vector<Node> nodes(1);
+  std::deque<std::pair<size_t, Stepper::State>> frontier;
+  visited.insert(stepper.parts());
+  frontier.emplace_back(0, stepper.save());
+  while (!frontier.empty() && !x.violation && x.bound.empty() && x.doubts.empty()) {
+    if (tick && !tick()) {
+      x.interrupted = true;
+      break;
+    }
+    const auto [at, state] = std::move(frontier.front());
+    frontier.pop_front();
+    const uint64_t depth = nodes[at].depth;
+    x.depth = std::max(x.depth, depth);
+    stepper.restore(state);
+    if (stepper.over()) {
+      x.end_states++;
+      continue;
+    }
+    if (bounds.max_depth != 0 && depth >= bounds.max_depth) {
+      x.bound = "max-depth";
+      break;
+    }
+    bool moved = false;
+    const std::vector<Move> moves = stepper.moves();
+    for (size_t i = 0; i < moves.size(); i++) {
+      if (i != 0) stepper.restore(state);
+      if (!stepper.apply(moves[i])) continue;
+      moved = true;
+      x.transitions++;
+      if (auto broken = stepper.take_violations(); !broken.empty()) {
+        std::vector<Move> path = path_to(nodes, at);
+        path.push_back(moves[i]);
+        x.depth = depth + 1;
+        found(std::move(broken), std::move(path));
+        break;
+      }
+      x.doubts = stepper.doubts();
+      if (!x.doubts.empty()) break;
+      if (!visited.insert(stepper.parts())) continue;
+      nodes.push_back({at, moves[i], depth + 1});
+      frontier.emplace_back(nodes.size() - 1, stepper.save());
+      if (visited.size() >= bounds.max_states) {
+        x.bound = "max-states";
+        break;
+      }
+    }
+    if (!moved) {
+      found({replay::violation_of(invariant::find_id(kStuck))}, path_to(nodes, at));
+    }
+  }
+  x.states = visited.size();
+  x.invariants = evaluated(stepper.replayer().tally());
+  return x;
+}
+
+std::vector<Packet> counterexample(const Scenario& scenario, const model::Design* design,
+                                   const std::string& design_name, const Exploration& found,
+                                   const Bounds& bounds) {
+  std::vector<Packet> all;
+  if (found.violation && found.violation->invariant != kStuck) {
+    Event e;
+    trace::start_event(e, K::kExpect);
+    e.set(trace::f::expect::verdict, static_cast<uint64_t>(trace::ExpectedVerdict::kViolated));
+    e.text = found.violation->invariant;
+    all.emplace_back(e);
+  }
+  bool named = design_name.empty();
+  for (const Packet& p : scenario.prefix) {
+    const K kind = p.event().kind;
+    if (kind == K::kExpect || (kind == K::kDesign && !design_name.empty())) continue;
+    // Behind what says which kernel it is, before the VM.
+    if (!named && p.event().cls == trace::PacketClass::kStimulus) {
+      Event e;
+      trace::start_event(e, K::kDesign);
+      e.text = design_name;
+      all.emplace_back(e);
+      named = true;
+    }
+    all.push_back(p);
+  }
+  Stepper stepper(scenario, design, bounds.busy);
+  for (const Move& m : found.path) {
+    for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
+    stepper.apply(m);
+  }
+  return all;
+}
+
+}  // namespace mmucheck::explore

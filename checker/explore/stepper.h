@@ -1,0 +1,72 @@
+// Layer: checker/explore. Contract: a scenario whose threads are moved one step at a time, with its
+// state to save, to come back to and to compare. Moves are the packets of a trace (a stimulus, or
+// `step { machine: true }`), run by the replayer of hand-written traces: a path is a trace.
+//
+// A move of a thread begins its next operation (the look at guest memory or memslots that starts
+// it), or is one atomic step of its machine: from one MMU_STEP of the model to the next. Coming to
+// mmu_lock ends a step; taking it begins the next, which nobody can do who would have to wait.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "checker/explore/scenario.h"
+#include "checker/replay/synthetic/stepped_state.h"
+
+namespace mmucheck::explore {
+
+enum class MoveKind : uint8_t {
+  kBegin,
+  kStep,
+  kBusy,  // a step in which a SEAMCALL answers OPERAND_BUSY without looking
+};
+
+struct Move {
+  uint32_t thread = 0;
+  MoveKind kind = MoveKind::kStep;
+};
+
+class Stepper {
+ public:
+  struct State {
+    replay::SteppedState replay;
+    std::map<uint32_t, size_t> begun;
+    unsigned busy = 0;
+  };
+
+  // Runs the prefix. `scenario` and `design` (nullptr: as the scenario says) must outlive this.
+  // `busy`: how many SEAMCALLs may answer BUSY without a cause in the model.
+  Stepper(const Scenario& scenario, const model::Design* design, unsigned busy);
+
+  State save() const { return {replay::SteppedState(*replayer_), begun_, busy_used_}; }
+  void restore(const State& s);
+  // Equal parts: the same future. Lengths vary.
+  std::vector<std::string> parts() const;
+
+  // Those to try in this state, in the order of threads.
+  std::vector<Move> moves() const;
+  // False where the thread waits for mmu_lock: nothing has changed then.
+  bool apply(const Move& m);
+  // The packets that do `m` in this state.
+  std::vector<Packet> packets(const Move& m) const;
+  // Every thread has come to the end of its operations.
+  bool over() const;
+
+  // What was broken since the last call.
+  std::vector<report::Violation> take_violations();
+  // Why the scenario cannot be judged; empty: it can.
+  std::vector<std::string> doubts() const { return replayer_->verdict().inconclusive; }
+  const replay::SyntheticReplayer& replayer() const { return *replayer_; }
+
+ private:
+  const Scenario& scenario_;
+  std::unique_ptr<replay::SyntheticReplayer> replayer_;
+  std::map<uint32_t, size_t> begun_;  // operations
+  unsigned busy_limit_;
+  unsigned busy_used_ = 0;
+};
+
+}  // namespace mmucheck::explore

@@ -1,0 +1,156 @@
+#include "checker/replay/synthetic/stepped_state.h"
+
+#include <stdexcept>
+#include <type_traits>
+
+namespace mmucheck::replay {
+namespace {
+
+class Bytes {
+ public:
+  void number(uint64_t v) { plain(v); }
+  // A machine, as its bytes without those between its fields.
+  template <class T>
+  void plain(T v) {
+    static_assert(std::is_trivially_copyable_v<T>);
+    __builtin_clear_padding(&v);
+    out_.append(reinterpret_cast<const char*>(&v), sizeof v);
+  }
+  template <class T>
+  void maybe(const std::optional<T>& v) {
+    number(v.has_value());
+    if (v) plain(*v);
+  }
+  template <class... T>
+  void one_of(const std::variant<T...>& v) {
+    number(v.index());
+    std::visit([this](const auto& m) { plain(m); }, v);
+  }
+  std::string take() { return std::exchange(out_, {}); }
+
+ private:
+  std::string out_;
+};
+
+void add(Bytes& b, const PendingInputs& in) {
+  b.number(in.hw_ad.size());
+  for (const PendingInputs::HwAd& ad : in.hw_ad) b.plain(ad);
+  b.maybe(in.fault_pfn);
+  b.maybe(in.host_level);
+  b.maybe(in.new_table);
+  b.maybe(in.faultin);
+  b.maybe(in.collapse);
+  b.maybe(in.yield_gfn);
+  b.maybe(in.lost_sptep);
+  b.maybe(in.external_page);
+  for (const bool flag : {in.yield, in.cmpxchg_lost, in.alloc_failed, in.topup_failed,
+                          in.flush_here, in.others_froze, in.others_first}) {
+    b.number(flag);
+  }
+  b.plain(in.external_result);
+  b.number(in.seamcall_status.v);
+  b.number(in.nx_pages);
+}
+
+}  // namespace
+
+SteppedState::SteppedState(const SyntheticReplayer& r) : threads_(r.threads_) {
+  if (r.vms_.size() != 1) throw std::logic_error("stepped threads belong to one VM");
+  const SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
+  store_ = vm.model->store;
+  hooks_ = vm.model->env.hooks_;
+  roles_ = vm.model->env.roles;
+  next_frame_ = vm.model->env.next_provisional_;
+  monitor_ = std::make_shared<const invariant::Monitor>(*vm.monitor);
+}
+
+void SteppedState::restore(SyntheticReplayer& r) const {
+  SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
+  vm.model->store = store_;
+  vm.model->env.hooks_ = hooks_;
+  vm.model->env.roles = roles_;
+  vm.model->env.next_provisional_ = next_frame_;
+  vm.monitor = std::make_unique<invariant::Monitor>(*monitor_);
+  vm.model->env.monitor = vm.monitor.get();
+  r.threads_ = threads_;
+}
+
+std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
+  std::vector<std::string> all;
+  const SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
+  Bytes b;
+  vm.model->store.for_each(
+      [&](uint32_t table) {
+        if (table != 0) all.push_back(b.take());
+        b.number(table);
+      },
+      [&](model::Cell c, uint64_t v) {
+        b.number(static_cast<uint64_t>(c.kind) << 32 | c.object);
+        b.number(c.index);
+        b.number(v);
+      });
+  all.push_back(b.take());
+  b.number(vm.model->env.next_provisional_);
+  b.plain(vm.monitor->memory());
+  const std::map<uint32_t, uint32_t> roles(vm.model->env.roles.begin(), vm.model->env.roles.end());
+  for (const auto& [vcpu, role] : roles) b.number(uint64_t{vcpu} << 32 | role);
+  all.push_back(b.take());
+  for (const auto& [tid, t] : r.threads_) {
+    if (t.stack.empty()) continue;
+    b.number(tid);
+    b.number(t.stack.size());
+    for (const SyntheticReplayer::Task& task : t.stack) {
+      b.number(task.primitive.has_value());
+      if (task.primitive) {
+        b.one_of(*task.primitive);
+      } else {
+        b.one_of(task.op.machine);
+      }
+    }
+    add(b, t.in);
+    b.number(t.frames.size());
+    const auto hook = vm.model->env.hooks_.find(tid);
+    if (hook != vm.model->env.hooks_.end()) b.plain(hook->second);
+    all.push_back(b.take());
+  }
+  return all;
+}
+
+bool SteppedState::running(const SyntheticReplayer& r, uint32_t thread) {
+  const auto t = r.threads_.find(thread);
+  return t != r.threads_.end() && !t->second.stack.empty();
+}
+
+bool SteppedState::may_be_busy(const SyntheticReplayer& r, uint32_t thread) {
+  const auto& hooks = r.vms_.begin()->second.model->env.hooks_;
+  const auto at = hooks.find(thread);
+  if (at == hooks.end()) return false;
+  constexpr uint8_t kCalled = 1;     // seamcall(): the call is shown, its answer comes next
+  constexpr uint8_t kSecondTry = 3;  // tdh_do_no_vcpus()
+  const model::NoVcpus& tdh = at->second.tdh;
+  if (at->second.pc == 0 || tdh.call.pc != kCalled || tdh.pc == kSecondTry) return false;
+  using model::tdx::Leaf;
+  switch (tdh.call.call.leaf) {
+    case Leaf::kMemPageAdd:
+    case Leaf::kMemPageAug:
+    case Leaf::kMemSeptAdd:
+    case Leaf::kMemRangeBlock:
+    case Leaf::kMemTrack:
+    case Leaf::kMemPageRemove: return true;
+    default: return false;
+  }
+}
+
+const std::vector<Predicted>& SteppedState::shown(const SyntheticReplayer& r, uint32_t thread) {
+  static const std::vector<Predicted> kNothing;
+  const auto t = r.threads_.find(thread);
+  return t == r.threads_.end() ? kNothing : t->second.queue;
+}
+
+std::pair<uint64_t, uint64_t> SteppedState::lock(const SyntheticReplayer& r) {
+  const model::RadixStore& store = r.vms_.begin()->second.model->store;
+  return {store.get(model::cell::of(model::CellKind::kLockReaders)),
+          store.get(model::cell::of(model::CellKind::kLockWriter))};
+}
+
+}  // namespace mmucheck::replay

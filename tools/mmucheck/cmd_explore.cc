@@ -1,0 +1,197 @@
+// mmucheck explore: every interleaving of a scenario's threads, within bounds.
+#include <fmt/format.h>
+
+#include <filesystem>
+#include <memory>
+#include <stdexcept>
+
+#include "checker/explore/chart.h"
+#include "checker/replay/replay_trace.h"
+#include "checker/report/text_writer.h"
+#include "checker/trace/open_trace.h"
+#include "tools/mmucheck/commands.h"
+#include "tools/mmucheck/design_file.h"
+
+namespace mmucheck::cli {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using explore::Exploration;
+using report::with_thousands;
+
+struct Options {
+  std::string file, design, output;
+  explore::Bounds bounds;
+};
+
+std::string plural(uint64_t n, const char* what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+const char* verdict_of(const Exploration& x) {
+  if (x.violation) return "violated";
+  return x.doubts.empty() && x.bound.empty() && !x.interrupted ? "holds" : "inconclusive";
+}
+
+std::string what_was_bounded(const explore::Scenario& s, const Options& o) {
+  std::string text = fmt::format("{}, {}", plural(s.threads.size(), "thread"),
+                                 plural(s.operations(), "operation"));
+  text += o.bounds.busy == 0
+              ? "; BUSY only from locks of the model"
+              : fmt::format("; BUSY from outside at most {}", plural(o.bounds.busy, "time"));
+  return text;
+}
+
+std::string counts(const Exploration& x) {
+  return fmt::format("{} states, {} transitions, depth {}", with_thousands(x.states),
+                     with_thousands(x.transitions), x.depth);
+}
+
+// The verdict of replaying the file that was written must be the one that was found.
+bool replays_to(const Session& session, const std::string& path, const std::string& rule) {
+  const auto source = session.open(path);
+  const report::Verdict v = replay::replay_trace(*source);
+  return !v.violations.empty() && v.violations[0].invariant == rule;
+}
+
+void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
+                const Options& o, const std::vector<explore::ChartStep>& steps,
+                const std::string& wrote) {
+  if (x.violation) {
+    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest\n\n",
+                              x.violation->invariant, x.violation->statement,
+                              what_was_bounded(s, o), counts(x)));
+    session.print(explore::chart_text(steps));
+    session.print(fmt::format("\n  source: {}\n", x.violation->source));
+    if (!wrote.empty()) {
+      session.print(fmt::format("  wrote {}; replay it: mmucheck replay {}\n", wrote, wrote));
+    }
+    return;
+  }
+  if (!x.doubts.empty()) {
+    for (const std::string& why : x.doubts) session.print("inconclusive  " + why + "\n");
+    return;
+  }
+  const std::string why = x.interrupted ? "interrupted" : "--" + x.bound + " was hit";
+  session.print(x.bound.empty() && !x.interrupted
+                    ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
+                    : fmt::format("inconclusive  {}: nothing was broken so far; {}\n", why,
+                                  what_was_bounded(s, o)));
+  session.print(fmt::format(
+      "       {}; {}; no reductions\n"
+      "       {} evaluated; sequential consistency, no walk yields, no A/D bits from CPUs\n",
+      counts(x), plural(x.end_states, "end state"), plural(x.invariants, "invariant")));
+}
+
+void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
+                const Options& o, const std::vector<explore::ChartStep>& steps,
+                const std::string& wrote) {
+  Json path = Json::array();
+  for (const explore::ChartStep& step : steps) {
+    path.push_back({{"thread", step.thread}, {"events", step.events}});
+  }
+  Json out = {{"schema", kJsonSchema},
+              {"file", o.file},
+              {"design", o.design.empty() ? Json(nullptr) : Json(o.design)},
+              {"verdict", verdict_of(x)},
+              {"invariant", x.violation ? Json(x.violation->invariant) : Json(nullptr)},
+              {"statement", x.violation ? Json(x.violation->statement) : Json(nullptr)},
+              {"states", x.states},
+              {"transitions", x.transitions},
+              {"depth", x.depth},
+              {"end_states", x.end_states},
+              {"invariants", x.invariants},
+              {"bounds",
+               {{"threads", s.threads.size()},
+                {"operations", s.operations()},
+                {"max_states", o.bounds.max_states},
+                {"max_depth", o.bounds.max_depth},
+                {"busy", o.bounds.busy}}},
+              {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
+              {"inconclusive", x.doubts},
+              {"steps", path},
+              {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
+  session.print_json(out);
+}
+
+int run_explore(Session& session, Options& o) {
+  std::unique_ptr<model::OwnedDesign> given;
+  try {
+    given = design_from(o.design, "", session.stop_flag());
+  } catch (const std::invalid_argument& error) {
+    return session.fail(report::kExitUsage, error.what());
+  }
+  const model::Design* design = given == nullptr ? nullptr : &given->design;
+  const auto source = session.open(o.file);
+  const explore::Scenario scenario = explore::read_scenario(*source);
+  if (scenario.threads.empty()) {
+    return session.fail(report::kExitNothing, o.file +
+                                                  ": nothing to explore: no stimulus stands behind "
+                                                  "packet { marker { text: \"explore\" } }");
+  }
+  const Exploration x =
+      explore::explore(scenario, design, o.bounds, [&session] { return !session.stopped(); });
+  std::vector<explore::ChartStep> steps;
+  std::string wrote;
+  bool confirmed = true;
+  if (x.violation) {
+    steps = explore::chart_steps(scenario, design, x, o.bounds);
+    wrote = o.output.empty()
+                ? std::filesystem::path(o.file).stem().string() + "-counterexample.txtpb"
+                : o.output;
+    const auto sink = trace::create_trace(wrote, scenario.info, "txtpb");
+    for (const explore::Packet& p :
+         explore::counterexample(scenario, design, o.design, x, o.bounds)) {
+      sink->put(p.event());
+    }
+    sink->close();
+    if (x.violation->invariant != explore::kStuck) {
+      confirmed = replays_to(session, wrote, x.violation->invariant);
+    }
+  }
+  (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
+  if (!confirmed) {
+    return session.fail(
+        report::kExitInternal,
+        wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
+  }
+  if (x.violation) return report::kExitViolated;
+  if (x.interrupted) return report::kExitInterrupted;
+  return x.doubts.empty() && x.bound.empty() ? report::kExitOk : report::kExitInconclusive;
+}
+
+}  // namespace
+
+void add_explore(CLI::App& app, Session& session) {
+  auto o = std::make_shared<Options>();
+  CLI::App* sub = app.add_subcommand("explore", "try every interleaving of a scenario's threads");
+  sub->add_option("FILE", o->file,
+                  "a hand-written trace with packet { marker { text: \"explore\" } }; the stimuli "
+                  "behind it run concurrently, a thread each")
+      ->required();
+  sub->add_option("--design", o->design, "NAME or NAME,choice=value,... instead of the scenario's")
+      ->option_text("DESIGN");
+  sub->add_option("--max-states", o->bounds.max_states, "stop at so many states")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}))
+      ->capture_default_str();
+  sub->add_option("--max-depth", o->bounds.max_depth,
+                  "stop at so many steps from the start (0: no)")
+      ->capture_default_str();
+  sub->add_option("--busy", o->bounds.busy,
+                  "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model")
+      ->check(CLI::Range(0u, 16u))
+      ->capture_default_str();
+  sub->add_option("-o,--output", o->output,
+                  "where a counterexample goes [NAME-counterexample.txtpb]")
+      ->option_text("FILE");
+  sub->footer(
+      "Breadth first: a violation comes with one of its shortest executions, as a chart and as a\n"
+      "trace, which is replayed to confirm it.\n\n"
+      "Examples:\n"
+      "  mmucheck explore traces/scenarios/seed-004/two-vcpus.txtpb\n"
+      "  mmucheck explore --busy 1 traces/scenarios/gmem/fault-against-punch.txtpb\n"
+      "  mmucheck --json explore --max-states 100000 scenario.txtpb");
+  sub->callback([o, &session] { session.exit_code = run_explore(session, *o); });
+}
+
+}  // namespace mmucheck::cli
