@@ -16,6 +16,7 @@ namespace {
 
 constexpr const char* kFull = "traces/recorded/full-private/trace.txt.xz";
 constexpr const char* kRace = "traces/recorded/rare-race-full/trace.txt.xz";
+constexpr const char* kTd = "traces/recorded/mirror-busy-full/trace.txt.xz";
 constexpr const char* kTracepoints = "traces/recorded/k72-tp-private/trace.txt.xz";
 
 const std::string kMapped =
@@ -130,6 +131,45 @@ TEST(Corruption, TracepointsAloneHaveEveryClassButResults) {
   const Corrupter corrupter(recording);
   for (Class cls : kCommonClasses) {
     EXPECT_EQ(corrupter.places(cls) > 0, cls != Class::kResult) << name_of(cls);
+  }
+}
+
+TEST(Corruption, OfATdOnlyWhereThereIsOne) {
+  const RecordingText plain(read_text(kFull)), td(read_text(kTd));
+  const Corrupter without(plain), with(td);
+  for (Class cls : kAllClasses) {
+    EXPECT_GT(with.places(cls), 0u) << name_of(cls);
+    EXPECT_TRUE(cls <= Class::kResult || without.places(cls) == 0) << name_of(cls);
+    const auto a = with.make(7, cls), b = with.make(7, cls);
+    ASSERT_TRUE(a && b);
+    ASSERT_FALSE(a->edits.empty()) << name_of(cls);
+    EXPECT_EQ(corrupt::apply(td, {*a}).text, corrupt::apply(td, {*b}).text) << name_of(cls);
+  }
+}
+
+TEST(RecordingText, AChangeOfAMirrorEntryHasItsHook) {
+  const RecordingText td(read_text(kTd));
+  size_t with_exchange = 0, with_call = 0;
+  for (const Change& change : td.changes()) {
+    if (change.hook.empty()) continue;
+    with_exchange += change.cmpxchg != kNoLine ? 1 : 0;
+    const std::string_view first = td.lines()[change.hook.front()].columns.event;
+    const std::string_view last = td.lines()[change.hook.back()].columns.event;
+    EXPECT_TRUE(first == "mock_set_external" || first == "mock_free_external");
+    with_call += last == "mock_set_external_ret" ? 1 : 0;
+  }
+  EXPECT_EQ(with_call, 344u);      // 275 succeed, 69 are BUSY
+  EXPECT_EQ(with_exchange, 208u);  // those under the read lock
+}
+
+// Each was believed once: BUSY without anybody inside, a refused call left out, the wrong half.
+TEST(Noticed, WhatOnlyTheTdShows) {
+  Measurement measurement;
+  measure(kTd, 1, 3, true, measurement);
+  for (Class cls : kAllClasses) {
+    if (cls <= Class::kResult) continue;
+    const Row& row = measurement.rows.at(cls);
+    EXPECT_EQ(row.noticed, row.made) << name_of(cls);
   }
 }
 
