@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-struct Options {
+struct ClaimsOptions {
   std::vector<std::string> ids;
   std::string ledger = "traces/claims.json";
   std::string format = "text";
@@ -85,7 +85,7 @@ std::string email_of(const Claim& c) {
   return out + "\n";
 }
 
-int run_claims(Session& session, const Options& o) {
+int run_claims(Session& session, const ClaimsOptions& o) {
   std::vector<Claim> claims = read_ledger(o.ledger);
   for (const std::string& id : o.ids) {
     const bool known = std::any_of(claims.begin(), claims.end(),
@@ -122,7 +122,7 @@ int run_claims(Session& session, const Options& o) {
 }  // namespace
 
 void add_claims(CLI::App& app, Session& session) {
-  auto options = std::make_shared<Options>();
+  auto options = std::make_shared<ClaimsOptions>();
   CLI::App* sub = app.add_subcommand("claims", "decide what the mails claim by running the evidence");
   sub->add_option("ID", options->ids, "claims, such as 004.12; all where none is named");
   sub->add_option("--ledger", options->ledger, "the ledger of claims")->capture_default_str();

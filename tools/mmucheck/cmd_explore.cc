@@ -19,7 +19,7 @@ using Json = nlohmann::ordered_json;
 using explore::Exploration;
 using report::with_thousands;
 
-struct Options {
+struct ExploreOptions {
   std::string file, design, output;
   explore::Bounds bounds;
 };
@@ -33,7 +33,7 @@ const char* verdict_of(const Exploration& x) {
   return x.doubts.empty() && x.bound.empty() && !x.interrupted ? "holds" : "inconclusive";
 }
 
-std::string what_was_bounded(const explore::Scenario& s, const Options& o) {
+std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o) {
   std::string text = fmt::format("{}, {}", plural(s.threads.size(), "thread"),
                                  plural(s.operations(), "operation"));
   text += o.bounds.busy == 0
@@ -55,7 +55,7 @@ bool replays_to(const Session& session, const std::string& path, const std::stri
 }
 
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
-                const Options& o, const std::vector<explore::ChartStep>& steps,
+                const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
                 const std::string& wrote) {
   if (x.violation) {
     session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest\n\n",
@@ -84,7 +84,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
-                const Options& o, const std::vector<explore::ChartStep>& steps,
+                const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
                 const std::string& wrote) {
   Json path = Json::array();
   for (const explore::ChartStep& step : steps) {
@@ -114,7 +114,7 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
   session.print_json(out);
 }
 
-int run_explore(Session& session, Options& o) {
+int run_explore(Session& session, ExploreOptions& o) {
   std::unique_ptr<model::OwnedDesign> given;
   try {
     given = design_from(o.design, "", session.stop_flag());
@@ -163,7 +163,7 @@ int run_explore(Session& session, Options& o) {
 }  // namespace
 
 void add_explore(CLI::App& app, Session& session) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ExploreOptions>();
   CLI::App* sub = app.add_subcommand("explore", "try every interleaving of a scenario's threads");
   sub->add_option("FILE", o->file,
                   "a hand-written trace with packet { marker { text: \"explore\" } }; the stimuli "

@@ -16,7 +16,7 @@ using Json = nlohmann::ordered_json;
 using prove::Answer;
 using prove::Obligation;
 
-struct Options {
+struct ProveOptions {
   std::vector<std::string> names;
   bool list = false;
   bool timings = false;
@@ -119,7 +119,7 @@ int exit_code_of(Answer a) {
   return report::kExitInternal;
 }
 
-int run_prove(Session& session, const Options& o) {
+int run_prove(Session& session, const ProveOptions& o) {
   std::string unknown;
   const auto chosen = prove::select(o.names, unknown);
   if (!chosen) {
@@ -178,7 +178,7 @@ int run_prove(Session& session, const Options& o) {
 }  // namespace
 
 void add_prove(CLI::App& app, Session& session) {
-  auto o = std::make_shared<Options>();
+  auto o = std::make_shared<ProveOptions>();
   CLI::App* sub = app.add_subcommand("prove", "decide statements about the rules for all values");
   sub->add_option("NAME", o->names, "an obligation or a group of them; all without one");
   sub->add_flag("--list", o->list, "every obligation and what it states, one a line");
