@@ -161,6 +161,14 @@ void Replayer::count_vm(const VmModel& v) {
   missed_frees_ += v.missed_frees;
 }
 
+// A recording may give a number again before the VM that had it was seen to end.
+void Replayer::forget_operations_of(const VmModel& v) {
+  for (auto& [key, t] : threads_) {
+    std::erase_if(t.stack, [&](const Operation& op) { return op.vm == &v; });
+  }
+  count_vm(v);
+}
+
 void Replayer::create_vm(const Event& e) {
   forget_dead_vms();
   if (vms_.size() >= kMaxVms) {
@@ -190,7 +198,9 @@ void Replayer::create_vm(const Event& e) {
   v->env.set_gfn_alias(c.gfn_direct_bits);
   watch(*v);
   verdict_.vms++;
-  vms_[e.vm] = std::move(v);
+  std::unique_ptr<VmModel>& known = vms_[e.vm];
+  if (known != nullptr) forget_operations_of(*known);
+  known = std::move(v);
 }
 
 void Replayer::input(const Event& e) {

@@ -83,6 +83,7 @@ class Replayer {
   void create_vm(const trace::Event& e);
   void forget_dead_vms();
   void count_vm(const VmModel& v);
+  void forget_operations_of(const VmModel& v);
 
   // --- operations (replay_start.cc) ---
   bool start(const trace::Event& e, Thread& t, VmModel& v);
