@@ -108,7 +108,7 @@ std::vector<Query> block_keeps_counter() {
 
 std::vector<Query> unblock_restores_entry() {
   return each_level(0, kMaxSeptLevel, [](const Entry& e) -> Query {
-    const U back = unblocked_entry<T>(blocked_entry<T>(e.word(), e.level), e.level);
+    const U back = unblocked_entry<T>(blocked_entry<T>(e.word(), e.level));
     return {"",
             e.built(static_cast<SeptStateSet>(admitted(Leaf::kMemRangeBlock) & ~kAnyBlockedw)),
             back == e.word(),

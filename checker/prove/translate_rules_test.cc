@@ -125,7 +125,7 @@ TEST(ThreeDomains, Sept) {
   RULE(entries, 1, "unblocked_state", unblocked_state<D>(sept_state<D>(in[0])));
   RULE(entries, 1, "accepted_state", accepted_state<D>(sept_state<D>(in[0])));
   RULE(entries, 1, "blocked_entry", blocked_entry<D>(in[0], 1));
-  RULE(entries, 1, "unblocked_entry", unblocked_entry<D>(in[0], 1));
+  RULE(entries, 1, "unblocked_entry", unblocked_entry<D>(in[0]));
   RULE(entries, 1, "sept_hpa", sept_hpa<D>(in[0], 1));
   RULE(entries, 1, "walk_continues", walk_continues<D>(in[0]));
   RULE(entries, 1, "read", access_allowed<D>(in[0], false));

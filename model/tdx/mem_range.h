@@ -40,7 +40,7 @@ struct MemRangeUnblock : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    w.store.set(c.pos.cell(), unblocked_entry<>(c.entry, c.pos.level));
+    w.store.set(c.pos.cell(), unblocked_entry<>(c.entry));
     return {};
   }
 };

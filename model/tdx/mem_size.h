@@ -28,8 +28,8 @@ struct MemPagePromote : SeptCall {
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
     const uint32_t table = w.store.find_table(c.page);
-    const uint64_t state = sept_state<>(w.store.get(cell::pte(table, 0)));
-    w.store.set(c.pos.cell(), make_sept_entry<>(state, c.new_page << 12));
+    // The first child's entry as it is, with what is left of an ACCEPT in it.
+    w.store.set(c.pos.cell(), w.store.get(cell::pte(table, 0)) & ~kSeptTdel);
     c.children_locked = 0;  // they go with their page
     free_sept_page(w, c.page);
     pamt_free(w, k4K, c.page);

@@ -244,15 +244,23 @@ constexpr U64Of<D> sept_hpa(U64Of<D> e, int level) {
   return D::ite(is_sept_leaf<D>(e), e & U64Of<D>(sept_hpa_mask(level)), e & U64Of<D>(kSeptHpa));
 }
 
-// What RANGE.BLOCK and RANGE.UNBLOCK make of an entry that they admit. Neither keeps an ACCEPT
-// counter or a lock.
+// sept_cleanup_if_pending: bits of the HPA that a call keeps. The ACCEPT counter goes from a 2M
+// entry that can be accepted; in another state, or in a 1G entry that PROMOTE made of such a one,
+// it stays.
+template <class D = Concrete>
+constexpr U64Of<D> cleaned_up_hpa(U64Of<D> e, int level) {
+  const BoolOf<D> cleans = BoolOf<D>(level == 1) && sept_state_is_guest_acceptable<D>(e);
+  return e & D::ite(cleans, U64Of<D>(sept_hpa_mask(1)), U64Of<D>(kSeptHpa));
+}
+// What RANGE.BLOCK and RANGE.UNBLOCK make of an entry that they admit. Neither keeps a lock, and
+// only BLOCK cleans up.
 template <class D = Concrete>
 constexpr U64Of<D> blocked_entry(U64Of<D> e, int level) {
-  return make_sept_entry<D>(blocked_state<D>(sept_state<D>(e)), sept_hpa<D>(e, level));
+  return make_sept_entry<D>(blocked_state<D>(sept_state<D>(e)), cleaned_up_hpa<D>(e, level));
 }
 template <class D = Concrete>
-constexpr U64Of<D> unblocked_entry(U64Of<D> e, int level) {
-  return make_sept_entry<D>(unblocked_state<D>(sept_state<D>(e)), sept_hpa<D>(e, level));
+constexpr U64Of<D> unblocked_entry(U64Of<D> e) {
+  return make_sept_entry<D>(unblocked_state<D>(sept_state<D>(e)), e & U64Of<D>(kSeptHpa));
 }
 
 // What RCX shows of an entry: leaves without the bits that the module keeps for itself, FREE as

@@ -240,6 +240,44 @@ TEST(TdxCalls, AcceptAgainstAug) {
                                             "TDX_SUCCESS", "TD_EXIT_EPT_VIOLATION"}));
 }
 
+// An interrupted ACCEPT leaves its counter in the 2M entry. PROMOTE copies the first child as it
+// is; after that no call takes the counter for one: it is in the address bits of a 1G entry.
+TEST(TdxCalls, PromoteKeepsTheCounterOfTheFirstChild) {
+  Td td;
+  constexpr uint64_t k1GPage = 1 << 18;
+  constexpr uint64_t kGpa = uint64_t{1} << 30;
+  ModuleCall sept = td.make(Leaf::kMemSeptAdd, 2, 0x500);
+  sept.in.rcx |= kGpa;
+  EXPECT_EQ(td.run(sept), "TDX_SUCCESS");
+  for (uint64_t i = 0; i < 512; i++) {
+    ModuleCall aug = td.make(Leaf::kMemPageAug, 1, k1GPage + i * 512);
+    aug.in.rcx |= kGpa + i * sept_span(1);
+    ASSERT_EQ(td.run(aug), "TDX_SUCCESS");
+  }
+  EXPECT_EQ(td.enter(0, 0), "TDX_SUCCESS");
+  ModuleCall accept = td.make(Leaf::kPageAccept, 1);
+  accept.in.rcx |= kGpa;
+  accept.intr_after = 5;
+  EXPECT_EQ(td.run(accept), "TDCALL_INTERRUPTED");
+  td.leave(0);
+  ModuleCall c = td.make(kBlock, 2);
+  c.in.rcx |= kGpa;
+  EXPECT_EQ(td.run(c), "TDX_SUCCESS");
+  EXPECT_EQ(td.call(kTrack), "TDX_SUCCESS");
+  c.leaf = Leaf::kMemPagePromote;
+  EXPECT_EQ(td.run(c), "TDX_SUCCESS");
+  const auto entry = [&td] { return sept_walk(td.w, 0, kGpa, 2).entry; };
+  const uint64_t page = k1GPage << 12 | 5u << kAcceptCounterShift;
+  EXPECT_EQ(entry(), make_sept_entry(SeptEntryState::kPending, page));
+  c.leaf = kBlock;
+  EXPECT_EQ(td.run(c), "TDX_SUCCESS");
+  EXPECT_EQ(entry(), make_sept_entry(SeptEntryState::kPendingBlocked, page));
+  EXPECT_EQ(td.call(kTrack), "TDX_SUCCESS");
+  c.leaf = kRemove;
+  EXPECT_EQ(td.run(c), "TDX_SUCCESS");
+  EXPECT_EQ(td.last.out.rcx, k1GPage << 12);
+}
+
 // After every call, whatever it answered, the locks that it took are free.
 TEST(TdxCalls, NoLockStaysBehind) {
   Td td;
