@@ -90,14 +90,13 @@ inline Status begin_call(ModuleCall& c) {
   if (info.max_version == 0 && c.version > 0) return bad_version;
   if (clears_rcx_and_rdx(c.leaf)) c.out.rcx = c.out.rdx = 0;
   if (c.leaf == Leaf::kMemRd || c.leaf == Leaf::kMemWr) c.out.r8 = 0;
-  if (c.leaf == Leaf::kPhymemPageReclaim) c.out.rcx = c.out.rdx = c.out.r8 = 0;
+  if (c.leaf == Leaf::kPhymemPageReclaim) c.out = {};
   const bool frees_l2_pages = c.leaf == Leaf::kMemPagePromote || c.leaf == Leaf::kMemSeptRemove;
   if (frees_l2_pages && c.version > 0) c.out.r9 = c.out.r10 = c.out.r11 = kNullPa;
-  if (c.version > info.max_version) return bad_version;
   if (c.leaf == Leaf::kMemSeptAdd && c.version > 0) {
     for (uint64_t* r : {&c.out.r8, &c.out.r9, &c.out.r10, &c.out.r11}) *r = MemSeptAdd::page_of(*r);
   }
-  return {};
+  return c.version > info.max_version ? bad_version : Status{};
 }
 
 template <class W>

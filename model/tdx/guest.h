@@ -118,8 +118,8 @@ struct PageAttrRd {
   template <class W>
   static Status acquire(W& w, ModuleCall& c) {
     detail::enter_guest_call(w, c);
-    const TdConfig& td = td_config(w, c);
-    if (!page_info_valid<>(c.in.rcx, 0, 0) || !gpa_is_private<>(c.in.rcx, td.gpaw)) {
+    // No level and no reserved bits: the offset in the page is not looked at.
+    if (!gpa_is_private<>(c.in.rcx, td_config(w, c).gpaw)) {
       return {StatusCode::kOperandInvalid, Operand::kRcx};
     }
     c.gpa = c.in.rcx;
@@ -141,7 +141,7 @@ struct PageAttrRd {
 
  private:
   static Status leave(ModuleCall& c) {
-    c.exit.gpa = c.gpa;
+    c.exit.gpa = c.gpa & kSeptHpa;
     return kTdExit;
   }
 };

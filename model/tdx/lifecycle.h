@@ -50,7 +50,10 @@ struct MngVpflushdone {
     if (at != TdLifecycle::kHkidAssigned && at != TdLifecycle::kKeysConfigured) {
       return Status(StatusCode::kLifecycleStateIncorrect);
     }
-    return w.get(CellKind::kTdNumAssoc, c.td) != 0 ? Status(StatusCode::kFlushvpNotDone) : Status{};
+    // op_state_is_any_initialized: before MNG.INIT there is no vCPU to count.
+    const bool counts = w.op_state(c.td) != OpState::kUninitialized;
+    return counts && w.get(CellKind::kTdNumAssoc, c.td) != 0 ? Status(StatusCode::kFlushvpNotDone)
+                                                             : Status{};
   }
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
@@ -109,11 +112,11 @@ struct PhymemPageReclaim {
     if (!s.ok()) return s;
     c.page = c.in.rcx >> 12;
     const Pt pt = pamt_type(w, c.page_size, c.page);
-    c.out.rcx = static_cast<uint64_t>(pt);
     const uint64_t owner = w.store.get(pamt_cell(CellKind::kPamtOwner, c.page_size, c.page));
     if (pt == Pt::kNda || pt == Pt::kRsvd) {
       return {StatusCode::kPageMetadataIncorrect, Operand::kRcx};
     }
+    c.out.rcx = static_cast<uint64_t>(pt);
     c.out.rdx = pt == Pt::kTdr ? 0 : owner << 12;
     c.out.r8 = static_cast<uint64_t>(c.page_size);
     if (c.page != page_round(c.page, c.page_size)) {

@@ -240,6 +240,64 @@ TEST(TdxCalls, AcceptAgainstAug) {
                                             "TDX_SUCCESS", "TD_EXIT_EPT_VIOLATION"}));
 }
 
+// Which page does not matter, nor where in it: TDG.MEM.PAGE.ATTR.RD takes a byte's address. What it
+// shows, and what an exit tells, is the page.
+TEST(TdxCalls, AttrRdTakesAnyByteOfThePage) {
+  Td td;
+  EXPECT_EQ(td.enter(0, 0), "TDX_SUCCESS");
+  ModuleCall rd = td.make(Leaf::kPageAttrRd);
+  rd.in.rcx = 0x123;
+  EXPECT_EQ(td.run(rd), "TDX_SUCCESS");
+  EXPECT_EQ(td.last.out.rcx, 0u);
+  rd.in.rcx = 0x1fff;  // the next page, which is not there
+  EXPECT_EQ(td.run(rd), "TD_EXIT_EPT_VIOLATION");
+  EXPECT_EQ(td.last.exit.gpa, 0x1000u);
+}
+
+// RECLAIM tells type, owner and size of what it could take: not of a page that is reserved.
+TEST(TdxCalls, ReclaimOfAReservedPageTellsNothing) {
+  Td td;
+  set_pamt_type(td.w, k4K, 2, Pt::kRsvd);
+  ModuleCall reclaim = td.make(Leaf::kPhymemPageReclaim);
+  reclaim.in.rcx = 2 << 12;
+  EXPECT_EQ(td.run(reclaim), "TDX_PAGE_METADATA_INCORRECT:RCX");
+  EXPECT_EQ(td.last.out.rcx, 0u);
+  EXPECT_EQ(td.last.out.rdx, 0u);
+}
+
+// RECLAIM has six registers for its answer, three of them reserved. SEPT.ADD shows which pages it
+// did not use, without the bit that is no part of a page, even to a caller of an unknown version.
+TEST(TdxCalls, RegistersOfAnAnswerAreClearedWhateverComes) {
+  Td td;
+  ModuleCall reclaim = td.make(Leaf::kPhymemPageReclaim);
+  reclaim.in = {.rcx = 1, .rdx = 2, .r8 = 3, .r9 = 4, .r10 = 5, .r11 = 6};
+  EXPECT_EQ(td.run(reclaim), "TDX_OPERAND_INVALID:RCX");
+  for (const uint64_t r : {td.last.out.rcx, td.last.out.r9, td.last.out.r10, td.last.out.r11}) {
+    EXPECT_EQ(r, 0u);
+  }
+  ModuleCall add = td.make(Leaf::kMemSeptAdd, 1, 0x500);
+  add.in.r8 |= uint64_t{1} << 63;
+  add.in.r9 = kNullPa;
+  add.version = 2;
+  EXPECT_EQ(td.run(add), "TDX_OPERAND_INVALID:RAX");
+  EXPECT_EQ(td.last.out.r8, uint64_t{0x500} << 12);
+  EXPECT_EQ(td.last.out.r9, kNullPa);
+}
+
+// Before MNG.INIT the TD has no count of vCPUs that VPFLUSHDONE could look at.
+TEST(TdxCalls, VpflushdoneCountsVcpusOfAnInitializedTd) {
+  const auto done = [](OpState at) {
+    Td td;
+    td.w.set(CellKind::kTdOpState, 0, 0, static_cast<uint64_t>(at));
+    ModuleCall c = td.make(Leaf::kMngVpflushdone);
+    c.in.rcx = Td::kTdr << 12;
+    return td.run(c);
+  };
+  EXPECT_EQ(done(OpState::kRunnable), "TDX_FLUSHVP_NOT_DONE");
+  EXPECT_EQ(done(OpState::kFailedImport), "TDX_FLUSHVP_NOT_DONE");
+  EXPECT_EQ(done(OpState::kUninitialized), "TDX_SUCCESS");
+}
+
 // An interrupted ACCEPT leaves its counter in the 2M entry. PROMOTE copies the first child as it
 // is; after that no call takes the counter for one: it is in the address bits of a 1G entry.
 TEST(TdxCalls, PromoteKeepsTheCounterOfTheFirstChild) {
