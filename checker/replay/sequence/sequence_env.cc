@@ -261,7 +261,11 @@ void SequenceEnv::emit(const ev::ExternalFree& e) {
   expect(json::array({"hook", "free", hex(store_.get(cell::of(CellKind::kSpGfn, e.table))), level,
                       page_of(e.table)}));
 }
-void SequenceEnv::emit(const ev::AllocFailed&) { expect(json::array({"allocfail", "page"})); }
+// What there was no memory for, the page or its header, is an input: nothing else depends on it.
+void SequenceEnv::emit(const ev::AllocFailed&) {
+  const bool named = next_is("allocfail") && frames_.back().run_left == 0 && peek()->size() == 2;
+  expect(json::array({"allocfail", named ? (*peek())[1] : json("page")}));
+}
 void SequenceEnv::emit(const ev::InitSp& e) {
   expect(json::array({"init", page_of(e.table), hex(e.gfn), hex(e.role)}));
 }
@@ -312,6 +316,9 @@ void SequenceEnv::emit(const ev::Warn& e) {
   if (difference_) return;
   if (next_is("warn")) {
     frames_.back().at++;
+    // KVM_BUG_ON asks every vCPU to stop.
+    const auto is_request = [](const json& x) { return x.size() > 1 && x[1] == "request"; };
+    if (next_is("flush") && is_request(*peek())) frames_.back().at++;
     return;
   }
   const json* p = peek();

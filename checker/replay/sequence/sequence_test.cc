@@ -91,6 +91,52 @@ TEST(Sequences, OneAlteredValueIsTheFirstDifference) {
   EXPECT_LT(r.agree, r.ops);
 }
 
+// Why a page table could not be allocated makes no difference.
+TEST(Sequences, AHeaderThatCannotBeAllocatedIsAFailureToo) {
+  std::vector<std::string> lines = lines_of("traces/sequences/seq-72-f-npt-001.jsonl.xz");
+  size_t changed = 0;
+  for (std::string& l : lines) {
+    const std::string page = R"(["allocfail","page"])";
+    const size_t at = l.find(page);
+    if (at == std::string::npos) continue;
+    l.replace(at, page.size(), R"(["allocfail","header"])");
+    changed++;
+  }
+  ASSERT_EQ(changed, 1u);
+  const SequenceResult r = run_text(joined(lines));
+  EXPECT_EQ(r.agree, r.ops);
+}
+
+// Under the write lock nobody can do without the change: KVM_BUG_ON, once, and no tracepoint; the
+// entry keeps its new value, and the rest of the range goes on.
+TEST(Sequences, AHookThatFailsUnderTheWriteLockKillsTheVm) {
+  std::vector<std::string> lines = lines_of("traces/sequences/seq-72-b-tdx-001.jsonl.xz");
+  bool failed = false;
+  for (size_t n = 1; n < lines.size() && !failed; n++) {
+    json record = json::parse(lines[n]);
+    if (record.value("op", "") != "unmap") continue;
+    json events = json::array();
+    for (const json& e : record["ev"]) {
+      const bool trace_of_failed = failed && e[0] == "c" && events.back()[1] == "request";
+      if (trace_of_failed) continue;
+      events.push_back(e);
+      if (failed || e[0] != "hook" || e[7] != 2) continue;
+      failed = true;
+      events.back()[6] = -5;
+      events.push_back({"warn", "KVM_BUG_ON"});
+      events.push_back({"flush", "request", "301", "0"});
+    }
+    if (!failed) continue;
+    record["ev"] = events;
+    for (const char* key : {"stat", "hash"}) record.erase(key);  // it still counts as mapped
+    lines[n] = record.dump();
+    lines.erase(lines.begin() + static_cast<std::ptrdiff_t>(n) + 1, lines.end() - 1);
+  }
+  ASSERT_TRUE(failed);
+  const SequenceResult r = run_text(joined(lines));
+  EXPECT_EQ(r.agree, r.ops) << (r.first_difference ? r.first_difference->got : "");
+}
+
 TEST(Sequences, BadInputIsOneClearError) {
   const std::vector<std::string> lines = lines_of(shipped().front());
   const auto message = [](std::string text) {
