@@ -10,7 +10,6 @@
 // for any store with get(cell) and set(cell, value).
 #pragma once
 
-#include <variant>
 #include <vector>
 
 #include "checker/explore/search.h"
@@ -70,20 +69,21 @@ class Interleaving {
  public:
   static constexpr int kWords = Width;
   using State = Words<Width>;
-  using Luggage = std::monostate;
+  static constexpr uint32_t kBlock = 32768;
 
   explicit Interleaving(const M& machines) : machines_(machines), layout_(machines.cells()) {}
 
   const CellLayout& layout() const { return layout_; }
   unsigned bytes() const { return std::max(layout_.bytes(), 8u * (Width - 1) + 1); }
   State initial() const { return {}; }
-  static uint64_t hash(const State& s) { return hash_words(s); }
+  uint64_t hash(const State& s) const { return hash_words(s); }
+  uint64_t memory() const { return 0; }
   unsigned broken(const State& s) const { return machines_.broken(cells(s)); }
 
   struct Worker {
     const Interleaving& system;
     template <class Steps>
-    Fate expand(const State& s, std::monostate, Steps& steps) {
+    Fate expand(const State& s, Steps& steps) {
       return system.expand(s, steps);
     }
   };

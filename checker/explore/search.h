@@ -6,33 +6,29 @@
 //
 // A path to what was found is a shortest one; of several the first: from its end backwards always
 // to the first parent, by shard and index. Parents are not stored: each level is expanded again to
-// find them. Only a system whose states cannot be expanded from their words (it has luggage) has
-// its parents stored, 32 bits each.
+// find them.
 //
-// A system S says:
-//   kWords                 W: a state is W words
-//   bytes()                what one occupies, see StateSet
-//   initial()              the first state
-//   hash(words)            static; 64 bits, well mixed
-//   broken(words)          the property that a state breaks, or kNothing
-//   Luggage                what a state needs besides its words to be expanded; std::monostate:
-//   nothing initial_luggage()      of the first state, when there is any worker()               an
-//   object of its own for each thread, with
-//     expand(words, luggage, steps)   calls steps.made(successor) for each successor, always in the
-//                                     same order, and answers a Fate
+// What a system S says:
+// - kWords: W; a state is W words. bytes(): what one occupies, see StateSet.
+// - kBlock: parents that are expanded before their successors are stored. How many states a search
+//   that hits a bound has seen depends on it.
+// - initial(): the first state.
+// - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
+// - broken(words): the property that a state breaks, or kNothing.
+// - memory(): bytes that the system itself has taken for states.
+// - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
+//   for each successor, or steps.violates(), always in the same order, and answers a Fate.
 #pragma once
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
 #include <algorithm>
-#include <concepts>
 #include <functional>
 #include <memory>
 #include <numeric>
 #include <optional>
 #include <string>
-#include <variant>
 
 #include "checker/explore/crew.h"
 #include "checker/explore/state_set.h"
@@ -86,16 +82,13 @@ uint64_t hash_words(const std::array<uint64_t, W>& s) {
   return XXH3_64bits(s.data(), sizeof s);
 }
 
-// Block: parents that are expanded before their successors are stored; how many states a search
-// that hits a bound has seen depends on it, nothing else does.
-template <class S, uint32_t Block = std::same_as<typename S::Luggage, std::monostate> ? 32768 : 256>
+template <class S>
 class Search {
  public:
   static constexpr int W = S::kWords;
   using State = Words<W>;
-  using Luggage = typename S::Luggage;
-  static constexpr bool kHasLuggage = !std::same_as<Luggage, std::monostate>;
-  static constexpr uint32_t kAlone = Block / 16;           // so few are one worker's
+  static constexpr uint32_t kBlock = S::kBlock;
+  static constexpr uint32_t kAlone = kBlock / 16;          // so few are one worker's
   static constexpr uint64_t kBuffers = uint64_t{8} << 20;  // for the successors of a block
 
   Search(const S& system, const SearchBounds& bounds)
@@ -109,13 +102,6 @@ class Search {
   SearchResult<S::kWords> run(const SearchTick& tick = {});
 
  private:
-  struct NoParent {};
-  using Parent = std::conditional_t<kHasLuggage, uint32_t, NoParent>;
-  struct Candidate {
-    State state;
-    [[no_unique_address]] Parent parent;
-    [[no_unique_address]] Luggage luggage;
-  };
   struct Place {
     unsigned shard = kShards;
     uint32_t index = 0;
@@ -134,8 +120,7 @@ class Search {
   struct Hand {  // of one worker
     explicit Hand(const S& system) : worker(system.worker()) {}
     decltype(std::declval<const S&>().worker()) worker;
-    std::array<std::vector<Candidate>, kShards> out;
-    Parent parent{};
+    std::array<std::vector<State>, kShards> out;
     Place parent_place;
     uint64_t before = 0;       // transitions, when the parent came
     uint64_t transitions = 0;  // of the block
@@ -150,18 +135,8 @@ class Search {
     Steps(const Search& search, Hand& hand) : search_(search), hand_(hand) {}
 
     void made(const State& s) {
-      static_assert(!kHasLuggage);
       hand_.transitions++;
-      const unsigned shard = shard_of(S::hash(s));
-      hand_.out[shard].push_back({s, {}, {}});
-    }
-    // `luggage()` is called for states only that may be new.
-    template <class Pack>
-    void made(const State& s, const Pack& luggage) {
-      hand_.transitions++;
-      const uint64_t hash = S::hash(s);
-      if (search_.set_.find(hash, s) != kNoState) return;
-      hand_.out[shard_of(hash)].push_back({s, hand_.parent, luggage()});
+      hand_.out[shard_of(search_.system_.hash(s))].push_back(s);
     }
     // The step leads nowhere: it breaks a property.
     void violates(unsigned property) {
@@ -170,7 +145,7 @@ class Search {
     }
     // Was reached by fewer or as many moves as the state that is expanded.
     bool known(const State& s) const {
-      const uint64_t hash = S::hash(s);
+      const uint64_t hash = search_.system_.hash(s);
       const uint32_t at = search_.set_.find(hash, s);
       return at != kNoState && at < search_.level_end_[shard_of(hash)];
     }
@@ -206,9 +181,8 @@ class Search {
   std::optional<Place> first_parent(size_t level, const State& child);
   std::vector<State> trace_back(Place end);
   bool can_move_on();
-  // Of the process: by what is stored, so that a bound is hit at the same state in every run;
-  // luggage can only be measured.
-  uint64_t memory() const { return kHasLuggage ? resident_bytes() : base_memory_ + set_.memory(); }
+  // Of the process, by what is stored, so that a bound is hit at the same state in every run.
+  uint64_t memory() const { return base_memory_ + set_.memory() + system_.memory(); }
 
   const S& system_;
   SearchBounds bounds_;
@@ -217,8 +191,6 @@ class Search {
   std::vector<std::unique_ptr<Hand>> hands_;
   std::vector<Level> levels_;  // where each begins
   Level level_end_{};          // of the level that is expanded; those behind are its successors
-  std::array<std::vector<uint32_t>, kShards> parents_;  // index << kShardBits | shard
-  std::array<std::vector<Luggage>, kShards> luggage_, next_luggage_;
   // Of the level: states that are stuck, their steps, the new states of a shard.
   Violations stuck_, by_step_;
   std::array<Violations, kShards> broken_;
@@ -227,10 +199,10 @@ class Search {
   uint64_t base_memory_ = 0;
 };
 
-template <class S, uint32_t Block>
+template <class S>
 template <class Visit>
-void Search<S, Block>::for_level(const Level& begin, const Level& end, uint64_t from, uint64_t to,
-                                 const Visit& visit) const {
+void Search<S>::for_level(const Level& begin, const Level& end, uint64_t from, uint64_t to,
+                          const Visit& visit) const {
   uint64_t passed = 0;
   for (unsigned shard = 0; shard < kShards && passed < to; shard++) {
     const uint64_t n = end[shard] - begin[shard];
@@ -242,49 +214,37 @@ void Search<S, Block>::for_level(const Level& begin, const Level& end, uint64_t 
   }
 }
 
-template <class S, uint32_t Block>
-void Search<S, Block>::expand(Hand& hand, uint64_t from, uint64_t to) {
+template <class S>
+void Search<S>::expand(Hand& hand, uint64_t from, uint64_t to) {
   Steps steps(*this, hand);
   const Level& begin = levels_.back();
   for_level(begin, level_end_, from, to, [&](unsigned shard, uint32_t index) {
     hand.parent_place = {shard, index};
     hand.before = hand.transitions;
-    Fate fate;
-    if constexpr (kHasLuggage) {
-      hand.parent = index << kShardBits | shard;
-      fate =
-          hand.worker.expand(set_.at(shard, index), luggage_[shard][index - begin[shard]], steps);
-    } else {
-      fate = hand.worker.expand(set_.at(shard, index), Luggage{}, steps);
-    }
+    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
     if (fate == Fate::kEnded) hand.end_states++;
     if (fate == Fate::kStuck) note(hand.stuck, {kDeadlock, hand.parent_place, {}});
     return true;
   });
 }
 
-template <class S, uint32_t Block>
-void Search<S, Block>::store_shard(unsigned shard, uint64_t room) {
+template <class S>
+void Search<S>::store_shard(unsigned shard, uint64_t room) {
   constexpr size_t kBatch = 32;
   std::array<uint64_t, kBatch> hashes;
   for (const auto& hand : hands_) {
-    std::vector<Candidate>& in = hand->out[shard];
+    std::vector<State>& in = hand->out[shard];
     for (size_t at = 0; at < in.size(); at += kBatch) {
       const size_t n = std::min(kBatch, in.size() - at);
       for (size_t i = 0; i < n; i++) {
-        hashes[i] = S::hash(in[at + i].state);
+        hashes[i] = system_.hash(in[at + i]);
         set_.prefetch_slot(hashes[i]);
       }
       for (size_t i = 0; i < n; i++) set_.prefetch_state(hashes[i]);
       for (size_t i = 0; i < n && room != 0; i++) {
-        Candidate& c = in[at + i];
-        if (!set_.insert(hashes[i], c.state)) continue;
+        if (!set_.insert(hashes[i], in[at + i])) continue;
         room--;
-        if constexpr (kHasLuggage) {
-          parents_[shard].push_back(c.parent);
-          next_luggage_[shard].push_back(std::move(c.luggage));
-        }
-        const unsigned property = system_.broken(c.state);
+        const unsigned property = system_.broken(in[at + i]);
         if (property != kNothing) {
           note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
         }
@@ -294,8 +254,8 @@ void Search<S, Block>::store_shard(unsigned shard, uint64_t room) {
   }
 }
 
-template <class S, uint32_t Block>
-bool Search<S, Block>::make_room(uint64_t* waiting, uint64_t* room) {
+template <class S>
+bool Search<S>::make_room(uint64_t* waiting, uint64_t* room) {
   uint64_t fullest = 0;
   *waiting = 0;
   for (unsigned shard = 0; shard < kShards; shard++) {
@@ -313,15 +273,15 @@ bool Search<S, Block>::make_room(uint64_t* waiting, uint64_t* room) {
           for (unsigned shard = w; shard < kShards; shard += crew_.size()) work(shard);
         });
       },
-      [](const State& s) { return S::hash(s); });
+      [this](const State& s) { return system_.hash(s); });
   *room = *waiting;
   if (bounds_.max_states != 0) *room = std::min(*room, bounds_.max_states - result_.states);
   return true;
 }
 
 // The first state of `level` from which a step leads to `child`.
-template <class S, uint32_t Block>
-auto Search<S, Block>::first_parent(size_t level, const State& child) -> std::optional<Place> {
+template <class S>
+auto Search<S>::first_parent(size_t level, const State& child) -> std::optional<Place> {
   const Level& begin = levels_[level];
   const Level& end = levels_[level + 1];
   level_end_ = end;
@@ -329,31 +289,25 @@ auto Search<S, Block>::first_parent(size_t level, const State& child) -> std::op
   for (unsigned shard = 0; shard < kShards; shard++) all += end[shard] - begin[shard];
   Hand hand(system_);
   Steps steps(*this, hand);
-  const unsigned target = shard_of(S::hash(child));
+  const unsigned target = shard_of(system_.hash(child));
   std::optional<Place> found;
   for_level(begin, end, 0, all, [&](unsigned shard, uint32_t index) {
-    if constexpr (!kHasLuggage) hand.worker.expand(set_.at(shard, index), Luggage{}, steps);
-    for (const Candidate& c : hand.out[target]) {
-      if (c.state == child) found = {shard, index};
-    }
-    for (std::vector<Candidate>& out : hand.out) out.clear();
+    hand.worker.expand(set_.at(shard, index), steps);
+    const std::vector<State>& made = hand.out[target];
+    if (std::find(made.begin(), made.end(), child) != made.end()) found = {shard, index};
+    for (std::vector<State>& out : hand.out) out.clear();
     return !found;
   });
   return found;
 }
 
-template <class S, uint32_t Block>
-auto Search<S, Block>::trace_back(Place end) -> std::vector<State> {
+template <class S>
+auto Search<S>::trace_back(Place end) -> std::vector<State> {
   size_t level = levels_.size() - 1;
   while (level > 0 && end.index < levels_[level][end.shard]) level--;
   std::vector<State> path = {set_.at(end.shard, end.index)};
   for (; level > 0; level--) {
-    if constexpr (kHasLuggage) {
-      const uint32_t parent = parents_[end.shard][end.index];
-      end = {parent % kShards, parent >> kShardBits};
-    } else {
-      end = *first_parent(level - 1, path.back());
-    }
+    end = *first_parent(level - 1, path.back());
     path.push_back(set_.at(end.shard, end.index));
   }
   std::reverse(path.begin(), path.end());
@@ -361,21 +315,15 @@ auto Search<S, Block>::trace_back(Place end) -> std::vector<State> {
 }
 
 // Some state of the last level has a successor; what is stuck or ended there is noted.
-template <class S, uint32_t Block>
-bool Search<S, Block>::can_move_on() {
+template <class S>
+bool Search<S>::can_move_on() {
   bool moved = false;
   Hand hand(system_);
   Steps steps(*this, hand);
   const Level& begin = levels_.back();
   for_level(begin, level_end_, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
-    Fate fate;
-    if constexpr (kHasLuggage) {
-      fate =
-          hand.worker.expand(set_.at(shard, index), luggage_[shard][index - begin[shard]], steps);
-    } else {
-      fate = hand.worker.expand(set_.at(shard, index), Luggage{}, steps);
-    }
-    for (std::vector<Candidate>& out : hand.out) out.clear();
+    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
+    for (std::vector<State>& out : hand.out) out.clear();
     if (fate == Fate::kStuck) note(stuck_, {kDeadlock, {shard, index}, {}});
     if (fate == Fate::kEnded) result_.end_states++;
     moved = moved || fate == Fate::kMoved;
@@ -384,8 +332,8 @@ bool Search<S, Block>::can_move_on() {
   return moved;
 }
 
-template <class S, uint32_t Block>
-void Search<S, Block>::do_block(uint64_t from, uint64_t to) {
+template <class S>
+void Search<S>::do_block(uint64_t from, uint64_t to) {
   // Not worth waking anybody for.
   const unsigned workers = to - from < kAlone ? 1 : crew_.size();
   const auto part = [&](unsigned w) {
@@ -420,8 +368,8 @@ void Search<S, Block>::do_block(uint64_t from, uint64_t to) {
 }
 
 // What the level has shown, the shortest paths first. True: that is enough.
-template <class S, uint32_t Block>
-bool Search<S, Block>::conclude() {
+template <class S>
+bool Search<S>::conclude() {
   for (const Violation& v : std::exchange(stuck_, {})) note(found_, v);
   for (const Violation& v : std::exchange(by_step_, {})) note(found_, v);
   for (Violations& of_shard : broken_) {
@@ -430,16 +378,12 @@ bool Search<S, Block>::conclude() {
   return !bounds_.all && !found_.empty();
 }
 
-template <class S, uint32_t Block>
-SearchResult<S::kWords> Search<S, Block>::run(const SearchTick& tick) {
+template <class S>
+SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
   base_memory_ = resident_bytes() + kBuffers;
   const State first = system_.initial();
-  const unsigned home = shard_of(S::hash(first));
-  set_.insert(S::hash(first), first);
-  if constexpr (kHasLuggage) {
-    parents_[home].push_back(0);
-    luggage_[home].push_back(system_.initial_luggage());
-  }
+  const unsigned home = shard_of(system_.hash(first));
+  set_.insert(system_.hash(first), first);
   result_.states = 1;
   levels_.emplace_back();
   level_end_ = sizes();
@@ -451,22 +395,18 @@ SearchResult<S::kWords> Search<S, Block>::run(const SearchTick& tick) {
       if (can_move_on()) result_.bound = "max-depth";
       break;
     }
-    for (uint64_t from = 0; from < n && result_.bound.empty(); from += Block) {
-      do_block(from, std::min<uint64_t>(from + Block, n));
+    for (uint64_t from = 0; from < n && result_.bound.empty(); from += kBlock) {
+      do_block(from, std::min<uint64_t>(from + kBlock, n));
       if (!tick || !result_.bound.empty()) continue;
       result_.bound =
           tick({.states = result_.states,
                 .transitions = result_.transitions,
                 .depth = result_.depth,
-                .queue = result_.states - sum(level_end_) + n - std::min(from + Block, n),
+                .queue = result_.states - sum(level_end_) + n - std::min(from + kBlock, n),
                 .memory = memory()});
     }
     levels_.push_back(level_end_);
     level_end_ = sizes();
-    for (unsigned shard = 0; shard < kShards; shard++) {
-      luggage_[shard] = std::move(next_luggage_[shard]);
-      next_luggage_[shard].clear();
-    }
   }
   conclude();
   if (!bounds_.all && !found_.empty()) {

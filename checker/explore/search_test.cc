@@ -89,7 +89,7 @@ TEST(Search, PathsAreMadeOfSteps) {
           bool found = false;
           void made(const Words<1>& s) { found = found || s == wanted; }
         } look{v.path[i]};
-        system.worker().expand(v.path[i - 1], {}, look);
+        system.worker().expand(v.path[i - 1], look);
         ASSERT_TRUE(look.found);
       }
       if (v.property != kDeadlock) {
@@ -124,14 +124,15 @@ struct Grid {
   }
   unsigned wrong = 32;
 };
-using GridSystem = Interleaving<Grid, 1>;
-
-// Levels of the larger grids are many of these.
-constexpr uint32_t kSmallBlock = 64;
+// Levels of the larger grids are many blocks.
+struct GridSystem : Interleaving<Grid, 1> {
+  static constexpr uint32_t kBlock = 64;
+  using Interleaving<Grid, 1>::Interleaving;
+};
 
 SearchResult<1> search(const Grid& grid, const SearchBounds& bounds, const SearchTick& tick = {}) {
   const GridSystem system(grid);
-  return Search<GridSystem, kSmallBlock>(system, bounds).run(tick);
+  return Search<GridSystem>(system, bounds).run(tick);
 }
 
 bool same(const SearchResult<1>& a, const SearchResult<1>& b) {
@@ -182,7 +183,7 @@ TEST(Search, StopsAtItsBounds) {
 
 TEST(Search, MemoryIsKeptWithin) {
   const uint64_t room = uint64_t{10} << 20;
-  const uint64_t bound = resident_bytes() + Search<GridSystem, kSmallBlock>::kBuffers + room;
+  const uint64_t bound = resident_bytes() + Search<GridSystem>::kBuffers + room;
   uint64_t calls = 0, most = 0;
   const SearchResult<1> x =
       search(Grid{.count = 6, .size = 15}, {.max_memory = bound}, [&](const SearchProgress&) {
