@@ -1,0 +1,424 @@
+// Layer: checker/explore. Contract: breadth-first search, by levels, of every state that a system
+// comes to. The result is the same for any number of workers: a level is cut into blocks of a fixed
+// size; in each block first the successors are made, then they are stored, each shard by one worker
+// in the order of their parents. A level in which something is violated is finished, so numbers of
+// violated searches do not depend on who was first either.
+//
+// A path to what was found is a shortest one; of several the first: from its end backwards always
+// to the first parent, by shard and index. Parents are not stored: each level is expanded again to
+// find them.
+//
+// What a system S says:
+// - kWords: W; a state is W words. bytes(): what one occupies, see StateSet.
+// - kBlock: parents that are expanded before their successors are stored. How many states a search
+//   that hits a bound has seen depends on it.
+// - initial(): the first state.
+// - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
+// - broken(words): the property that a state breaks, or kNothing.
+// - memory(): bytes that the system itself has taken for states.
+// - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
+//   for each successor, or steps.violates(), always in the same order, and answers a Fate.
+#pragma once
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include <algorithm>
+#include <functional>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <string>
+
+#include "checker/explore/crew.h"
+#include "checker/explore/state_set.h"
+
+namespace mmucheck::explore {
+
+inline constexpr unsigned kNothing = 0xffffffffu;
+// No thread can move, and some are not over.
+inline constexpr unsigned kDeadlock = 0xfffffffeu;
+
+enum class Fate : uint8_t {
+  kMoved,  // it has successors
+  kEnded,  // none, and that is as it should be
+  kStuck,  // none, and that is a deadlock
+};
+
+struct SearchBounds {
+  uint64_t max_states = 0;  // 0, here and below: none
+  uint64_t max_depth = 0;   // moves
+  uint64_t max_memory = 0;  // bytes of the process
+  unsigned workers = 1;
+  bool all = false;  // go on behind a violation: one of each property
+};
+
+struct SearchProgress {
+  uint64_t states = 0, transitions = 0, depth = 0, queue = 0, memory = 0;
+};
+// Called after each block; not empty: stop, for that reason.
+using SearchTick = std::function<std::string(const SearchProgress&)>;
+
+template <int W>
+struct SearchResult {
+  uint64_t states = 0;       // that were reached, the first one too
+  uint64_t transitions = 0;  // that were made, to known states too
+  uint64_t depth = 0;        // transitions from the first state to the farthest one
+  uint64_t end_states = 0;
+  uint64_t memory = 0;  // bytes of the states and the table
+  std::string bound;    // that was hit; empty: every state was visited
+  struct Violation {
+    unsigned property = kNothing;
+    std::vector<Words<W>> path;         // from the first state to the violating one
+    std::optional<uint64_t> last_step;  // behind the path: which step of its last state violates
+
+    uint64_t steps() const { return path.size() - 1 + (last_step ? 1 : 0); }
+  };
+  std::vector<Violation> violations;  // the shortest first; one unless all were asked for
+};
+
+template <size_t W>
+uint64_t hash_words(const std::array<uint64_t, W>& s) {
+  return XXH3_64bits(s.data(), sizeof s);
+}
+
+template <class S>
+class Search {
+ public:
+  static constexpr int W = S::kWords;
+  using State = Words<W>;
+  static constexpr uint32_t kBlock = S::kBlock;
+  static constexpr uint32_t kAlone = kBlock / 16;          // so few are one worker's
+  static constexpr uint64_t kBuffers = uint64_t{8} << 20;  // for the successors of a block
+
+  Search(const S& system, const SearchBounds& bounds)
+      : system_(system),
+        bounds_(bounds),
+        set_(system.bytes()),
+        crew_(std::max(1u, bounds.workers)) {
+    for (unsigned i = 0; i < crew_.size(); i++) hands_.push_back(std::make_unique<Hand>(system));
+  }
+
+  SearchResult<S::kWords> run(const SearchTick& tick = {});
+
+ private:
+  struct Place {
+    unsigned shard = kShards;
+    uint32_t index = 0;
+    auto operator<=>(const Place&) const = default;
+  };
+  struct Violation {
+    unsigned property = kNothing;
+    Place place;  // the state, or the parent of the step
+    std::optional<uint64_t> step;
+  };
+  using Violations = std::vector<Violation>;  // the first of each property
+  static void note(Violations& all, const Violation& v) {
+    const auto same = [&](const Violation& o) { return o.property == v.property; };
+    if (std::none_of(all.begin(), all.end(), same)) all.push_back(v);
+  }
+  struct Hand {  // of one worker
+    explicit Hand(const S& system) : worker(system.worker()) {}
+    decltype(std::declval<const S&>().worker()) worker;
+    std::array<std::vector<State>, kShards> out;
+    Place parent_place;
+    uint64_t before = 0;       // transitions, when the parent came
+    uint64_t transitions = 0;  // of the block
+    uint64_t end_states = 0;
+    Violations stuck, found;  // of the block: parents, and their steps
+  };
+
+ public:
+  // What a system's expand() talks to.
+  class Steps {
+   public:
+    Steps(const Search& search, Hand& hand) : search_(search), hand_(hand) {}
+
+    void made(const State& s) {
+      hand_.transitions++;
+      hand_.out[shard_of(search_.system_.hash(s))].push_back(s);
+    }
+    // The step leads nowhere: it breaks a property.
+    void violates(unsigned property) {
+      note(hand_.found, {property, hand_.parent_place, hand_.transitions - hand_.before});
+      hand_.transitions++;
+    }
+    // Was reached by fewer or as many moves as the state that is expanded.
+    bool known(const State& s) const {
+      const uint64_t hash = search_.system_.hash(s);
+      const uint32_t at = search_.set_.find(hash, s);
+      return at != kNoState && at < search_.level_end_[shard_of(hash)];
+    }
+
+   private:
+    const Search& search_;
+    Hand& hand_;
+  };
+
+ private:
+  using Level = std::array<uint32_t, kShards>;
+
+  // Expands parents [from, to) of the level, counted through its shards.
+  void expand(Hand& hand, uint64_t from, uint64_t to);
+  // At most `room` new states.
+  void store_shard(unsigned shard, uint64_t room);
+  // How many states are waiting to be stored, and how many may be; false: memory does not suffice.
+  bool make_room(uint64_t* waiting, uint64_t* room);
+  void do_block(uint64_t from, uint64_t to);
+  bool conclude();
+  Level sizes() const {
+    Level all;
+    for (unsigned shard = 0; shard < kShards; shard++) all[shard] = set_.size(shard);
+    return all;
+  }
+  static uint64_t sum(const Level& level) {
+    return std::accumulate(level.begin(), level.end(), uint64_t{0});
+  }
+  uint64_t frontier() const { return sum(level_end_) - sum(levels_.back()); }
+  template <class Visit>
+  void for_level(const Level& begin, const Level& end, uint64_t from, uint64_t to,
+                 const Visit& visit) const;
+  std::optional<Place> first_parent(size_t level, const State& child);
+  std::vector<State> trace_back(Place end);
+  bool can_move_on();
+  // Of the process, by what is stored, so that a bound is hit at the same state in every run.
+  uint64_t memory() const { return base_memory_ + set_.memory() + system_.memory(); }
+
+  const S& system_;
+  SearchBounds bounds_;
+  StateSet<W> set_;
+  Crew crew_;
+  std::vector<std::unique_ptr<Hand>> hands_;
+  std::vector<Level> levels_;  // where each begins
+  Level level_end_{};          // of the level that is expanded; those behind are its successors
+  // Of the level: states that are stuck, their steps, the new states of a shard.
+  Violations stuck_, by_step_;
+  std::array<Violations, kShards> broken_;
+  Violations found_;  // of all levels
+  SearchResult<S::kWords> result_;
+  uint64_t base_memory_ = 0;
+};
+
+template <class S>
+template <class Visit>
+void Search<S>::for_level(const Level& begin, const Level& end, uint64_t from, uint64_t to,
+                          const Visit& visit) const {
+  uint64_t passed = 0;
+  for (unsigned shard = 0; shard < kShards && passed < to; shard++) {
+    const uint64_t n = end[shard] - begin[shard];
+    const uint64_t first = from > passed ? from - passed : 0;
+    for (uint64_t i = first; i < std::min(n, to - passed); i++) {
+      if (!visit(shard, begin[shard] + static_cast<uint32_t>(i))) return;
+    }
+    passed += n;
+  }
+}
+
+template <class S>
+void Search<S>::expand(Hand& hand, uint64_t from, uint64_t to) {
+  Steps steps(*this, hand);
+  const Level& begin = levels_.back();
+  for_level(begin, level_end_, from, to, [&](unsigned shard, uint32_t index) {
+    hand.parent_place = {shard, index};
+    hand.before = hand.transitions;
+    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
+    if (fate == Fate::kEnded) hand.end_states++;
+    if (fate == Fate::kStuck) note(hand.stuck, {kDeadlock, hand.parent_place, {}});
+    return true;
+  });
+}
+
+template <class S>
+void Search<S>::store_shard(unsigned shard, uint64_t room) {
+  constexpr size_t kBatch = 32;
+  std::array<uint64_t, kBatch> hashes;
+  for (const auto& hand : hands_) {
+    std::vector<State>& in = hand->out[shard];
+    for (size_t at = 0; at < in.size(); at += kBatch) {
+      const size_t n = std::min(kBatch, in.size() - at);
+      for (size_t i = 0; i < n; i++) {
+        hashes[i] = system_.hash(in[at + i]);
+        set_.prefetch_slot(hashes[i]);
+      }
+      for (size_t i = 0; i < n; i++) set_.prefetch_state(hashes[i]);
+      for (size_t i = 0; i < n && room != 0; i++) {
+        if (!set_.insert(hashes[i], in[at + i])) continue;
+        room--;
+        const unsigned property = system_.broken(in[at + i]);
+        if (property != kNothing) {
+          note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
+        }
+      }
+    }
+    in.clear();
+  }
+}
+
+template <class S>
+bool Search<S>::make_room(uint64_t* waiting, uint64_t* room) {
+  uint64_t fullest = 0;
+  *waiting = 0;
+  for (unsigned shard = 0; shard < kShards; shard++) {
+    uint64_t more = 0;
+    for (const auto& hand : hands_) more += hand->out[shard].size();
+    *waiting += more;
+    fullest = std::max(fullest, set_.size(shard) + more);
+  }
+  const uint64_t growth = set_.memory_after(fullest) - set_.memory();
+  if (bounds_.max_memory != 0 && memory() + growth > bounds_.max_memory) return false;
+  set_.reserve(
+      fullest,
+      [&](const std::function<void(unsigned)>& work) {
+        crew_.run([&](unsigned w) {
+          for (unsigned shard = w; shard < kShards; shard += crew_.size()) work(shard);
+        });
+      },
+      [this](const State& s) { return system_.hash(s); });
+  *room = *waiting;
+  if (bounds_.max_states != 0) *room = std::min(*room, bounds_.max_states - result_.states);
+  return true;
+}
+
+// The first state of `level` from which a step leads to `child`.
+template <class S>
+auto Search<S>::first_parent(size_t level, const State& child) -> std::optional<Place> {
+  const Level& begin = levels_[level];
+  const Level& end = levels_[level + 1];
+  level_end_ = end;
+  uint64_t all = 0;
+  for (unsigned shard = 0; shard < kShards; shard++) all += end[shard] - begin[shard];
+  Hand hand(system_);
+  Steps steps(*this, hand);
+  const unsigned target = shard_of(system_.hash(child));
+  std::optional<Place> found;
+  for_level(begin, end, 0, all, [&](unsigned shard, uint32_t index) {
+    hand.worker.expand(set_.at(shard, index), steps);
+    const std::vector<State>& made = hand.out[target];
+    if (std::find(made.begin(), made.end(), child) != made.end()) found = {shard, index};
+    for (std::vector<State>& out : hand.out) out.clear();
+    return !found;
+  });
+  return found;
+}
+
+template <class S>
+auto Search<S>::trace_back(Place end) -> std::vector<State> {
+  size_t level = levels_.size() - 1;
+  while (level > 0 && end.index < levels_[level][end.shard]) level--;
+  std::vector<State> path = {set_.at(end.shard, end.index)};
+  for (; level > 0; level--) {
+    end = *first_parent(level - 1, path.back());
+    path.push_back(set_.at(end.shard, end.index));
+  }
+  std::reverse(path.begin(), path.end());
+  return path;
+}
+
+// Some state of the last level has a successor; what is stuck or ended there is noted.
+template <class S>
+bool Search<S>::can_move_on() {
+  bool moved = false;
+  Hand hand(system_);
+  Steps steps(*this, hand);
+  const Level& begin = levels_.back();
+  for_level(begin, level_end_, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
+    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
+    for (std::vector<State>& out : hand.out) out.clear();
+    if (fate == Fate::kStuck) note(stuck_, {kDeadlock, {shard, index}, {}});
+    if (fate == Fate::kEnded) result_.end_states++;
+    moved = moved || fate == Fate::kMoved;
+    return true;
+  });
+  return moved;
+}
+
+template <class S>
+void Search<S>::do_block(uint64_t from, uint64_t to) {
+  // Not worth waking anybody for.
+  const unsigned workers = to - from < kAlone ? 1 : crew_.size();
+  const auto part = [&](unsigned w) {
+    expand(*hands_[w], from + (to - from) * w / workers, from + (to - from) * (w + 1) / workers);
+  };
+  workers == 1 ? part(0) : crew_.run(part);
+  uint64_t waiting, room;
+  if (!make_room(&waiting, &room)) {
+    result_.bound = "memory";
+    return;
+  }
+  if (workers != 1 && room == waiting) {
+    crew_.run([&](unsigned w) {
+      for (unsigned shard = w; shard < kShards; shard += workers) store_shard(shard, room);
+    });
+  } else {
+    for (unsigned shard = 0; shard < kShards; shard++) {
+      const uint32_t before = set_.size(shard);
+      store_shard(shard, room);
+      room -= set_.size(shard) - before;
+    }
+  }
+  for (const auto& hand : hands_) {
+    result_.transitions += std::exchange(hand->transitions, 0);
+    result_.end_states += std::exchange(hand->end_states, 0);
+    // Hands have their parents in ascending order, and blocks too.
+    for (const Violation& v : std::exchange(hand->stuck, {})) note(stuck_, v);
+    for (const Violation& v : std::exchange(hand->found, {})) note(by_step_, v);
+  }
+  result_.states = set_.size();
+  if (bounds_.max_states != 0 && result_.states >= bounds_.max_states) result_.bound = "max-states";
+}
+
+// What the level has shown, the shortest paths first. True: that is enough.
+template <class S>
+bool Search<S>::conclude() {
+  for (const Violation& v : std::exchange(stuck_, {})) note(found_, v);
+  for (const Violation& v : std::exchange(by_step_, {})) note(found_, v);
+  for (Violations& of_shard : broken_) {
+    for (const Violation& v : std::exchange(of_shard, {})) note(found_, v);
+  }
+  return !bounds_.all && !found_.empty();
+}
+
+template <class S>
+SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
+  base_memory_ = resident_bytes() + kBuffers;
+  const State first = system_.initial();
+  const unsigned home = shard_of(system_.hash(first));
+  set_.insert(system_.hash(first), first);
+  result_.states = 1;
+  levels_.emplace_back();
+  level_end_ = sizes();
+  if (system_.broken(first) != kNothing)
+    note(broken_[home], {system_.broken(first), {home, 0}, {}});
+  for (uint64_t n = 1; n != 0 && result_.bound.empty() && !conclude(); n = frontier()) {
+    result_.depth = levels_.size() - 1;
+    if (bounds_.max_depth != 0 && result_.depth >= bounds_.max_depth) {
+      if (can_move_on()) result_.bound = "max-depth";
+      break;
+    }
+    for (uint64_t from = 0; from < n && result_.bound.empty(); from += kBlock) {
+      do_block(from, std::min<uint64_t>(from + kBlock, n));
+      if (!tick || !result_.bound.empty()) continue;
+      result_.bound =
+          tick({.states = result_.states,
+                .transitions = result_.transitions,
+                .depth = result_.depth,
+                .queue = result_.states - sum(level_end_) + n - std::min(from + kBlock, n),
+                .memory = memory()});
+    }
+    levels_.push_back(level_end_);
+    level_end_ = sizes();
+  }
+  conclude();
+  if (!bounds_.all && !found_.empty()) {
+    found_.resize(1);
+    result_.bound.clear();
+  }
+  for (const Violation& v : found_) {
+    result_.violations.push_back({v.property, trace_back(v.place), v.step});
+    result_.depth = std::max(result_.depth, result_.violations.back().steps());
+  }
+  result_.memory = set_.memory();
+  return std::move(result_);
+}
+
+}  // namespace mmucheck::explore

@@ -1,0 +1,181 @@
+// Layer: checker/explore. Contract: the set of states that a search has visited. Whole states, each
+// stored once in an append-only array; the table on top of it holds 32-bit indices. A state is W
+// words of which the last may be short: `bytes` is what one occupies.
+//
+// Everything is split by hash into kShards parts that know nothing of each other: workers that
+// insert into different shards share nothing. A state is named by its shard and its index there,
+// in the order of insertion.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <vector>
+
+#include "checker/explore/page_memory.h"
+
+namespace mmucheck::explore {
+
+template <int W>
+using Words = std::array<uint64_t, W>;
+
+inline constexpr unsigned kShardBits = 6;
+inline constexpr unsigned kShards = 1u << kShardBits;
+inline constexpr uint32_t kNoState = 0xffffffffu;
+
+// The shard of a hash; its low 32 bits choose the slot, those between are the tag.
+constexpr unsigned shard_of(uint64_t hash) {
+  return static_cast<unsigned>(hash >> (64 - kShardBits));
+}
+
+template <int W>
+class StateSet {
+ public:
+  // 8 * (W - 1) < bytes <= 8 * W; the unused high bytes of a state's last word are 0.
+  explicit StateSet(unsigned bytes)
+      : bytes_(bytes),
+        last_mask_(bytes == 8 * W ? ~uint64_t{0} : (uint64_t{1} << (8 * (bytes % 8))) - 1) {
+    resize(kFirstSlots);
+  }
+
+  uint64_t size() const {
+    uint64_t n = 0;
+    for (const Shard& s : shards_) n += s.size;
+    return n;
+  }
+  uint32_t size(unsigned shard) const { return shards_[shard].size; }
+  // Of the states and the table.
+  uint64_t memory() const { return pool_.allocated() + uint64_t{slots_} * kShards * 4; }
+  // What memory() would be after reserve(most) and as many insertions.
+  uint64_t memory_after(uint64_t most_in_a_shard) const {
+    const uint64_t chunks = (most_in_a_shard + kChunkStates - 1) / kChunkStates;
+    return chunks * kShards * chunk_bytes() + slots_for(most_in_a_shard) * kShards * 4;
+  }
+
+  Words<W> at(unsigned shard, uint32_t index) const { return load(place(shards_[shard], index)); }
+
+  // Makes room for `most` states in the fullest shard. `each(work)` runs work(shard) for all of
+  // them, in any order; `hash` is the function that gave the hashes of the states.
+  template <class Each, class Hash>
+  void reserve(uint64_t most, const Each& each, const Hash& hash) {
+    const uint32_t slots = slots_for(most);
+    if (slots == slots_) return;
+    resize(slots);
+    each([&](unsigned shard) { fill(shard, hash); });
+  }
+
+  void prefetch_slot(uint64_t hash) const { __builtin_prefetch(&slot(shard_of(hash), home(hash))); }
+  // The state that is probably meant: the first one with its tag.
+  void prefetch_state(uint64_t hash) const {
+    const Shard& s = shards_[shard_of(hash)];
+    const uint32_t* const table = &table_[size_t{shard_of(hash)} * slots_];
+    const uint32_t tag = tag_of(hash);
+    for (uint32_t i = home(hash); table[i] != 0; i = i + 1 == slots_ ? 0 : i + 1) {
+      if ((table[i] & ~index_mask_) == tag) {
+        __builtin_prefetch(place(s, (table[i] & index_mask_) - 1));
+        return;
+      }
+    }
+  }
+
+  uint32_t find(uint64_t hash, const Words<W>& state) const {
+    return look(shard_of(hash), hash, state).second;
+  }
+  // False when it was there. There must be room: reserve().
+  bool insert(uint64_t hash, const Words<W>& state) {
+    const unsigned shard = shard_of(hash);
+    const auto [free_slot, found] = look(shard, hash, state);
+    if (found != kNoState) return false;
+    Shard& s = shards_[shard];
+    if (s.size % kChunkStates == 0) s.chunks.push_back(pool_.take(chunk_bytes()));
+    store(place(s, s.size), state);
+    s.size++;
+    *free_slot = s.size | tag_of(hash);
+    return true;
+  }
+
+ private:
+  static constexpr uint32_t kChunkStates = 1u << 12;
+  static constexpr uint32_t kFirstSlots = 64;
+
+  struct Shard {
+    uint32_t size = 0;
+    std::vector<uint8_t*> chunks;
+  };
+
+  // Linear probing; at most 4 of 5 slots are taken.
+  uint32_t slots_for(uint64_t most) const {
+    uint64_t slots = slots_;
+    while (slots * 4 < most * 5) slots += slots < (1u << 14) ? slots : slots / 2;
+    return static_cast<uint32_t>(slots);
+  }
+  // Room behind the last state: a word is loaded and stored as a whole.
+  uint64_t chunk_bytes() const { return (uint64_t{kChunkStates} * bytes_ + 8 + 63) / 64 * 64; }
+
+  void resize(uint32_t slots) {
+    slots_ = slots;
+    index_mask_ = 1;
+    while (index_mask_ < slots) index_mask_ = index_mask_ << 1 | 1;
+    table_ = {};  // first: it can be made again from the states
+    table_ = PageArray(size_t{slots} * kShards);
+  }
+
+  template <class Hash>
+  void fill(unsigned shard, const Hash& hash) {
+    constexpr uint32_t kAhead = 32;
+    const Shard& s = shards_[shard];
+    std::array<uint64_t, kAhead> hashes;
+    const auto put = [&](uint32_t i) {
+      const uint64_t h = hashes[i % kAhead];
+      uint32_t at = home(h);
+      while (slot(shard, at) != 0) at = at + 1 == slots_ ? 0 : at + 1;
+      slot(shard, at) = (i + 1) | tag_of(h);
+    };
+    for (uint32_t i = 0; i < s.size; i++) {
+      if (i >= kAhead) put(i - kAhead);
+      hashes[i % kAhead] = hash(load(place(s, i)));
+      prefetch_slot(hashes[i % kAhead]);
+    }
+    for (uint32_t i = s.size < kAhead ? 0 : s.size - kAhead; i < s.size; i++) put(i);
+  }
+
+  std::pair<uint32_t*, uint32_t> look(unsigned shard, uint64_t hash, const Words<W>& state) const {
+    const Shard& s = shards_[shard];
+    uint32_t* const table = &table_[size_t{shard} * slots_];
+    const uint32_t tag = tag_of(hash);
+    for (uint32_t i = home(hash);; i = i + 1 == slots_ ? 0 : i + 1) {
+      const uint32_t v = table[i];
+      if (v == 0) return {&table[i], kNoState};
+      if ((v & ~index_mask_) == tag && load(place(s, (v & index_mask_) - 1)) == state) {
+        return {&table[i], (v & index_mask_) - 1};
+      }
+    }
+  }
+
+  uint32_t& slot(unsigned shard, uint32_t i) const { return table_[size_t{shard} * slots_ + i]; }
+  uint32_t home(uint64_t hash) const {
+    return static_cast<uint32_t>((hash & 0xffffffff) * slots_ >> 32);
+  }
+  uint32_t tag_of(uint64_t hash) const { return static_cast<uint32_t>(hash >> 26) & ~index_mask_; }
+  uint8_t* place(const Shard& s, uint32_t i) const {
+    return s.chunks[i / kChunkStates] + size_t{i % kChunkStates} * bytes_;
+  }
+  Words<W> load(const uint8_t* p) const {
+    Words<W> state;
+    std::memcpy(state.data(), p, 8 * W);
+    state[W - 1] &= last_mask_;
+    return state;
+  }
+  // Overwrites what follows, which is not there yet.
+  static void store(uint8_t* p, const Words<W>& state) { std::memcpy(p, state.data(), 8 * W); }
+
+  unsigned bytes_;
+  uint64_t last_mask_;
+  uint32_t slots_ = 0;  // in each shard
+  uint32_t index_mask_ = 0;
+  std::array<Shard, kShards> shards_;
+  PagePool pool_;
+  PageArray table_;  // 0: free; else the index + 1, and above it the tag
+};
+
+}  // namespace mmucheck::explore
