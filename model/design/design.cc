@@ -90,6 +90,9 @@ constexpr Design upstream_6_14() {
   d.page_pins = true;
   d.retry_tests_slot = false;
   d.retry_eats_vm_dead = true;
+  d.straddling_joins = false;
+  d.gmem_unbind = GmemUnbind::kLiveFile;
+  d.vp_init_mmu_lock = false;
   return d;
 }
 
@@ -98,6 +101,7 @@ constexpr Design upstream_6_16() {
   d.name = "upstream-6.16";
   d.source = "Linux 6.16: tdx.c, lockless ageing (6.15); without the deadlock fixes of 6.18";
   d.ageing = Ageing::kLocklessValidRoots;
+  d.straddling_joins = true;  // 6.15
   d.premap_count = true;
   return d;
 }

@@ -67,6 +67,18 @@ enum class SeamcallBusy : uint8_t {
 };
 enum class TrackOrder : uint8_t { kTrackThenKick, kKickThenTrack };
 
+// --- code paths as they were before a fix, by what was fixed ---
+enum class ZapFlush : uint8_t {  // flush owed by roots that were zapped, in a loop over roots
+  kAccumulated,  // handed to the next root and returned
+  kLastRoot,     // the result of a root replaces that of the roots before it
+  kOwn,          // each root begins without, so that a yield does not flush for the others
+};
+enum class NxRecoveryFlush : uint8_t { kBeforeUnlock, kAtEnd, kNever };
+enum class WriteProtectSkips : uint8_t { kProtected, kReadOnly };
+enum class GmemUnbind : uint8_t { kAlways, kLiveFile };
+enum class IterAfterYield : uint8_t { kStays, kAdvances };
+enum class RootLoadFlush : uint8_t { kAll, kGuestOnly };
+
 // --- which alias an unmap zaps (seed 001) ---
 enum class UnmapFilter : uint8_t {
   kAttrFilter,         // KVM_FILTER_PRIVATE, KVM_FILTER_SHARED
@@ -159,6 +171,24 @@ struct Design {
   bool zap_drops_flush = false;   // a skipped private root returns false, not the flush owed so far
   bool zap_range_mirror = true;   // kvm_zap_gfn_range zaps mirror roots, too
   bool shared_exec = true;        // shared SPTEs of a TD may be executable
+
+  // --- before fixes ---
+  ZapFlush zap_flush = ZapFlush::kAccumulated;
+  NxRecoveryFlush nx_recovery_flush = NxRecoveryFlush::kBeforeUnlock;
+  bool nx_track_rechecks = true;     // a table that went meanwhile is not put on the NX list
+  bool nx_zap_checks_table = true;   // recovery zaps an entry only if it still maps that table
+  bool straddling_joins = true;      // huge pages across the ends of a conversion are invalidated, too
+  bool stale_tests_root = true;      // is_page_fault_stale looks at the root
+  bool stale_tests_seq = true;       // and at the invalidation sequence
+  bool volatile_atomic = true;       // SPTEs with volatile bits are exchanged, not just written
+  WriteProtectSkips write_protect_skips = WriteProtectSkips::kProtected;
+  RootLoadFlush root_load_flush = RootLoadFlush::kAll;
+  bool zap_all_spares_mirror = true; // kvm_tdp_mmu_zap_all leaves mirror roots alone
+  bool vp_init_mmu_lock = true;      // TDH.VP.INIT is called with mmu_lock held
+  GmemUnbind gmem_unbind = GmemUnbind::kAlways;
+  IterAfterYield iter_after_yield = IterAfterYield::kStays;
+  bool early_retry_puts = true;      // a fault that retries after the page was found gives it back
+  bool slot_synchronizes = true;     // a memslot update waits for kvm->srcu
 
   // --- pending ---
   int private_max_level = 1;

@@ -59,6 +59,11 @@ enum class CellKind : uint8_t {
   kNrPremapped,    // kvm_tdx->nr_premapped
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
+  // Where machines are driven step by step (model/vm/step.h):
+  kSlotsLock,      // kvm->slots_lock: 1 while held
+  kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
+  kRcuReaders,     // walks without mmu_lock under way
+  kTlbVcpus,       // vCPUs with cached translations have numbers below
 
   // --- by object ---
   kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation - as_id: object = address space
@@ -75,7 +80,12 @@ enum class CellKind : uint8_t {
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
   kPagePins,       // get_page() of private pages: object = 0, index = pfn
-  kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
+  kTlb,            // cached translations: object = vCPU, index: see model/tdp/tlb.h
+  kSrcuReaders,    // object = 0 or 1: read-side sections of kvm->srcu
+  kVcpuInCall,     // object = vCPU: 1 while it is on its way into the TD, or in a TDCALL
+  kGmemBinding,    // object = slot handle: the file that has it in its bindings, + 1
+  kGmemLock,       // object = 0, index = file handle + 1: filemap_invalidate_lock is held
+  kGmemDying,      // object = 0, index = file handle + 1: 1 from its last reference to its release
 
   // --- the TDX module (model/tdx): a TD, a vCPU and a PAMT entry are named by page numbers ---
   kPamtType,       // PAMT entry: object = PageSize, index = its first 4K page: Pamt::pt
@@ -106,7 +116,7 @@ enum class CellKind : uint8_t {
 inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
 inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
-inline constexpr CellKind kLastScalar = CellKind::kMmReleased;
+inline constexpr CellKind kLastScalar = CellKind::kTlbVcpus;
 inline constexpr CellKind kFirstModuleCell = CellKind::kPamtType;
 inline constexpr CellKind kLastCellKind = CellKind::kKotLock;
 

@@ -147,6 +147,7 @@ Run kvm_tdp_mmu_clear_dirty_pt_masked(W& w, ClearDirtyPt& m) {
       if (m.iter.level > kPgLevel4K || !(m.left & in_chunk())) continue;
       m.left &= ~in_chunk();
       if (!(m.iter.old_spte & m.bit)) continue;
+      MMU_READ_THEN_WRITE(m, 5, m.iter);
       m.iter.old_spte = tdp_mmu_clear_spte_bits(w, m.iter.table, m.iter.index, m.iter.old_spte,
                                                 m.bit, m.iter.level);
       if (w.design.pfn_dirty_accessed_hints) w.emit(ev::PfnHint{true});
@@ -189,7 +190,11 @@ Run kvm_tdp_mmu_write_protect_gfn(W& w, WriteProtectGfn& m) {
           !is_last_spte<>(m.iter.old_spte, m.iter.level)) {
         continue;
       }
-      if (protected_spte() == m.iter.old_spte) break;
+      if (w.design.write_protect_skips == WriteProtectSkips::kReadOnly
+              ? !is_writable_pte<>(m.iter.old_spte) : protected_spte() == m.iter.old_spte) {
+        break;
+      }
+      MMU_READ_THEN_WRITE(m, 5, m.iter);
       m.set = {};
       MMU_CALL(m, 4, tdp_mmu_iter_set_spte(w, m.set, m.iter, protected_spte()));
       m.spte_set = true;

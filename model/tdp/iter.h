@@ -124,20 +124,21 @@ Run tdp_iter_restart(W& w, TdpIter& it) {
 // tdp_iter_next, or the first restart of a fresh walk.
 template <class W>
 Run tdp_iter_advance(W& w, TdpIter& it) {
-  if (it.pc != 0) {
-    if (it.pc == 1) return tdp_iter_restart(w, it);
-    it.pc = 0;
-    return tdp_iter_restart(w, it);
-  }
-  if (!it.started) {
+  const bool begins = it.pc == 0 && !it.started;
+  if (begins) {
     w.emit(ev::IterStart{it.root, it.min_level, it.next_last_level_gfn});
     it.pc = 2;  // the restart is a step of its own
     if (w.pause()) return Run::kRan;
-    it.pc = 0;
-    return tdp_iter_restart(w, it);
   }
-  if (!it.valid) return Run::kDone;  // a start that was refused, or the end
-  if (it.yielded) return tdp_iter_restart(w, it);
+  if (it.pc == 0 && !it.valid) return Run::kDone;  // a start that was refused, or the end
+  if (it.pc != 0 || it.yielded) {
+    const bool after_yield = it.yielded;
+    if (it.pc == 2) it.pc = 0;
+    const Run r = tdp_iter_restart(w, it);
+    if (r != Run::kDone || !after_yield || w.design.iter_after_yield == IterAfterYield::kStays) {
+      return r;
+    }
+  }
   if (try_step_down(w, it)) return Run::kDone;
   do {
     if (try_step_side(w, it)) return Run::kDone;

@@ -148,6 +148,8 @@ struct SetMemAttributes {
 template <class W>
 Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
   MMU_BEGIN(m);
+  if (slots_lock_held(w)) return Run::kBlocked;
+  set_slots_lock(w, true);
   m.found = m.flush = m.changes = false;
   if (w.design.attributes_tracepoint) {
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kVmSetMemAttributes, kNoTable,
@@ -173,7 +175,8 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
       MMU_EMIT(m, 4, ev::Enter{ev::Fn::kPreSetAttr, kNoTable,
                                {m.slots.part.start, m.slots.part.end, m.slots.part.slot}});
       m.straddling = {};
-      while (next_straddling_page(w, m.straddling, m.slots.part, &m.huge)) {
+      while (w.design.straddling_joins &&
+             next_straddling_page(w, m.straddling, m.slots.part, &m.huge)) {
         invalidate_range_add(w, m.huge, m.huge + m.straddling.pages);
         MMU_STEP(m, 5);
       }
@@ -210,6 +213,7 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
     }
     if (m.found) mmu_unlock(w, LockMode::kWrite);
   }
+  set_slots_lock(w, false);
   MMU_EMIT(m, 10, ev::Return{ev::Fn::kSetMemAttr, 0});
   MMU_END(m);
 }

@@ -30,6 +30,9 @@ struct PageFault {
   bool seq_moved = false;         // between the fault's start and the end of faultin
   uint64_t window = 0;            // since when the snapshots may date, by the environment's clock
   int8_t invalid_slot = 0;        // the slot was being deleted or moved at the start
+  bool began_open = false;        // an invalidation of the gfn was open then
+  bool holds_page = false;        // found, and not yet given back
+  uint8_t srcu = 0;
   int32_t faultin = 0;            // RET_PF_* or an error
   RetPf ret = RetPf::kInvalid;
   Fault fault = {};
@@ -125,15 +128,40 @@ void faultin_begin(const W& w, PageFault& m) {
   m.window = w.env.window_start();
   m.own_invalidation = false;
   m.mismatch = w.vm.has_private_mem && is_mismatch(w, m.fault);
+  m.began_open = invalidate_in_progress(w, m.fault.gfn);
   const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
   m.invalid_slot = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) ? 1 : 0;
 }
 
-}  // namespace detail
-
-// The caller filled m.fault (vcpu, addr, gfn, error bits, is_private, prefetch) and as_id.
+// KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, try again by themselves
+// while the VM lives; the latter leaves a memslot that goes away to the next exit (6.18).
 template <class W>
-Run kvm_mmu_page_fault(W& w, PageFault& m) {
+bool retries_locally(W& w, const PageFault& m) {
+  if (m.fault.prefetch) return w.field(CellKind::kVmBugged) == 0;
+  if (!w.vm.has_mirror || !m.fault.is_private) return false;
+  if (w.field(CellKind::kVmBugged) != 0) {
+    if (w.design.retry_eats_vm_dead) {
+      w.store.set(cell::of(CellKind::kVcpuRequest, m.fault.vcpu, kVmDeadSeen), 1);
+    }
+    return false;
+  }
+  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+  return !(w.env.lock_steps() && w.design.retry_tests_slot && slot != kNoSlot &&
+           slot_get(w, slot, SlotField::kInvalid) != 0);
+}
+
+// Would another attempt end as this one did, whoever goes on spinning?
+template <class W>
+bool spins(const W& w, const PageFault& m) {
+  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+  return w.env.lock_steps() &&
+         (invalidate_in_progress(w, m.fault.gfn) ||
+          (slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0 &&
+           !(m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot)));
+}
+
+template <class W>
+Run page_fault(W& w, PageFault& m) {
   MMU_BEGIN(m);
   m.mmio_hit = false;
   m.fault.addr = fault_addr<>(w.design.fault_addr, m.fault.addr, w.vm.gfn_direct_bits);
@@ -178,12 +206,16 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     }
   }
   do {  // a pre-fault tries again by itself
+    MMU_LEFT_IF(m, 14, m.ret == RetPf::kRetry);
+    if (m.ret == RetPf::kRetry && detail::spins(w, m)) return Run::kBlocked;
     m.fast = {};
     m.fast.fault = m.fault;
     m.fast.fault.slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
     m.ret = RetPf::kInvalid;
     if (!w.vm.has_private_mem || m.fault.is_private == mem_is_private(w, m.fault.gfn)) {
+      rcu_walk(w, true);
       MMU_CALL(m, 4, fast_page_fault(w, m.fast));
+      rcu_walk(w, false);
       m.ret = m.fast.ret;
     }
     if (m.ret != RetPf::kInvalid) break;
@@ -204,10 +236,17 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     if (m.fault.slot == kNoSlot && m.faultin >= 0) {
       vcpu_cache_mmio_info(w, m.fault.vcpu, m.as_id, m.fault.gfn);
     }
+    m.holds_page = m.fault.slot != kNoSlot &&
+                   (m.faultin == static_cast<int32_t>(RetPf::kContinue) ||
+                    (m.faultin == static_cast<int32_t>(RetPf::kRetry) && !m.began_open &&
+                     !w.design.early_retry_puts && !m.own_invalidation && !m.invalid_slot));
     MMU_EMIT(m, 7, ev::Return{ev::Fn::kFaultin, static_cast<uint64_t>(int64_t{m.faultin})});
     if (m.faultin < 0) break;
     m.ret = static_cast<RetPf>(m.faultin);
-    if (m.ret == RetPf::kRetry) continue;
+    if (m.ret == RetPf::kRetry) {
+      if (m.holds_page) w.warn("MMU-FAULT-PAGE");
+      continue;
+    }
     // It got through although the slot is on its way out: the slot was gone already.
     if (m.fault.slot != kNoSlot && m.invalid_slot &&
         slot_get(w, m.fault.slot, SlotField::kInvalid) != 0) {
@@ -247,11 +286,24 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     mmu_unlock(w, LockMode::kRead);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
-    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, while the VM lives.
-  } while (m.ret == RetPf::kRetry &&
-           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)) &&
-           w.field(CellKind::kVmBugged) == 0);
+    m.holds_page = false;
+  } while (m.ret == RetPf::kRetry && detail::retries_locally(w, m));
   MMU_END(m);
+}
+
+}  // namespace detail
+
+// The caller filled m.fault (vcpu, addr, gfn, error bits, is_private, prefetch) and as_id. All of it
+// is one read-side section of kvm->srcu: vcpu_run() leaves it for the guest, the ioctl at its end.
+template <class W>
+Run kvm_mmu_page_fault(W& w, PageFault& m) {
+  if (m.pc == 0) {
+    m.ret = RetPf::kInvalid;
+    m.srcu = srcu_read_lock(w);
+  }
+  const Run r = detail::page_fault(w, m);
+  if (r == Run::kDone) srcu_read_unlock(w, m.srcu);
+  return r;
 }
 
 }  // namespace mmucheck::model

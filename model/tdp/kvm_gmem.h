@@ -20,6 +20,8 @@ struct GmemInvalidate {
 template <class W>
 Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
   MMU_BEGIN(m);
+  if (gmem_lock_held(w, m.gmem)) return Run::kBlocked;
+  set_gmem_lock(w, m.gmem, true);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kGmemInvalidate, kNoTable, {m.start, m.end}});
   m.range = {};
   m.range.attr_filter = kFilterPrivate;
@@ -35,6 +37,40 @@ Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
     MMU_STEP(m, 4);
     mmu_unlock(w, LockMode::kWrite);
   }
+  set_gmem_lock(w, m.gmem, false);
+  MMU_END(m);
+}
+
+struct GmemRelease {
+  uint8_t pc = 0;
+  uint64_t gmem = 0;  // file handle + 1
+  GmemInvalidate pages = {};
+};
+
+// The last reference to the file goes; kvm_gmem_release() follows in a while, walks the file's
+// bindings and takes the file from their slots.
+template <class W>
+Run kvm_gmem_release(W& w, GmemRelease& m) {
+  MMU_BEGIN(m);
+  w.store.set(cell::of(CellKind::kGmemDying, 0, m.gmem), 1);
+  MMU_LEFT(m, 1);
+  if (slots_lock_held(w)) return Run::kBlocked;
+  set_slots_lock(w, true);
+  for (uint32_t s = 0; s < slot_bound(w); s++) {
+    if (w.field(CellKind::kGmemBinding, s) != m.gmem) continue;
+    if (!slot_in_use(w, s) || slot_get(w, s, SlotField::kGmem) != m.gmem) w.warn("MMU-GMEM-BIND");
+  }
+  m.pages = {};
+  m.pages.gmem = m.gmem;
+  m.pages.end = ~uint64_t{0};
+  MMU_CALL(m, 2, kvm_gmem_invalidate(w, m.pages));
+  for (uint32_t s = 0; s < slot_bound(w); s++) {
+    if (w.field(CellKind::kGmemBinding, s) != m.gmem) continue;
+    w.set_field(CellKind::kGmemBinding, s, 0);
+    if (slot_in_use(w, s)) slot_set(w, s, SlotField::kGmem, 0);
+  }
+  w.store.set(cell::of(CellKind::kGmemDying, 0, m.gmem), 0);
+  set_slots_lock(w, false);
   MMU_END(m);
 }
 

@@ -5,6 +5,7 @@
 
 #include "model/tdp/kvm_memslot.h"
 #include "model/tdp/kvm_tdx.h"
+#include "model/tdp/tlb.h"
 
 namespace mmucheck::model {
 
@@ -35,6 +36,8 @@ Run kvm_mmu_load(W& w, MmuLoad& m) {
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kAllocRoot, kNoTable, {m.vcpu, m.alloc.role, m.mirror}});
     MMU_LOCK(m, 20, LockMode::kRead);
     MMU_CALL(m, 2, kvm_tdp_mmu_alloc_root(w, m.alloc));
+    // flush_tlb_current() follows before the vCPU runs on the root.
+    if (w.design.root_load_flush == RootLoadFlush::kAll) tlb_flush_vcpu(w, m.vcpu);
     mmu_unlock(w, LockMode::kRead);
     MMU_EMIT(m, 3, ev::Return{ev::Fn::kAllocRoot, 0});
     if (!m.mirror) break;

@@ -216,6 +216,18 @@ uint32_t new_slot_handle(W& w) {
   return kNoSlot;
 }
 
+// kvm_gmem_unbind: the file forgets the slot; before 6.18 not where its last reference has gone and
+// its release is still to come.
+template <class W>
+void kvm_gmem_unbind(W& w, uint32_t slot) {
+  const uint64_t file = w.field(CellKind::kGmemBinding, slot);
+  if (file == 0 || (w.design.gmem_unbind == GmemUnbind::kLiveFile &&
+                    w.store.get(cell::of(CellKind::kGmemDying, 0, file)) != 0)) {
+    return;
+  }
+  w.set_field(CellKind::kGmemBinding, slot, 0);
+}
+
 // kvm_swap_active_memslots: the generation of an address space counts in steps of how many there
 // are, so that no two spaces share one.
 template <class W>
@@ -243,11 +255,13 @@ void commit_region(W& w, SetMemoryRegion& m) {
       slot_set(w, m.slot, SlotField::kInUse, 1);
       slot_set(w, m.slot, SlotField::kStamp, w.store.add(cell::of(CellKind::kSlotStamp), 1));
       write_slot(w, m.slot, r);
+      w.set_field(CellKind::kGmemBinding, m.slot, r.gmem);
       if (r.flags & kMemLogDirtyPages) w.store.add(cell::of(CellKind::kDirtyLoggingSlots), 1);
       return;
     case SlotChange::kDelete:
       forget_slot(w, m.slot);
       slot_set(w, m.slot, SlotField::kInUse, 0);
+      kvm_gmem_unbind(w, m.slot);
       return;
     case SlotChange::kMove:
       clear_lpage_info(w, m.slot);
@@ -278,6 +292,8 @@ void commit_region(W& w, SetMemoryRegion& m) {
 template <class W>
 Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
   MMU_BEGIN(m);
+  if (slots_lock_held(w)) return Run::kBlocked;
+  set_slots_lock(w, true);
   m.ret = detail::classify_region(w, m);
   m.ret = w.env.memory_region_result(m.ret);
   if (m.ret == 0 && m.change != SlotChange::kNone) {
@@ -290,6 +306,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
       detail::invalidate_memslot(w, m.slot);
       detail::install_memslots(w, m.region.as_id);
       MMU_STEP(m, 1);
+      if (w.design.slot_synchronizes) MMU_SYNCHRONIZE_SRCU(m, 9);
       if (w.env.slot_zap_all(w.vm.default_type)) {
         m.zap_fast = {};
         MMU_CALL(m, 2, kvm_mmu_zap_all_fast(w, m.zap_fast));
@@ -317,6 +334,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
       MMU_CALL(m, 6, kvm_mmu_slot_apply_flags(w, m.apply));
     }
   }
+  set_slots_lock(w, false);
   MMU_EMIT(m, 7, ev::Return{ev::Fn::kSetMemslot, static_cast<uint64_t>(int64_t{m.ret})});
   MMU_END(m);
 }

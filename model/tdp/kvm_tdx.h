@@ -85,17 +85,68 @@ struct RawSeamcall {  // a call that no hook made
   Seamcall call = {};
 };
 
-// A SEAMCALL behind KVM's back, or a guest's TDCALL.
+constexpr bool is_tdcall(tdx::Leaf leaf) {
+  return leaf == tdx::Leaf::kPageAccept || leaf == tdx::Leaf::kPageAttrRd ||
+         leaf == tdx::Leaf::kPageAttrWr;
+}
+
+namespace detail {
+
 template <class W>
-Run raw_seamcall(W& w, RawSeamcall& m) {
-  MMU_BEGIN(m);
-  m.call = tdh(w, m.leaf, m.gfn, m.level, m.hpa);
+void prepare_raw(W& w, RawSeamcall& m, tdx::Leaf leaf) {
+  m.call = tdh(w, leaf, m.gfn, m.level, m.hpa);
   m.call.call.vcpu = m.vcpu;
   m.call.call.lp = m.lp;
-  if (m.leaf == tdx::Leaf::kVpFlush) {
+  if (leaf == tdx::Leaf::kVpFlush || leaf == tdx::Leaf::kVpInit) {
     m.call.call.in.rcx = w.platform->vcpus[m.vcpu].tdvpr << kPageShift;
   }
-  MMU_CALL(m, 1, seamcall(w, m.call));
+}
+
+}  // namespace detail
+
+// A SEAMCALL behind KVM's back, or a guest's TDCALL. Where machines are driven step by step a vCPU
+// enters the TD before a TDCALL, and looks at wait_for_sept_zap and at KVM_REQ_VM_DEAD before that
+// (tdx_vcpu_run).
+template <class W>
+Run raw_seamcall(W& w, RawSeamcall& m) {
+  const bool guest = w.env.lock_steps() && (is_tdcall(m.leaf) || m.leaf == tdx::Leaf::kVpEnter);
+  MMU_BEGIN(m);
+  if (guest && w.field(CellKind::kWaitForSeptZap) != 0) return Run::kBlocked;
+  if (guest && w.field(CellKind::kVmBugged) != 0 &&
+      w.store.get(cell::of(CellKind::kVcpuRequest, m.vcpu, kVmDeadSeen)) == 0) {
+    return Run::kDone;
+  }
+  if (guest) {
+    w.set_field(CellKind::kVcpuInCall, m.vcpu, 1);
+    if (w.field(CellKind::kTdvpsInside, m.vcpu) == 0 && is_tdcall(m.leaf)) {
+      detail::prepare_raw(w, m, tdx::Leaf::kVpEnter);
+      MMU_CALL(m, 2, seamcall(w, m.call));
+    }
+  }
+  if (!guest || (w.field(CellKind::kTdvpsInside, m.vcpu) != 0) == is_tdcall(m.leaf)) {
+    detail::prepare_raw(w, m, m.leaf);
+    MMU_CALL(m, 1, seamcall(w, m.call));
+  }
+  if (guest) w.set_field(CellKind::kVcpuInCall, m.vcpu, 0);
+  MMU_END(m);
+}
+
+struct VcpuInit {
+  uint8_t pc = 0;
+  uint8_t vcpu = 0;
+  RawSeamcall init = {};
+};
+
+// tdx_td_vcpu_init: TDH.VP.INIT wants the TDR for itself, which no zap may meet (6.19).
+template <class W>
+Run tdx_td_vcpu_init(W& w, VcpuInit& m) {
+  MMU_BEGIN(m);
+  if (w.design.vp_init_mmu_lock) MMU_LOCK(m, 20, LockMode::kWrite);
+  m.init = {};
+  m.init.vcpu = m.vcpu;
+  m.init.leaf = tdx::Leaf::kVpInit;
+  MMU_CALL(m, 1, raw_seamcall(w, m.init));
+  if (w.design.vp_init_mmu_lock) mmu_unlock(w, LockMode::kWrite);
   MMU_END(m);
 }
 
@@ -108,6 +159,10 @@ struct ZeroStepEnter {
 template <class W>
 Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
   MMU_BEGIN(m);
+  if (w.env.lock_steps()) {
+    if (w.field(CellKind::kWaitForSeptZap) != 0) return Run::kBlocked;
+    w.set_field(CellKind::kVcpuInCall, 0, 1);
+  }
   MMU_EMIT(m, 1, ev::Seamcall{tdx::Leaf::kVpEnter, 0, 0, 0});
   m.call = {};
   m.call.status = w.env.injected_status(tdx::Leaf::kVpEnter);
@@ -125,6 +180,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
       tdx::release_all(module, m.call);
     }
   }
+  if (w.env.lock_steps()) w.set_field(CellKind::kVcpuInCall, 0, 0);
   MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0});
   MMU_END(m);
 }
@@ -138,11 +194,17 @@ struct MapPrivatePfn {
   Seamcall add = {};
 };
 
-// kvm_tdp_mmu_map_private_pfn: maps a page of the initial memory image; the vCPU has its roots.
+// kvm_tdp_mmu_map_private_pfn: maps a page of the initial memory image; the vCPU has its roots. The
+// caller holds slots_lock and the file's invalidation lock (kvm_gmem_populate).
 // Where the hook only counts, tdx_gmem_post_populate adds the page afterwards.
 template <class W>
 Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
+  const uint32_t slot = gfn_to_memslot(w, 0, m.gfn);
+  const uint64_t file = slot == kNoSlot ? 0 : slot_get(w, slot, SlotField::kGmem);
   MMU_BEGIN(m);
+  if (slots_lock_held(w) || gmem_lock_held(w, file)) return Run::kBlocked;
+  set_slots_lock(w, true);
+  set_gmem_lock(w, file, true);
   do {
     m.map = {};
     {
@@ -177,6 +239,8 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
       m.ret = tdx_operand_busy(m.add.call.status) ? -16 : -5;
     }
   }
+  set_gmem_lock(w, file, false);
+  set_slots_lock(w, false);
   MMU_END(m);
 }
 

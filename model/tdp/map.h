@@ -211,7 +211,7 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
       break;
     }
     if (m.fault.huge_page_disallowed && m.fault.req_level >= m.iter.level &&
-        w.field(CellKind::kSpNx, m.sp)) {
+        (w.field(CellKind::kSpNx, m.sp) || !w.design.nx_track_rechecks)) {
       track_possible_nx_huge_page(w, m.sp);
     }
   }

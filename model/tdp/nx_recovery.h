@@ -66,16 +66,18 @@ Run kvm_recover_nx_huge_pages(W& w, RecoverNxHugePages& m) {
       nowhere.next_last_level_gfn = ~uint64_t{0};
       if (!w.env.need_resched(nowhere)) continue;
     }
-    if (m.flush) MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    if (m.flush && w.design.nx_recovery_flush == NxRecoveryFlush::kBeforeUnlock) {
+      MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+      m.flush = false;
+    }
     mmu_lock_drop(w, !shared, true);
     w.emit(ev::Yield{!shared});
     w.env.before(Point::kUnlocked, kNoTable, 0);
     MMU_STEP(m, 4);
     if (!w.env.lock_free(!shared)) return Run::kBlocked;
     mmu_lock_drop(w, !shared, false);
-    m.flush = false;
   }
-  if (m.flush) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kAll, 0, 0});
+  if (m.flush && w.design.nx_recovery_flush != NxRecoveryFlush::kNever) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kAll, 0, 0});
   MMU_END(m);
 }
 

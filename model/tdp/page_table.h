@@ -59,7 +59,10 @@ void tdp_mmu_free_unused_sp(W& w, uint32_t table) {
 
 template <class W>
 void tdp_account_mmu_page(W& w, uint32_t table) {
-  w.set_field(CellKind::kSpState, table, static_cast<uint64_t>(SpState::kLinked));
+  // It may have been removed again already: it became reachable before.
+  if (w.field(CellKind::kSpState, table) == static_cast<uint64_t>(SpState::kAllocated)) {
+    w.set_field(CellKind::kSpState, table, static_cast<uint64_t>(SpState::kLinked));
+  }
   w.store.add(cell::of(CellKind::kTdpMmuPages), 1);
 }
 

@@ -10,15 +10,37 @@
 
 namespace mmucheck::model {
 
+// An entry that a walk has read and that its thread writes next: between the two the CPU and fast
+// page faults may change volatile bits, whatever lock is held.
+#define MMU_READ_THEN_WRITE(m, n, iter)                                            \
+  do {                                                                             \
+    if (spte_need_atomic_write<>(w.fmt, (iter).old_spte, (iter).level)) MMU_LEFT(m, n); \
+  } while (0)
+
+namespace detail {
+
+// With volatile bits: exchanged, or only written by what was read before. A change that is not of
+// the value that it takes away loses what came in between; Accessed may be lost.
+template <class W>
+bool takes_what_is_there(W& w, uint32_t table, uint32_t index, uint64_t& old_spte, int level) {
+  if (w.design.volatile_atomic && spte_need_atomic_write<>(w.fmt, old_spte, level)) {
+    w.env.before(Point::kXchg, table, index);
+    old_spte = w.store.get(cell::pte(table, index));
+    return true;
+  }
+  if ((w.store.get(cell::pte(table, index)) ^ old_spte) & ~w.fmt.accessed) {
+    w.warn("MMU-SPTE-REPLACED");
+  }
+  return false;
+}
+
+}  // namespace detail
+
 // kvm_tdp_mmu_write_spte: stores with the write lock held; gives what was really there.
 template <class W>
 uint64_t tdp_mmu_write_spte(W& w, uint32_t table, uint32_t index, uint64_t old_spte,
                             uint64_t new_spte, int level) {
-  const bool atomic = spte_need_atomic_write<>(w.fmt, old_spte, level);
-  if (atomic) {
-    w.env.before(Point::kXchg, table, index);
-    old_spte = w.store.get(cell::pte(table, index));
-  }
+  const bool atomic = detail::takes_what_is_there(w, table, index, old_spte, level);
   w.store.set(cell::pte(table, index), new_spte);
   w.emit(ev::Store{table, index, old_spte, new_spte, atomic ? ev::How::kXchg : ev::How::kSet});
   return old_spte;
@@ -28,10 +50,12 @@ uint64_t tdp_mmu_write_spte(W& w, uint32_t table, uint32_t index, uint64_t old_s
 template <class W>
 uint64_t tdp_mmu_clear_spte_bits(W& w, uint32_t table, uint32_t index, uint64_t old_spte,
                                  uint64_t mask, int level, bool force_atomic = false) {
-  const bool atomic = force_atomic || spte_need_atomic_write<>(w.fmt, old_spte, level);
-  if (atomic) {
+  bool atomic = force_atomic;
+  if (force_atomic) {
     w.env.before(Point::kXchg, table, index);
     old_spte = w.store.get(cell::pte(table, index));
+  } else {
+    atomic = detail::takes_what_is_there(w, table, index, old_spte, level);
   }
   w.store.set(cell::pte(table, index), old_spte & ~mask);
   w.emit(ev::Store{table, index, old_spte, old_spte & ~mask,

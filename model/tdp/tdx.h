@@ -55,6 +55,7 @@ Seamcall tdh(const W& w, tdx::Leaf leaf, uint64_t gfn, int level, uint64_t hpa) 
     case tdx::Leaf::kPhymemPageWbinvd: c.in.rcx = hpa; break;
     case tdx::Leaf::kPhymemCacheWb: break;
     case tdx::Leaf::kVpEnter:
+    case tdx::Leaf::kVpInit:
     case tdx::Leaf::kVpFlush: break;  // the caller names the vCPU
     default:
       c.in.rcx = m.gpa | static_cast<uint64_t>(level - 1);
@@ -128,6 +129,16 @@ bool tdx_bug_on(W& w, const Seamcall& m) {
   return true;
 }
 
+// Is a vCPU past its look at wait_for_sept_zap, or in a TDCALL? A kick waits for it.
+template <class W>
+bool kick_must_wait(const W& w) {
+  if (!w.env.lock_steps()) return false;
+  for (uint32_t vcpu = 0; vcpu < w.platform->vcpus.size(); vcpu++) {
+    if (w.field(CellKind::kVcpuInCall, vcpu) != 0) return true;
+  }
+  return false;
+}
+
 // KVM_REQ_OUTSIDE_GUEST_MODE: returns when every vCPU is out of the guest.
 template <class W>
 void kick_vcpus_out(W& w) {
@@ -167,6 +178,7 @@ Run tdh_do_no_vcpus(W& w, NoVcpus& m) {
   } else if (w.design.seamcall_busy == SeamcallBusy::kKickRetry) {
     w.set_field(CellKind::kWaitForSeptZap, 0, 1);
     MMU_STEP(m, 2);
+    if (kick_must_wait(w)) return Run::kBlocked;
     kick_vcpus_out(w);
     detail::prepare_again(m.call);
     MMU_CALL(m, 3, seamcall(w, m.call));
@@ -200,6 +212,8 @@ Run track_and_kick(W& w, TdxHook& hook) {
   hook.tdh = {0, tdh(w, tdx::Leaf::kMemTrack, 0, 0, 0)};
   if (kick_first) {
     w.set_field(CellKind::kWaitForSeptZap, 0, 1);
+    MMU_LEFT(m, 4);
+    if (kick_must_wait(w)) return Run::kBlocked;
     kick_vcpus_out(w);
     MMU_STEP(m, 1);
   }
@@ -208,6 +222,8 @@ Run track_and_kick(W& w, TdxHook& hook) {
   if (kick_first) {
     w.set_field(CellKind::kWaitForSeptZap, 0, 0);
   } else {
+    MMU_LEFT(m, 5);
+    if (kick_must_wait(w)) return Run::kBlocked;
     kick_vcpus_out(w);
   }
   MMU_STEP(m, 3);

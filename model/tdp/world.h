@@ -58,6 +58,7 @@
 namespace mmucheck::model {
 
 inline constexpr uint64_t kNoFrame = ~uint64_t{0};
+inline constexpr uint64_t kVmDeadSeen = 0;  // kVcpuRequest: KVM_REQ_VM_DEAD was consumed
 
 // kTrace: a tracepoint reads the entry again.
 enum class Point : uint8_t { kRead, kCas, kXchg, kHook, kUnlocked, kTrace };
@@ -167,12 +168,72 @@ void mmu_lock(W& w, LockMode mode) {
     [[fallthrough]];                          \
     case (n):;                                \
   } while (0)
+#define MMU_LEFT_IF(m, n, condition)                           \
+  do {                                                         \
+    (m).pc = (n);                                              \
+    if ((condition) && w.env.lock_steps()) return Run::kRan;   \
+    [[fallthrough]];                                           \
+    case (n):;                                                 \
+  } while (0)
 template <class W>
 void mmu_unlock(W& w, LockMode mode) {
   const bool write = mode == LockMode::kWrite;
   w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders), ~uint64_t{0});
   w.emit(ev::Unlock{write});
 }
+// Locks that exist only where machines are driven step by step: elsewhere the trace orders what
+// they order. kvm->slots_lock, taken in a machine's first step.
+template <class W>
+bool slots_lock_held(const W& w) {
+  return w.env.lock_steps() && w.field(CellKind::kSlotsLock) != 0;
+}
+template <class W>
+void set_slots_lock(W& w, bool held) {
+  if (w.env.lock_steps()) w.set_field(CellKind::kSlotsLock, 0, held);
+}
+// filemap_invalidate_lock of a guest_memfd; `file`: its handle + 1.
+template <class W>
+bool gmem_lock_held(const W& w, uint64_t file) {
+  return w.env.lock_steps() && w.store.get(cell::of(CellKind::kGmemLock, 0, file)) != 0;
+}
+template <class W>
+void set_gmem_lock(W& w, uint64_t file, bool held) {
+  if (w.env.lock_steps()) w.store.set(cell::of(CellKind::kGmemLock, 0, file), held);
+}
+// A read-side section of kvm->srcu; `index` is what srcu_read_lock() returned.
+template <class W>
+uint8_t srcu_read_lock(W& w) {
+  if (!w.env.lock_steps()) return 0;
+  const auto index = static_cast<uint8_t>(w.field(CellKind::kSrcuIndex));
+  w.store.add(cell::of(CellKind::kSrcuReaders, index), 1);
+  return index;
+}
+template <class W>
+void srcu_read_unlock(W& w, uint8_t index) {
+  if (w.env.lock_steps()) w.store.add(cell::of(CellKind::kSrcuReaders, index), ~uint64_t{0});
+}
+// synchronize_srcu: sections that began before are waited for.
+#define MMU_SYNCHRONIZE_SRCU(m, n)                                                        \
+  do {                                                                                    \
+    (m).pc = (n);                                                                         \
+    if (w.env.lock_steps()) {                                                             \
+      w.set_field(CellKind::kSrcuIndex, 0, w.field(CellKind::kSrcuIndex) ^ 1);            \
+      return Run::kRan;                                                                   \
+    }                                                                                     \
+    [[fallthrough]];                                                                      \
+    case (n):                                                                             \
+      if (w.env.lock_steps() && w.field(CellKind::kSrcuReaders,                           \
+                                        w.field(CellKind::kSrcuIndex) == 0 ? 1 : 0) != 0) \
+        return Run::kBlocked;                                                             \
+  } while (0)
+// A read-side section of RCU that holds no mmu_lock: a walk without locks.
+template <class W>
+void rcu_walk(W& w, bool begins) {
+  if (w.env.lock_steps()) {
+    w.store.add(cell::of(CellKind::kRcuReaders), begins ? 1 : ~uint64_t{0});
+  }
+}
+
 // What cond_resched_rwlock_*() does to the lock: dropped and taken again.
 template <class W>
 void mmu_lock_drop(W& w, bool write, bool drop) {

@@ -57,6 +57,7 @@ Run tdp_mmu_zap_leafs(W& w, ZapLeafs& m) {
         !is_last_spte<>(m.iter.old_spte, m.iter.level)) {
       continue;
     }
+    MMU_READ_THEN_WRITE(m, 7, m.iter);
     m.set = {};
     MMU_CALL(m, 4, tdp_mmu_iter_set_spte(w, m.set, m.iter, kNonpresent));
     // No vCPU can keep running on an invalid root: its reload flushes.
@@ -92,10 +93,10 @@ Run zap_leafs_of_roots(W& w, ZapRange& m) {
     m.leafs.start = m.start;
     m.leafs.end = m.end;
     m.leafs.can_yield = m.can_yield;
-    m.leafs.flush = m.flush;
+    m.leafs.flush = m.flush && w.design.zap_flush == ZapFlush::kAccumulated;
     m.leafs.zap_private = m.zap_gfn_range ? w.design.zap_range_mirror : m.zap_private;
     MMU_CALL(m, 2, tdp_mmu_zap_leafs(w, m.leafs));
-    m.flush = m.leafs.flush;
+    m.flush = m.leafs.flush || (m.flush && w.design.zap_flush == ZapFlush::kOwn);
   }
   MMU_END(m);
 }
@@ -220,7 +221,8 @@ Run kvm_tdp_mmu_zap_all(W& w, ZapAll& m) {
   MMU_BEGIN(m);
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapAll, kNoTable, 0, 0, 0, 0});
   if (!w.locked_for_write()) w.warn("MMU-LOCK-EXCLUSIVE");
-  m.roots = root_iter(kDirectRoots | kInvalidRoots);
+  m.roots = root_iter(w.design.zap_all_spares_mirror
+                          ? static_cast<uint8_t>(kDirectRoots | kInvalidRoots) : kAllRoots);
   while (true) {
     MMU_NEXT_ROOT(m, 2, m.roots);
     m.zap = {};
@@ -318,7 +320,14 @@ Run kvm_tdp_mmu_zap_possible_nx_huge_page(W& w, ZapSp& m) {
     w.warn("MMU-NX-ROOT");
     return Run::kDone;
   }
-  if (w.child_table(m.iter.old_spte, m.iter.level) != m.sp) return Run::kDone;
+  if (!w.design.nx_zap_checks_table) {  // what kvm_tdp_mmu_zap_sp() does, and may not here
+    if (!is_shadow_present_pte<>(m.iter.old_spte)) {
+      w.warn("MMU-NX-GONE");
+      return Run::kDone;
+    }
+  } else if (w.child_table(m.iter.old_spte, m.iter.level) != m.sp) {
+    return Run::kDone;
+  }
   m.atomic = {};
   MMU_CALL(m, 2, tdp_mmu_set_spte_atomic(w, m.atomic, m.iter, kNonpresent));
   if (m.atomic.lost && w.child_table(m.iter.old_spte, m.iter.level) == m.sp) {

@@ -62,6 +62,7 @@ Status run_phase(W& w, ModuleCall& c) {
     case Leaf::kMrFinalize: return run_phase_of<MrFinalize>(w, c);
     case Leaf::kVpEnter: return run_phase_of<VpEnter>(w, c);
     case Leaf::kVpFlush: return run_phase_of<VpFlush>(w, c);
+    case Leaf::kVpInit: return run_phase_of<VpInit>(w, c);
     case Leaf::kMngVpflushdone: return run_phase_of<MngVpflushdone>(w, c);
     case Leaf::kMngKeyFreeid: return run_phase_of<MngKeyFreeid>(w, c);
     case Leaf::kPhymemCacheWb: return run_phase_of<PhymemCacheWb>(w, c);

@@ -18,7 +18,7 @@ enum class Leaf : uint8_t {
   kMemPageAdd, kMemSeptAdd, kMemPageRelocate, kMemPageAug, kMemRangeBlock, kMemRd, kMemWr,
   kMemPageDemote, kMrExtend, kMemPagePromote, kMemSeptRd, kMemPageRemove, kMemSeptRemove,
   kMemRangeUnblock,
-  kMemTrack, kMrFinalize, kVpEnter, kVpFlush, kMngVpflushdone, kMngKeyFreeid, kPhymemCacheWb,
+  kMemTrack, kMrFinalize, kVpEnter, kVpFlush, kVpInit, kMngVpflushdone, kMngKeyFreeid, kPhymemCacheWb,
   kPhymemPageReclaim, kPhymemPageWbinvd,
   // TDCALLs of the guest
   kPageAccept, kPageAttrRd, kPageAttrWr,
@@ -86,7 +86,7 @@ struct LeafInfo {
   LockMode tdr, tree;
 };
 
-inline constexpr std::array<LeafInfo, 28> kLeafInfo = [] {
+inline constexpr std::array<LeafInfo, 29> kLeafInfo = [] {
   using S = SeptEntryState;
   using detail::kAll, detail::kBuild, detail::kChange, detail::kGrow, detail::kLeaves;
   using M = LockMode;
@@ -98,7 +98,7 @@ inline constexpr std::array<LeafInfo, 28> kLeafInfo = [] {
   constexpr OpStateSet add = static_cast<OpStateSet>(detail::kWrite);
   constexpr OpStateSet remove =
       static_cast<OpStateSet>(kChange | op_set(OpState::kFailedImport));
-  return std::array<LeafInfo, 28>{{
+  return std::array<LeafInfo, 29>{{
       {Leaf::kMemPageAdd, "TDH.MEM.PAGE.ADD", 2, set_of(S::kFree), kBuild, 0, 0, 0, M::kExclusive,
        M::kNone},
       {Leaf::kMemSeptAdd, "TDH.MEM.SEPT.ADD", 3, sept_set(S::kFree, S::kNlMapped), add, 1,
@@ -136,6 +136,7 @@ inline constexpr std::array<LeafInfo, 28> kLeafInfo = [] {
       {Leaf::kVpEnter, "TDH.VP.ENTER(entry part)", 0, 0, kTrackingOpStates, 0, 0, 0, M::kShared,
        M::kNone},
       {Leaf::kVpFlush, "TDH.VP.FLUSH", 18, 0, 0, 0, 0, 0, M::kShared, M::kNone},
+      {Leaf::kVpInit, "TDH.VP.INIT(locks)", 22, 0, 0, 0, 0, 0, M::kExclusive, M::kNone},
       {Leaf::kMngVpflushdone, "TDH.MNG.VPFLUSHDONE", 19, 0, 0, 0, 0, 0, M::kExclusive, M::kNone},
       {Leaf::kMngKeyFreeid, "TDH.MNG.KEY.FREEID", 20, 0, 0, 0, 0, 0, M::kExclusive, M::kNone},
       {Leaf::kPhymemCacheWb, "CACHE_WB(emulated)", 40, 0, 0, 0, 0, 0, M::kNone, M::kNone},

@@ -24,7 +24,8 @@ void flush_translations(W& w, uint32_t lp, uint32_t td) {
 
 // TDVPR by its address, and its TD's TDR, which the vCPU leads to.
 template <class W>
-Status lock_tdvpr_and_tdr(W& w, ModuleCall& c, uint64_t tdvpr_hpa, LockMode mode) {
+Status lock_tdvpr_and_tdr(W& w, ModuleCall& c, uint64_t tdvpr_hpa, LockMode mode,
+                          LockMode tdr = LockMode::kShared) {
   const Status s = lock_explicit_hpa(w, c, tdvpr_hpa, k4K, mode, Operand::kRcx);
   if (!s.ok()) return s;
   const uint64_t page = tdvpr_hpa >> 12;
@@ -34,7 +35,7 @@ Status lock_tdvpr_and_tdr(W& w, ModuleCall& c, uint64_t tdvpr_hpa, LockMode mode
   }
   c.vcpu = vcpu;
   c.td = w.platform.vcpus[vcpu].td;
-  if (!lock_pamt(w, c, k4K, tdr_page(w, c), LockMode::kShared)) {
+  if (!lock_pamt(w, c, k4K, tdr_page(w, c), tdr)) {
     return {StatusCode::kOperandBusy, Operand::kTdr};
   }
   return {};
@@ -104,6 +105,22 @@ void td_exit(W& w, uint32_t vcpu) {
   let_go(k4K, w.platform.tds[v.td].tdr);
   for (const int size : {k4K, k2M, k1G}) let_go(size, v.tdvpr);
 }
+
+// Its locks alone, of version 1: what a vCPU is made of is set up elsewhere (td_setup.h).
+struct VpInit {
+  template <class W>
+  static Status acquire(W& w, ModuleCall& c) {
+    return lock_tdvpr_and_tdr(w, c, c.in.rcx, LockMode::kExclusive, LockMode::kExclusive);
+  }
+  template <class W>
+  static Status check(W&, ModuleCall&) {
+    return {};
+  }
+  template <class W>
+  static Status commit(W&, ModuleCall&) {
+    return {};
+  }
+};
 
 struct VpFlush {
   template <class W>
