@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "model/tdp/tlb.h"
+
 namespace mmucheck::invariant {
 
 using model::CellKind;
@@ -35,13 +37,23 @@ bool leaf_below(const View& v, uint32_t table, uint64_t start, uint64_t end) {
 
 }  // namespace
 
-bool any_leaf(const View& v, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too) {
+bool any_leaf(const View& v, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too,
+              uint64_t filter) {
   for (uint32_t root = model::first_root(v); root != kNoTable;
        root = model::list_next_root(v, root)) {
-    if (model::role_as_id(v.role(root)) != as_id || v.is_mirror(root)) continue;
+    const uint64_t kind = v.is_mirror(root) ? model::kFilterPrivate : model::kFilterShared;
+    if (model::role_as_id(v.role(root)) != as_id) continue;
+    if (v.vm.has_mirror && (filter & kind) == 0) continue;
     if (v.root_invalid(root) && !invalid_too) continue;
-    // Direct roots index with the direct bits, their tables carry none: gfns as they are.
-    if (v.vm.gfn_direct_bits == 0 && leaf_below(v, root, start, end)) return true;
+    if (v.vm.gfn_direct_bits == 0) {
+      if (leaf_below(v, root, start, end)) return true;
+      continue;
+    }
+    // Direct roots index with the direct bits, their tables carry none.
+    model::CachedTranslation leaf;
+    for (uint64_t gfn = start; gfn < end; gfn++) {
+      if (model::translation_of(v, root, gfn, &leaf)) return true;
+    }
   }
   return false;
 }
@@ -111,6 +123,15 @@ void Monitor::on(const ev::ChangedSpte& e) {
 
 void Monitor::on(const ev::Store& e) {
   if (e.how == ev::How::kCas) count(id("MMU-SPTE-STALE"));
+  if (e.how == ev::How::kSet) count(id("MMU-SPTE-REPLACED"));
+  if (view_.platform == nullptr || !view_.is_mirror(e.table)) return;
+  // Thawed: whatever the hook has answered, others see this now.
+  if (model::is_frozen_spte<>(view_.fmt, e.old_spte) &&
+      !model::is_frozen_spte<>(view_.fmt, e.new_spte)) {
+    const int level = model::role_level(view_.role(e.table));
+    mirror_change(view_.field(CellKind::kSpGfn, e.table) + e.index * model::pages_per_hpage(level),
+                  level, e.new_spte);
+  }
 }
 
 void Monitor::on(const ev::InitSp& e) {
@@ -138,12 +159,59 @@ void Monitor::on(const ev::SetSpte& e) {
 
 void Monitor::on(const ev::SpteChanged& e) {
   count(id("MMU-WALK-COVER"));
-  if (view_.platform != nullptr && view_.is_mirror(e.table)) {
+  // Before the hook there is nothing to agree with yet; until the single hook it follows a removal.
+  using Trace = model::MirrorTrace;
+  const bool hooked = view_.design.mirror_trace == Trace::kInFreeze ||
+                      (view_.design.mirror_trace == Trace::kAfterUnfreeze &&
+                       model::is_shadow_present_pte<>(e.new_spte));
+  if (view_.platform != nullptr && view_.is_mirror(e.table) && hooked) {
     mirror_change(e.gfn, e.level, e.new_spte);
   }
 }
 
-void Monitor::on(const ev::FastPageFault&) { count(id("MMU-FASTPF-ROOT")); }
+void Monitor::on(const ev::FastPageFault& e) {
+  count(id("MMU-FASTPF-ROOT"));
+  if (!tracking_ || !e.found || view_.locked_for_write()) return;
+  const uint32_t slot =
+      model::gfn_to_memslot(view_, model::role_as_id(view_.role(e.table)), e.gfn);
+  if (slot == model::kNoSlot) return;
+  const uint64_t base = model::slot_get(view_, slot, SlotField::kBase);
+  check(id("MMU-DIRTY-WRTRACK"),
+        tracked_not_writable<>(
+            e.new_spte, view_.store.get(cell::of(CellKind::kWriteTrack, slot, e.gfn - base)) != 0));
+}
+
+// What vCPUs have cached, where nobody holds mmu_lock. When the mm is gone no vCPU runs any more.
+void Monitor::translations() {
+  if (view_.field(CellKind::kTlbVcpus) == 0 || view_.locked() ||
+      view_.field(CellKind::kMmReleased) != 0) {
+    return;
+  }
+  model::for_each_translation(view_, [&](uint32_t vcpu, const model::CachedTranslation& t) {
+    check(id("MMU-TLB-COVERED"), model::translation_justified(view_, vcpu, t));
+    if (!tracking_ || !t.writable) return;
+    const uint32_t slot = model::gfn_to_memslot(view_, 0, t.gfn);
+    if (slot == model::kNoSlot) return;
+    const uint64_t page = t.gfn - model::slot_get(view_, slot, SlotField::kBase);
+    check(id("MMU-DIRTY-WRTRACK"),
+          view_.store.get(cell::of(CellKind::kWriteTrack, slot, page)) == 0);
+  });
+}
+
+void Monitor::on(const ev::Unlock&) { translations(); }
+
+// A table that was reachable goes back when all that it mapped has gone.
+void Monitor::on(const ev::Freed& e) {
+  if (view_.field(CellKind::kSpState, e.table) !=
+      static_cast<uint64_t>(model::SpState::kRemoved)) {
+    return;
+  }
+  bool present = false;
+  for (uint64_t i = 0; i < model::kSpteEntPerPage; i++) {
+    present |= model::is_shadow_present_pte<>(view_.store.get(cell::pte(e.table, i)));
+  }
+  check(id("MMU-PT-TREE"), !present);
+}
 
 void Monitor::on(const ev::SplitHugePage& e) {
   check(id("MMU-DIRTY-SPLIT"), splittable<>(e.spte, e.level));
@@ -153,7 +221,10 @@ void Monitor::on(const ev::PutRoot&) { count(id("MMU-ROOT-LASTREF")); }
 
 void Monitor::on(const ev::IterStart&) { count(id("MMU-WALK-START")); }
 
-void Monitor::on(const ev::Yield&) { count(id("MMU-WALK-PROGRESS")); }
+void Monitor::on(const ev::Yield&) {
+  count(id("MMU-WALK-PROGRESS"));
+  translations();
+}
 
 void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
 
@@ -185,7 +256,8 @@ void Monitor::enter_root(const ev::Enter& e) {
       check(id("MMU-ROOT-REF"), refs != 0);
       count(id("MMU-LOCK-EXCLUSIVE"));
       unmap_.root_valid = !view_.root_invalid(e.root);
-      if (view_.vm.has_mirror && unmaps_open_ == 1) {
+      if (view_.vm.has_mirror && unmaps_open_ == 1 &&
+          view_.design.unmap_filter == model::UnmapFilter::kAttrFilter) {
         const uint64_t kind = view_.is_mirror(e.root) ? model::kFilterPrivate : model::kFilterShared;
         check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0);
       }
@@ -260,7 +332,10 @@ void Monitor::slot_deleted(uint64_t number) {
     const uint64_t start = model::slot_get(view_, s, SlotField::kBase);
     const uint64_t pages = std::min(kRangeLimit, model::slot_get(view_, s, SlotField::kNpages));
     const auto as_id = static_cast<uint32_t>(model::slot_get(view_, s, SlotField::kAsId));
-    check(id("MMU-SLOT-FREED"), !any_leaf(view_, as_id, start, start + pages, false));
+    check(id("MMU-SLOT-FREED"),
+          !any_leaf(view_, as_id, start, start + pages, false,
+                    model::kFilterShared | model::kFilterPrivate));
+    check(id("MMU-GMEM-BIND"), view_.field(CellKind::kGmemBinding, s) == 0);
   }
 }
 
@@ -346,7 +421,30 @@ void Monitor::unmapped(uint64_t flush) {
   if (!judged) return;
   check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);
   const uint64_t end = std::min(unmap_.end, unmap_.start + kRangeLimit);
-  check(id("MMU-INV-DONE"), !any_leaf(view_, unmap_.as_id, unmap_.start, end, true));
+  check(id("MMU-INV-DONE"),
+        !any_leaf(view_, unmap_.as_id, unmap_.start, end, true, unmap_.attr_filter));
+}
+
+// Outside a change, what maps a gfn is of its kind, and a huge page has one kind only.
+void Monitor::leafs_of_attributes(uint64_t gfn) {
+  const uint64_t attributes = model::detail::mem_attr(view_, gfn);
+  for (uint32_t root = model::first_root(view_); root != kNoTable;
+       root = model::list_next_root(view_, root)) {
+    model::CachedTranslation leaf;
+    int level = 0;
+    if (view_.root_invalid(root) || !model::translation_of(view_, root, gfn, &leaf, &level)) {
+      continue;
+    }
+    if (view_.vm.has_mirror) {
+      check(id("MMU-ATTR-LEAF"), kind_as_attributes_say<>(view_.is_mirror(root), attributes));
+    }
+    const uint32_t slot =
+        model::gfn_to_memslot(view_, model::role_as_id(view_.role(root)), gfn);
+    if (level == model::kPgLevel4K || slot == model::kNoSlot) continue;
+    check(id("MMU-ATTR-LEAF"),
+          model::detail::hugepage_has_attrs(view_, slot, model::gfn_round_for_level<>(gfn, level),
+                                            level, attributes));
+  }
 }
 
 // Head and tail are where a change leaves mixed pages.
@@ -367,6 +465,7 @@ void Monitor::on(const ev::Return& e) {
     case ev::Fn::kTdpMap:
       check(id("MMU-FAULT-RET"), result_leaves_handler<>(e.value));
       count(id("MMU-FAULT-LOOP"));
+      count(id("MMU-FAULT-PAGE"));
       if (view_.host.nx_huge_pages) nx_list();
       if (e.value == static_cast<uint64_t>(model::RetPf::kSpurious)) {
         count(id("MMU-FAULT-SPURIOUS"));
@@ -380,7 +479,11 @@ void Monitor::on(const ev::Return& e) {
       return;
     case ev::Fn::kTdpUnmapGfnRange: return unmapped(e.value);
     case ev::Fn::kSetMemAttr:
-      if (attributes_.open) mixed_flags(attributes_.start, attributes_.end, attributes_.slot);
+      if (attributes_.open) {
+        mixed_flags(attributes_.start, attributes_.end, attributes_.slot);
+        leafs_of_attributes(attributes_.start);
+        leafs_of_attributes(attributes_.end - 1);
+      }
       attributes_.open = false;
       return;
     case ev::Fn::kZapInvalidatedRoots:

@@ -41,8 +41,10 @@ struct View {
   }
 };
 
-// Does a root of the address space, valid or not, map a gfn of [start, end)?
-bool any_leaf(const View& view, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too);
+// Does a root of the address space, of the kinds that `filter` names (KVM_FILTER_*), map a gfn of
+// [start, end)?
+bool any_leaf(const View& view, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too,
+              uint64_t filter);
 
 class Monitor {
  public:
@@ -83,6 +85,8 @@ class Monitor {
   void on(const model::ev::PutRoot& e);
   void on(const model::ev::IterStart& e);
   void on(const model::ev::Yield& e);
+  void on(const model::ev::Unlock& e);
+  void on(const model::ev::Freed& e);
   void on(const model::ev::CmpxchgSpteRet& e);
   void on(const model::ev::Flush& e);
   void on(const model::ev::Enter& e);
@@ -108,6 +112,8 @@ class Monitor {
   void enter_root(const model::ev::Enter& e);
   void unmapped(uint64_t flush);
   void nx_list();
+  void translations();
+  void leafs_of_attributes(uint64_t gfn);
   void mixed_flags(uint64_t start, uint64_t end, uint32_t slot);
 
   View view_;

@@ -56,6 +56,21 @@ bool agree(const View& v, int level, uint64_t spte, uint64_t entry) {
   return child != kNoTable && v.field(CellKind::kSpExternal, child) == page + 1;
 }
 
+uint64_t number_of(tdx::SeptEntryState state) {
+  for (const tdx::SeptStateInfo& s : tdx::kSeptStates) {
+    if (s.state == state) return s.arch;
+  }
+  return 0;
+}
+
+// PENDING to MAPPED, the page as it was.
+bool accepts_only(const ev::SeptState& e) {
+  constexpr uint64_t kNumber = 0xff;  // of the state
+  return (e.old_state & kNumber) == number_of(tdx::SeptEntryState::kPending) &&
+         (e.new_state & kNumber) == number_of(tdx::SeptEntryState::kMapped) &&
+         (e.old_state & ~kNumber) == (e.new_state & ~kNumber);
+}
+
 }  // namespace
 
 // After the hook, and before anybody else: S-EPT pages stay where they are when the HKID is gone.
@@ -90,9 +105,11 @@ void Monitor::on(const ev::ExternalSetRet& e) {
   if (view_.platform != nullptr && !e.shared) check(id("TDX-SEPT-MIRROR"), e.ret == 0);
 }
 
-// What nobody's hook did: ACCEPT, or somebody behind KVM's back.
+// What nobody's hook did: somebody behind KVM's back. An ACCEPT of what is there changes nothing that
+// the mirror knows, and may come while a zap is between the mirror and the S-EPT.
 void Monitor::on(const ev::SeptState& e) {
   uint64_t spte = 0;
+  if (accepts_only(e)) return;
   const uint64_t gfn = e.gpa >> model::kPageShift;
   if (hooks_open_ != 0 || !mirror_entry(view_, gfn, e.level, &spte)) return;
   mirror_change(gfn, e.level, spte);
