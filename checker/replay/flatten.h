@@ -81,6 +81,12 @@ void ReplayEnv::emit(const E& e) {
     monitor->on(e);
     if (!monitor->broken().empty()) [[unlikely]] take_broken();
   }
+  if constexpr (std::is_same_v<E, model::ev::Flush>) flush_tlbs(e);
+  if constexpr (std::is_same_v<E, model::ev::Enter>) {
+    if (e.fn == model::ev::Fn::kFlushMemslot) {
+      flush_tlbs({model::ev::FlushKind::kMemslot, 0, 0, static_cast<uint32_t>(e.a[0])});
+    }
+  }
   Flatten{*this}(e);
 }
 

@@ -4,6 +4,7 @@
 
 #include "checker/replay/flatten.h"
 #include "model/spte/spte.h"
+#include "model/tdp/tlb.h"
 
 namespace mmucheck::replay {
 
@@ -124,6 +125,32 @@ uint64_t ReplayEnv::observe(uint32_t table, uint32_t index, uint64_t value) {
   if (in_->others_froze && !model::is_frozen_spte<>(*format, value)) return now;
   if (stale && value != now) stale_reads++;
   return value;
+}
+
+namespace {
+
+struct Cells {
+  model::RadixStore& store;
+  uint64_t field(CellKind kind, uint32_t object = 0) const {
+    return store.get(cell::of(kind, object));
+  }
+};
+
+}  // namespace
+
+// Only guest accesses of hand-written traces fill TLBs.
+void ReplayEnv::flush_tlbs(const model::ev::Flush& e) {
+  Cells cells{store_};
+  if (cells.field(CellKind::kTlbVcpus) == 0 || e.kind == model::ev::FlushKind::kRequest) return;
+  uint64_t start = 0, end = ~uint64_t{0};
+  if (e.kind == model::ev::FlushKind::kRange) {
+    start = e.a & ~gfn_alias_;
+    end = start + e.b;
+  } else if (e.kind == model::ev::FlushKind::kMemslot) {
+    start = model::slot_get(cells, e.slot, model::SlotField::kBase);
+    end = start + model::slot_get(cells, e.slot, model::SlotField::kNpages);
+  }
+  model::tlb_flush(cells, start, end);
 }
 
 void ReplayEnv::note_store(const model::ev::Store& e) {

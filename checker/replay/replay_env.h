@@ -204,6 +204,7 @@ class ReplayEnv {
   void take_broken();
   bool visible(trace::EventKind k) const { return visible_.test(static_cast<size_t>(k)); }
   void note_store(const model::ev::Store& e);
+  void flush_tlbs(const model::ev::Flush& e);
 
   model::RadixStore& store_;
   const model::Design& design_;

@@ -46,6 +46,7 @@ constexpr Named kNamed[] = {
     {S::kMrFinalize, Leaf::kMrFinalize},
     {S::kVpEnter, Leaf::kVpEnter},
     {S::kVpFlush, Leaf::kVpFlush},
+    {S::kVpInit, Leaf::kVpInit},
     {S::kMngVpflushdone, Leaf::kMngVpflushdone},
     {S::kPhymemCacheWb, Leaf::kPhymemCacheWb},
     {S::kMngKeyFreeid, Leaf::kMngKeyFreeid},

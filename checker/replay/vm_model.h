@@ -9,8 +9,11 @@
 #include "checker/replay/replay_env.h"
 #include "model/tdp/kvm_gmem.h"
 #include "model/tdp/kvm_dirty_log.h"
+#include "model/tdp/kvm_guest.h"
 #include "model/tdp/kvm_lifecycle.h"
 #include "model/tdp/nx_recovery.h"
+#include "model/tdp/reap.h"
+#include "model/tdp/tlb.h"
 
 #include "checker/replay/flatten.h"
 

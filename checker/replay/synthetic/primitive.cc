@@ -14,8 +14,8 @@ struct Runner {
     MMU_BEGIN(m);
     MMU_LOCK(m, 20, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_unmap_gfn_range(w, m.unmap));
-    mmu_unlock(w, LockMode::kWrite);
     if (m.unmap.flush) MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    mmu_unlock(w, LockMode::kWrite);
     MMU_END(m);
   }
   Run operator()(ZapLeafsOp& m) {
@@ -23,24 +23,24 @@ struct Runner {
     MMU_LOCK(m, 21, LockMode::kWrite);
     MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapLeafs, kNoTable, {m.zap.start, m.zap.end, m.zap.flush}});
     MMU_CALL(m, 2, zap_leafs_of_roots(w, m.zap));
-    mmu_unlock(w, LockMode::kWrite);
     if (m.zap.flush) MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    mmu_unlock(w, LockMode::kWrite);
     MMU_END(m);
   }
   Run operator()(ZapRootOp& m) {
     MMU_BEGIN(m);
     MMU_LOCK(m, 22, mode_of(m.zap.shared));
     MMU_CALL(m, 1, tdp_mmu_zap_root(w, m.zap));
-    mmu_unlock(w, mode_of(m.zap.shared));
     MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    mmu_unlock(w, mode_of(m.zap.shared));
     MMU_END(m);
   }
   Run operator()(ZapAllOp& m) {
     MMU_BEGIN(m);
     MMU_LOCK(m, 23, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_tdp_mmu_zap_all(w, m.zap));
-    mmu_unlock(w, LockMode::kWrite);
     MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    mmu_unlock(w, LockMode::kWrite);
     MMU_END(m);
   }
   Run operator()(ZapSpOp& m) {
@@ -52,8 +52,8 @@ struct Runner {
     } else {
       MMU_CALL(m, 2, kvm_tdp_mmu_zap_sp(w, m.zap));
     }
-    mmu_unlock(w, mode_of(shared));
     if (m.zap.zapped) MMU_EMIT(m, 3, ev::Flush{ev::FlushKind::kAll, 0, 0});
+    mmu_unlock(w, mode_of(shared));
     MMU_END(m);
   }
   Run operator()(InvalidateRootsOp& m) {
@@ -101,6 +101,12 @@ struct Runner {
   Run operator()(WriteProtectOp& m) {
     MMU_BEGIN(m);
     MMU_LOCK(m, 30, LockMode::kWrite);
+    if (m.tracks != Tracks::kAsBefore) track(m);
+    if (m.tracks == Tracks::kNoMore) {
+      mmu_unlock(w, LockMode::kWrite);
+      m.pc = 0;
+      return Run::kDone;
+    }
     MMU_CALL(m, 1, kvm_tdp_mmu_write_protect_gfn(w, m.protect));
     if (m.protect.spte_set) {
       MMU_EMIT(m, 2, ev::Flush{ev::FlushKind::kRange, m.protect.gfn, 1});
@@ -108,12 +114,41 @@ struct Runner {
     mmu_unlock(w, LockMode::kWrite);
     MMU_END(m);
   }
+  // There is no large page where a gfn is tracked.
+  void track(const WriteProtectOp& m) {
+    const bool on = m.tracks == Tracks::kFromNow;
+    const uint32_t slot = m.protect.slot;
+    const uint64_t base = slot_get(w, slot, SlotField::kBase);
+    w.store.set(cell::of(CellKind::kWriteTrack, slot, m.protect.gfn - base), on);
+    for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
+      w.store.add(lpage_cell(slot, level, gfn_to_index(m.protect.gfn, base, level)),
+                  on ? 1 : ~uint64_t{0});
+    }
+  }
   Run operator()(AgeOp& m) {
     const bool locked = w.design.ageing == Ageing::kWriteLockAllRoots;
     MMU_BEGIN(m);
     if (locked) MMU_LOCK(m, 31, LockMode::kWrite);
     MMU_CALL(m, 1, kvm_tdp_mmu_age_gfn_range(w, m.age));
     if (locked) mmu_unlock(w, LockMode::kWrite);
+    MMU_END(m);
+  }
+  Run operator()(RcuRunOp& m) {
+    MMU_BEGIN(m);
+    // Whoever walks is inside a read-side section; those that begin now need not be waited for, but
+    // this waits for them, too.
+    if (w.env.lock_steps() && (w.locked_for_read() || w.locked_for_write() ||
+                               w.field(CellKind::kRcuReaders) != 0)) {
+      return Run::kBlocked;
+    }
+    for (; m.count > 0 && rcu_first(w) != kNoTable; m.count--) rcu_run_callback(w, rcu_first(w));
+    MMU_END(m);
+  }
+  Run operator()(ReapOp& m) {
+    MMU_BEGIN(m);
+    MMU_LOCK(m, 32, LockMode::kRead);
+    MMU_CALL(m, 1, reap_removed_spt(w, m.reap));
+    mmu_unlock(w, LockMode::kRead);
     MMU_END(m);
   }
   Run operator()(FlushOp& m) {

@@ -21,13 +21,22 @@ struct ZapInvalidatedRootsOp { uint8_t pc = 0; model::ZapInvalidatedRoots zap = 
 struct SplitOp { uint8_t pc = 0; model::TrySplit split = {}; };
 struct RecoverOp { uint8_t pc = 0; model::CollapseSlot collapse = {}; };
 struct DirtySlotOp { uint8_t pc = 0; model::DirtySlot dirty = {}; };
-struct WriteProtectOp { uint8_t pc = 0; model::WriteProtectGfn protect = {}; };
+// kvm_write_track_add_gfn and _remove_gfn, or write protection alone.
+enum class Tracks : uint8_t { kAsBefore, kFromNow, kNoMore };
+struct WriteProtectOp {
+  uint8_t pc = 0;
+  Tracks tracks = Tracks::kAsBefore;
+  model::WriteProtectGfn protect = {};
+};
 struct AgeOp { uint8_t pc = 0; model::AgeRange age = {}; };
+// Callbacks of tables that were queued run, oldest first, after a grace period.
+struct RcuRunOp { uint8_t pc = 0; uint64_t count = ~uint64_t{0}; };
+struct ReapOp { uint8_t pc = 0; model::ReapSpt reap = {}; };
 struct FlushOp { uint8_t pc = 0; uint64_t start = 0, npages = 0; };
 
 using Primitive = std::variant<UnmapOp, ZapLeafsOp, ZapRootOp, ZapAllOp, ZapSpOp,
                                InvalidateRootsOp, ZapInvalidatedRootsOp, SplitOp, RecoverOp,
-                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp>;
+                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp, RcuRunOp, ReapOp>;
 
 // Runs until something visible happens or the operation ends.
 model::Run run_primitive(ReplayWorld& w, Primitive& p);

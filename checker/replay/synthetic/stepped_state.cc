@@ -9,12 +9,17 @@ namespace {
 class Bytes {
  public:
   void number(uint64_t v) { plain(v); }
-  // A machine, as its bytes without those between its fields.
+  // A machine, as its bytes without those between its fields. In a union, because GCC 12 loses count
+  // of the offset behind an array of structs otherwise, and clears fields.
   template <class T>
-  void plain(T v) {
+  void plain(const T& v) {
     static_assert(std::is_trivially_copyable_v<T>);
-    __builtin_clear_padding(&v);
-    out_.append(reinterpret_cast<const char*>(&v), sizeof v);
+    union Only {
+      T v;
+    };
+    Only copy{v};
+    __builtin_clear_padding(&copy);
+    out_.append(reinterpret_cast<const char*>(&copy), sizeof copy);
   }
   template <class T>
   void maybe(const std::optional<T>& v) {
@@ -139,6 +144,28 @@ bool SteppedState::may_be_busy(const SyntheticReplayer& r, uint32_t thread) {
     case Leaf::kMemPageRemove: return true;
     default: return false;
   }
+}
+
+bool SteppedState::walks(const SyntheticReplayer& r, uint32_t thread) {
+  const auto t = r.threads_.find(thread);
+  if (t == r.threads_.end() || t->second.stack.empty()) return false;
+  const SyntheticReplayer::Task& task = t->second.stack.back();
+  if (task.primitive) return true;
+  const Machine& m = task.op.machine;
+  return std::holds_alternative<model::InvalidateRange>(m) ||
+         std::holds_alternative<model::SetMemoryRegion>(m) ||
+         std::holds_alternative<model::SetMemAttributes>(m) ||
+         std::holds_alternative<model::GmemInvalidate>(m) ||
+         std::holds_alternative<model::GmemRelease>(m) ||
+         std::holds_alternative<model::ZapGfnRange>(m) ||
+         std::holds_alternative<model::FlushShadowAll>(m) ||
+         std::holds_alternative<model::RecoverNxHugePages>(m) ||
+         std::holds_alternative<model::ZapAllFast>(m);
+}
+
+bool SteppedState::yield_is_due(const SyntheticReplayer& r, uint32_t thread) {
+  const auto t = r.threads_.find(thread);
+  return t != r.threads_.end() && t->second.in.yield;
 }
 
 const std::vector<Predicted>& SteppedState::shown(const SyntheticReplayer& r, uint32_t thread) {

@@ -33,6 +33,10 @@ class SteppedState {
   // Its next step asks how a SEAMCALL of a hook is answered that other parties' locks can make
   // BUSY: not where KVM has kicked all vCPUs out and tries a second time.
   static bool may_be_busy(const SyntheticReplayer& r, uint32_t thread);
+  // Its next step may come to where a walk looks whether it must drop mmu_lock.
+  static bool walks(const SyntheticReplayer& r, uint32_t thread);
+  // It was told to yield and has not come to such a place.
+  static bool yield_is_due(const SyntheticReplayer& r, uint32_t thread);
   // What its last machine step showed.
   static const std::vector<Predicted>& shown(const SyntheticReplayer& r, uint32_t thread);
   // mmu_lock: readers inside, and 1 for a writer.

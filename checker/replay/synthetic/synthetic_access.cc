@@ -146,17 +146,34 @@ void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
   const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
   const Access access{e.get(x::write) != 0, e.get(x::exec) != 0};
   if (w.platform != nullptr && private_access(e, t, v)) return;
+  const uint64_t gfn = (e.get(x::gpa) >> kPageShift) & ~w.vm.gfn_direct_bits;
+  const uint32_t root = vcpu_root(w, vcpu, false);
+  // Its vCPUs were kicked out with a request; they load another one before they run.
+  if (root != kNoTable && w.root_invalid(root)) return load_root(e, t, v, vcpu);
+  if (CachedTranslation cached; root != kNoTable && !w.root_invalid(root) &&
+      tlb_lookup(w, vcpu, gfn, w.field(CellKind::kSpPfn, root), &cached) &&
+      (cached.writable || !access.write)) {
+    return;  // hardware does not look at the tables
+  }
   const Found at = walk(w, vcpu, e.get(x::gpa));
   const bool mapped = at.table != kNoTable && is_shadow_present_pte<>(at.spte);
   // To hardware an entry that tracks accesses is not present.
   const bool present = mapped && is_access_allowed<>(w.fmt, {}, at.spte);
   if (mapped && is_access_allowed<>(w.fmt, access, at.spte)) {
-    return set_accessed_dirty(w, at, access.write);
+    set_accessed_dirty(w, at, access.write);
+    CachedTranslation fill;
+    if (translation_of(w, root, gfn, &fill)) {
+      // Without D hardware walks again for the first write.
+      fill.writable = fill.writable && (!spte_ad_enabled<>(w.fmt, at.spte) || access.write ||
+                                        (at.spte & w.fmt.dirty) != 0);
+      tlb_fill(w, vcpu, fill);
+    }
+    return;
   }
   PageFault m;
   m.fault.vcpu = static_cast<uint8_t>(vcpu);
   m.fault.addr = e.get(x::gpa);
-  m.fault.gfn = (m.fault.addr >> kPageShift) & ~w.vm.gfn_direct_bits;
+  m.fault.gfn = gfn;
   m.fault.write = access.write;
   m.fault.exec = access.exec;
   m.fault.present = present;
@@ -188,6 +205,22 @@ void SyntheticReplayer::hw_access(const Event& e, Vm& v) {
   set_accessed_dirty(w, at, write);
 }
 
+// kvm_mmu_load drops an obsolete root first.
+void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcpu) {
+  ReplayWorld& w = v.model->world;
+  const uint32_t current = vcpu_root(w, vcpu, false);
+  if (current != kNoTable && !w.root_invalid(current)) cache_current_root(w, vcpu);
+  MmuLoad m;
+  m.vcpu = static_cast<uint8_t>(vcpu);
+  push(t, v, e, m);
+  if (current != kNoTable && w.root_invalid(current)) {
+    FreeRoots drop;
+    drop.vcpu = m.vcpu;
+    drop.roots_to_free = 1;
+    push(t, v, e, drop);
+  }
+}
+
 void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
   ReplayWorld& w = v.model->world;
   const auto vcpu = static_cast<uint8_t>(e.get(0));  // the first field where there is one
@@ -212,19 +245,7 @@ void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
           e.get_or(f::root_load::role, default_role(w.design, w.host, levels_, 0)));
       if (role_level(role) < 4 || role_level(role) > 5) return refuse(e, "a root has 4 or 5 levels");
       w.env.roles[vcpu] = role;
-      const uint32_t current = vcpu_root(w, vcpu, false);
-      // kvm_mmu_load drops an obsolete root first.
-      if (current != kNoTable && !w.root_invalid(current)) cache_current_root(w, vcpu);
-      MmuLoad m;
-      m.vcpu = vcpu;
-      push(t, v, e, m);
-      if (current != kNoTable && w.root_invalid(current)) {
-        FreeRoots drop;
-        drop.vcpu = vcpu;
-        drop.roots_to_free = 1;
-        push(t, v, e, drop);
-      }
-      return;
+      return load_root(e, t, v, vcpu);
     }
     case K::kRootFree:
     case K::kVcpuDestroy: {

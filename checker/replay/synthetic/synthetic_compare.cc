@@ -9,6 +9,7 @@
 namespace mmucheck::replay {
 
 using K = trace::EventKind;
+using invariant::id;
 using trace::Event;
 
 namespace {
@@ -144,8 +145,21 @@ void SyntheticReplayer::settle() {
   }
 }
 
+// Of operations that the trace left in the middle, stepped by machine.
+void SyntheticReplayer::look_for_stuck() {
+  size_t left = 0, stuck = 0;
+  for (const auto& [tid, t] : threads_) {
+    if (t.stack.empty() || !t.stack.back().by_machine) continue;
+    left++;
+    stuck += waiting_.count(tid);
+  }
+  if (left == 0 || vms_.empty()) return;
+  check(vms_.begin()->second, last_wait_, id("MMU-LOCK-LIVE"), stuck < left);
+}
+
 void SyntheticReplayer::finish(const trace::TraceInfo& info) {
   settle();
+  look_for_stuck();
   for (auto& [tid, t] : threads_) {
     if (t.stack.empty() || t.stack.back().by_machine) continue;
     verdict_.inconclusive.push_back(

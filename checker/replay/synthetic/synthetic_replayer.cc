@@ -227,7 +227,13 @@ void SyntheticReplayer::input(const Event& e) {
       if (e.get(f::step::machine) != 0) {
         if (!t.stack.empty()) t.stack.back().stepped = t.stack.back().by_machine = true;
         for (uint64_t n = e.get_or(f::step::count, 1); n > 0 && !t.stack.empty(); n--) {
-          if (machine_step(e, t) == model::Run::kBlocked) break;
+          if (machine_step(e, t) != model::Run::kBlocked) {
+            waiting_.clear();
+            continue;
+          }
+          waiting_.insert(t.tid);
+          last_wait_ = e;
+          break;
         }
         return;
       }
@@ -281,6 +287,7 @@ void SyntheticReplayer::stimulus(const Event& e) {
   Vm* v = vm(e);
   if (v == nullptr) return refuse(e, "there is no such VM");
   if (v->model->abandoned) return;
+  waiting_.clear();
   v->model->env.set_time(events_, t.last_event);
   start(e, t, *v);
   t.last_event = events_;

@@ -7,7 +7,8 @@
 // kFirstFrame on unless a new_table input names one, a fault gets a frame from its gfn, and hosts
 // map 4K pages unless the trace says otherwise.
 // A `step` with `machine` counts the atomic steps of the model's machines instead of events: mmu_lock
-// then excludes, and what is left at the end stays where it is (stepped_state.h, checker/explore).
+// then excludes, and what is left at the end stays where it is (stepped_state.h, checker/explore);
+// where the last steps of all that is left were tried in vain, they are stuck: MMU-LOCK-LIVE.
 // An observation makes its thread go on to its next event of one of the kinds that were observed
 // since the operation began, and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
@@ -23,6 +24,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -114,6 +116,7 @@ class SyntheticReplayer {
   void start_fault(const trace::Event& e, Thread& t, Vm& v);
   void start_td(const trace::Event& e, Thread& t, Vm& v);
   bool private_access(const trace::Event& e, Thread& t, Vm& v);
+  void load_root(const trace::Event& e, Thread& t, Vm& v, uint32_t vcpu);
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);
   void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);
@@ -132,6 +135,7 @@ class SyntheticReplayer {
   void task_done(Thread& t);
   void compare(const trace::Event& e, Thread& t, Vm& v, const Predicted* p);
   void take_findings(VmModel& v, const trace::Event& e, const Thread* t);
+  void look_for_stuck();
   void violated(const trace::Event& e, const Thread* t, invariant::Id rule, std::string before,
                 std::string after);
 
@@ -149,6 +153,8 @@ class SyntheticReplayer {
   report::Verdict verdict_;
   uint64_t events_ = 0;
   model::Run last_run_ = model::Run::kDone;  // of a machine step
+  std::set<uint32_t> waiting_;  // threads that could not step since anything changed
+  trace::Event last_wait_;
 };
 
 }  // namespace mmucheck::replay

@@ -81,6 +81,7 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kZapInvalidatedRootsOp:
     case K::kNxRecovery:
     case K::kRcuRun:
+    case K::kReapOp:
     case K::kFlushTlbs: return start_table(e, t, v);
     case K::kDirtyLogGet:
     case K::kDirtyLogClear:
@@ -101,6 +102,9 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kVcpuEnter:
     case K::kVcpuExit:
     case K::kMockFinalize:
+    case K::kMockZeroStep:
+    case K::kGuestAccept:
+    case K::kVcpuInit:
       if (v.model->world.platform != nullptr) return start_td(e, t, v);
       return start_vcpu(e, t, v);
     default: return start_vcpu(e, t, v);
@@ -142,6 +146,7 @@ void SyntheticReplayer::start_slot(const Event& e, Thread& t, Vm& v) {
     default:
       slot_set(w, *slot, SlotField::kGmem,
                static_cast<uint64_t>(e.get_signed(f::gmem_bind::gmem_fd)) + 1);
+      w.set_field(CellKind::kGmemBinding, *slot, slot_get(w, *slot, SlotField::kGmem));
       slot_set(w, *slot, SlotField::kGmemOffset,
                e.get(f::gmem_bind::gmem_offset) >> kPageShift);
       check(v, e, id("MMU-GMEM-BIND"), e.get_signed(f::gmem_bind::gmem_fd) >= 0);
@@ -204,15 +209,16 @@ void SyntheticReplayer::start_range(const Event& e, Thread& t, Vm& v) {
       m.slots = hva_walk(e.get(f::notifier_end::start), e.get(f::notifier_end::end));
       return push(t, v, e, m);
     }
-    case K::kGmemPunch:
-    case K::kGmemReleaseOp: {
+    case K::kGmemPunch: {
       GmemInvalidate m;
-      m.gmem = static_cast<uint64_t>(e.get_signed(0)) + 1;  // gmem_fd comes first in both
-      m.end = ~uint64_t{0};
-      if (e.kind == K::kGmemPunch) {
-        m.start = e.get(f::gmem_punch::offset) >> kPageShift;
-        m.end = (e.get(f::gmem_punch::offset) + e.get(f::gmem_punch::len)) >> kPageShift;
-      }
+      m.gmem = static_cast<uint64_t>(e.get_signed(f::gmem_punch::gmem_fd)) + 1;
+      m.start = e.get(f::gmem_punch::offset) >> kPageShift;
+      m.end = (e.get(f::gmem_punch::offset) + e.get(f::gmem_punch::len)) >> kPageShift;
+      return push(t, v, e, m);
+    }
+    case K::kGmemReleaseOp: {
+      GmemRelease m;
+      m.gmem = static_cast<uint64_t>(e.get_signed(f::gmem_release_op::gmem_fd)) + 1;
       return push(t, v, e, m);
     }
     default: {
@@ -280,13 +286,11 @@ void SyntheticReplayer::start_table(const Event& e, Thread& t, Vm& v) {
       return push(t, v, e, m);
     }
     case K::kRcuRun: {
-      uint64_t n = e.get_or(f::rcu_run::count, ~uint64_t{0});
-      PendingInputs none;
-      std::vector<Predicted> out;
-      w.env.select(&none, &out, t.tid, false);
-      for (; n > 0 && rcu_first(w) != kNoTable; n--) rcu_run_callback(w, rcu_first(w));
-      return;
+      RcuRunOp op;
+      op.count = e.get_or(f::rcu_run::count, ~uint64_t{0});
+      return push(t, v, e, op);
     }
+    case K::kReapOp: return push(t, v, e, ReapOp{});
     default: {
       FlushOp op;
       op.start = e.get(f::flush_tlbs::start);
@@ -364,23 +368,15 @@ void SyntheticReplayer::start_dirty(const Event& e, Thread& t, Vm& v) {
       return push(t, v, e, op);
     }
     default: {
-      // kvm_write_track_add_gfn: no large page there any more, and W goes.
       namespace x = f::write_track;
-      const uint64_t gfn = e.get(x::gfn);
-      if (!slot_contains(w, *slot, gfn)) return refuse(e, "the gfn is not in the memslot");
-      const bool on = e.get(x::on) != 0;
-      v.monitor->write_tracking_used();
-      w.store.set(cell::of(CellKind::kWriteTrack, *slot,
-                           gfn - slot_get(w, *slot, SlotField::kBase)), on ? 1 : 0);
-      for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
-        w.store.add(lpage_cell(*slot, level,
-                               gfn_to_index(gfn, slot_get(w, *slot, SlotField::kBase), level)),
-                    on ? 1 : ~uint64_t{0});
+      if (!slot_contains(w, *slot, e.get(x::gfn))) {
+        return refuse(e, "the gfn is not in the memslot");
       }
-      if (!on) return;
+      v.monitor->write_tracking_used();
       WriteProtectOp op;
+      op.tracks = e.get(x::on) != 0 ? Tracks::kFromNow : Tracks::kNoMore;
       op.protect.slot = *slot;
-      op.protect.gfn = gfn;
+      op.protect.gfn = e.get(x::gfn);
       return push(t, v, e, op);
     }
   }

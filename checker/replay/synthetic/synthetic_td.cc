@@ -26,6 +26,23 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
   };
   switch (e.kind) {
     case K::kMockFinalize: return push(t, v, e, TdxFinalize{});
+    case K::kMockZeroStep: return push(t, v, e, ZeroStepEnter{});
+    case K::kGuestAccept: {
+      namespace x = f::guest_accept;
+      if (!known(e.get(x::vcpu_id))) return;
+      const uint64_t level = e.get_or(x::level, 1);
+      if (level < 1 || level > 2) return refuse(e, "a page is accepted at level 1 or 2");
+      GuestAccept m;
+      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.gfn = e.get(x::gpa) >> kPageShift;
+      m.level = static_cast<int8_t>(level);
+      if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
+      return push(t, v, e, m);
+    }
+    case K::kVcpuInit: {
+      if (!known(e.get(f::vcpu_init::vcpu_id))) return;
+      return push(t, v, e, VcpuInit{0, static_cast<uint8_t>(e.get(f::vcpu_init::vcpu_id)), {}});
+    }
     case K::kMapPrivatePfn: {
       namespace x = f::map_private_pfn;
       if (!known(e.get(x::vcpu_id))) return;
