@@ -71,12 +71,18 @@ std::vector<std::string> wrapped(const std::string& text, size_t width) {
 
 }  // namespace
 
+std::vector<std::string> event_texts(const replay::SyntheticReplayer& replayer, uint32_t thread) {
+  std::vector<std::string> texts;
+  for (const Predicted& p : SteppedState::shown(replayer, thread)) texts.push_back(text_of(p));
+  return texts;
+}
+
 std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
-                                   const Exploration& found, const Bounds& bounds) {
+                                   const std::vector<Move>& path, const Bounds& bounds) {
   std::vector<ChartStep> steps;
   Stepper stepper(scenario, design, bounds.busy);
   std::map<uint32_t, size_t> begun;
-  for (const Move& m : found.path) {
+  for (const Move& m : path) {
     ChartStep step;
     step.thread = m.thread;
     const auto before = SteppedState::lock(stepper.replayer());
@@ -91,8 +97,11 @@ std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design
     if (after.second < before.second) step.events.emplace_back("write_unlock(mmu_lock)");
     if (after.first > before.first) step.events.emplace_back("read_lock(mmu_lock)");
     if (after.second > before.second) step.events.emplace_back("write_lock(mmu_lock)");
-    for (const Predicted& p : SteppedState::shown(stepper.replayer(), m.thread)) {
-      if (m.kind != MoveKind::kBegin) step.events.push_back(text_of(p));
+    if (m.kind == MoveKind::kYield) step.events.emplace_back("(yields)");
+    if (m.kind != MoveKind::kBegin) {
+      for (std::string& text : event_texts(stepper.replayer(), m.thread)) {
+        step.events.push_back(std::move(text));
+      }
     }
     steps.push_back(std::move(step));
   }

@@ -16,9 +16,16 @@ struct ChartStep {
   std::vector<std::string> events;
 };
 
+// What the thread's last step showed, an event each.
+std::vector<std::string> event_texts(const replay::SyntheticReplayer& replayer, uint32_t thread);
+
 // Runs the path again.
 std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
-                                   const Exploration& found, const Bounds& bounds);
+                                   const std::vector<Move>& path, const Bounds& bounds);
+inline std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
+                                          const Exploration& found, const Bounds& bounds) {
+  return chart_steps(scenario, design, found.path, bounds);
+}
 
 std::string chart_text(const std::vector<ChartStep>& steps);
 

@@ -58,14 +58,17 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                     const Tick& tick) {
   Exploration x;
   Stepper stepper(scenario, design, bounds.busy);
-  const auto found = [&](std::vector<report::Violation> broken, std::vector<Move> path) {
-    x.violation = std::move(broken.front());
+  uint64_t last_level = ~uint64_t{0};
+  const auto found = [&](report::Violation broken, std::vector<Move> path, uint64_t level) {
+    last_level = level;
+    if (x.violation && x.path.size() <= path.size()) return;
+    x.violation = std::move(broken);
     x.path = std::move(path);
   };
   x.doubts = stepper.doubts();
   if (!x.doubts.empty()) return x;
   if (auto broken = stepper.take_violations(); !broken.empty()) {
-    found(std::move(broken), {});
+    found(std::move(broken.front()), {}, 0);
     return x;
   }
   Visited visited;
@@ -73,7 +76,8 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   std::deque<std::pair<size_t, Stepper::State>> frontier;
   visited.insert(stepper.parts());
   frontier.emplace_back(0, stepper.save());
-  while (!frontier.empty() && !x.violation && x.bound.empty() && x.doubts.empty()) {
+  while (!frontier.empty() && x.bound.empty() && x.doubts.empty()) {
+    if (nodes[frontier.front().first].depth > last_level) break;
     if (tick && !tick()) {
       x.interrupted = true;
       break;
@@ -101,9 +105,8 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
       if (auto broken = stepper.take_violations(); !broken.empty()) {
         std::vector<Move> path = path_to(nodes, at);
         path.push_back(moves[i]);
-        x.depth = depth + 1;
-        found(std::move(broken), std::move(path));
-        break;
+        found(std::move(broken.front()), std::move(path), depth);
+        continue;
       }
       x.doubts = stepper.doubts();
       if (!x.doubts.empty()) break;
@@ -116,9 +119,10 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
       }
     }
     if (!moved) {
-      found({replay::violation_of(invariant::find_id(kStuck))}, path_to(nodes, at));
+      found(replay::violation_of(invariant::find_id(kStuck)), path_to(nodes, at), depth);
     }
   }
+  if (x.violation) x.depth = x.path.size();
   x.states = visited.size();
   x.invariants = evaluated(stepper.replayer().tally());
   return x;
@@ -128,17 +132,20 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
                                    const std::string& design_name, const Exploration& found,
                                    const Bounds& bounds) {
   std::vector<Packet> all;
-  if (found.violation && found.violation->invariant != kStuck) {
+  size_t expects = 0;
+  if (found.violation) {
     Event e;
     trace::start_event(e, K::kExpect);
     e.set(trace::f::expect::verdict, static_cast<uint64_t>(trace::ExpectedVerdict::kViolated));
     e.text = found.violation->invariant;
     all.emplace_back(e);
+    expects = all.size();
   }
   bool named = design_name.empty();
   for (const Packet& p : scenario.prefix) {
     const K kind = p.event().kind;
-    if (kind == K::kExpect || (kind == K::kDesign && !design_name.empty())) continue;
+    if (kind == K::kExpect || kind == K::kExplore) continue;
+    if (kind == K::kDesign && !design_name.empty()) continue;
     // Behind what says which kernel it is, before the VM.
     if (!named && p.event().cls == trace::PacketClass::kStimulus) {
       Event e;
@@ -149,12 +156,38 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
     }
     all.push_back(p);
   }
+  const bool stuck = found.violation && found.violation->invariant == kStuck;
   Stepper stepper(scenario, design, bounds.busy);
-  for (const Move& m : found.path) {
-    for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
-    stepper.apply(m);
+  for (size_t i = 0; i < found.path.size(); i++) {
+    std::vector<Packet> packets = stepper.packets(found.path[i]);
+    // An operation that breaks a rule as it begins.
+    if (i + 1 == found.path.size() && found.path[i].kind == MoveKind::kBegin && !stuck) {
+      packets.resize(1);
+    }
+    for (Packet& p : packets) all.push_back(std::move(p));
+    stepper.apply(found.path[i]);
   }
+  if (stuck) {
+    for (const Move& m : stepper.moves()) {
+      if (m.kind != MoveKind::kStep) continue;
+      for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
+    }
+  }
+  if (expects != 0 && (stuck || !found.path.empty()))
+    all[expects - 1].set(trace::f::expect::step, all.size());
   return all;
+}
+
+bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets,
+                const std::string& rule) {
+  replay::SyntheticReplayer replayer(info);
+  for (size_t i = 0; i < packets.size(); i++) {
+    if (!replayer.verdict().violations.empty()) return false;
+    replayer.event(packets[i].event());
+  }
+  replayer.finish(info);
+  const report::Verdict& v = replayer.verdict();
+  return v.inconclusive.empty() && !v.violations.empty() && v.violations[0].invariant == rule;
 }
 
 }  // namespace mmucheck::explore

@@ -1,11 +1,12 @@
 // Layer: checker/explore. Contract: visits every state that the threads of a scenario come to,
 // breadth first, and evaluates the invariants of the catalogue in each step; the first violation
-// is therefore one of the shortest. Deterministic: states are compared whole, by content, and moves
-// are tried in the order of threads.
+// is therefore one of the shortest. The level in which it is found is finished, so that the numbers
+// do not depend on the order. Deterministic: states are compared whole, by content, and moves are
+// tried in the order of threads.
 //
-// Memory is sequentially consistent, a step is atomic. Not taken as outcomes: a walk that yields,
-// A and D bits that a CPU sets on its own, failed allocations; RCU callbacks run when a packet says
-// so. A state with equal behaviour but other numbers of tables is another one.
+// Memory is sequentially consistent, a step is atomic. Not taken as outcomes: A and D bits that a
+// CPU sets on its own, failed allocations; RCU callbacks run when a packet says so. A state with
+// equal behaviour but other numbers of tables is another one.
 #pragma once
 
 #include <functional>
@@ -24,7 +25,7 @@ struct Bounds {
   unsigned busy = 0;       // at most so many SEAMCALLs answer BUSY without a cause in the model
 };
 
-// Rule that a state breaks in which some thread is not over and none can move.
+// Rule that a state breaks in which some thread is not over and none can move: a deadlock.
 inline constexpr const char* kStuck = "MMU-LOCK-LIVE";
 
 struct Exploration {
@@ -46,10 +47,15 @@ using Tick = std::function<bool()>;
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
                     const Tick& tick = {});
 
-// The path as a trace: the prefix, then its moves. `design` is what names the design, empty: the
-// scenario's own; `rule` is what a replay must find.
+// The path as a trace: the prefix, then its moves; where it ends in a deadlock, the steps that the
+// threads then try in vain. It expects its violation, at its last packet. `design_name` names the
+// design, empty: the scenario's own.
 std::vector<Packet> counterexample(const Scenario& scenario, const model::Design* design,
                                    const std::string& design_name, const Exploration& found,
                                    const Bounds& bounds);
+
+// Does the model, given these packets one by one, break `rule` in the last one and nothing before?
+bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets,
+                const std::string& rule);
 
 }  // namespace mmucheck::explore

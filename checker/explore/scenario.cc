@@ -1,6 +1,11 @@
 #include "checker/explore/scenario.h"
 
+#include <algorithm>
+
+#include "checker/invariant/catalogue.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
+#include "checker/trace/event_kinds.h"
+#include "model/design/spec.h"
 
 namespace mmucheck::explore {
 
@@ -30,10 +35,60 @@ bool changes_the_world(K kind) {
     case K::kVcpuDestroy:
     case K::kModuleParamSet:
     case K::kEnableCap:
-    case K::kWriteTrack:
     case K::kHostLevelChange: return true;
     default: return false;
   }
+}
+
+void take_bounds(Scenario& s, const Event& e) {
+  namespace x = trace::f::explore;
+  s.title = std::string(e.text);
+  if (e.get(x::busy) > kMaxOutcomes || e.get(x::yields) > kMaxOutcomes) {
+    refuse(s.info, e, "busy and yields are 0 to 16");
+  }
+  s.busy = static_cast<unsigned>(e.get(x::busy));
+  s.yields = static_cast<unsigned>(e.get(x::yields));
+  s.max_states = e.get_or(x::max_states, s.max_states);
+  s.max_depth = e.get(x::max_depth);
+  if (s.max_states == 0 || s.max_states > kMaxStates) {
+    refuse(s.info, e, "max_states is 1 to 100000000");
+  }
+}
+
+void take_pinned(Scenario& s, const Event& e) {
+  namespace x = trace::f::explored;
+  Pinned p;
+  const std::string what(e.text);
+  const size_t colon = what.find(':');
+  p.design = what.substr(0, colon);
+  if (colon != std::string::npos) {
+    p.invariant = what.substr(std::min(what.find_first_not_of(' ', colon + 1), what.size()));
+  }
+  p.verdict = static_cast<trace::ExpectedVerdict>(e.get(x::verdict));
+  p.states = e.get(x::states);
+  p.transitions = e.get(x::transitions);
+  p.depth = e.get(x::depth);
+  p.steps = e.get(x::steps);
+  p.busy = static_cast<unsigned>(e.get_or(x::busy, s.busy));
+  const bool violated = p.verdict == trace::ExpectedVerdict::kViolated;
+  if (const model::ParsedDesign parsed = model::parse_design_spec(p.design);
+      parsed.design == nullptr) {
+    refuse(s.info, e, parsed.error);
+  }
+  if (violated != !p.invariant.empty() || violated != (p.steps != 0)) {
+    refuse(s.info, e, "a violation, and nothing else, has an invariant and a number of steps");
+  }
+  if (violated && invariant::find(p.invariant) == nullptr) {
+    refuse(s.info, e, "there is no invariant " + p.invariant);
+  }
+  if (p.states == 0) refuse(s.info, e, "without a number of states");
+  if (p.states > s.max_states) refuse(s.info, e, "more states than max_states");
+  for (const Pinned& other : s.pinned) {
+    if (other.design == p.design && other.busy == p.busy) {
+      refuse(s.info, e, p.design + " is there twice");
+    }
+  }
+  s.pinned.push_back(std::move(p));
 }
 
 }  // namespace
@@ -63,19 +118,28 @@ Scenario read_scenario(trace::EventSource& source) {
   size_t vms = 0;
   for (Event e; source.next(e);) {
     if (!replay::is_synthetic(source.info())) refuse(s.info, e, "a recording is no scenario");
+    const bool starts =
+        e.kind == K::kExplore || (e.kind == K::kMarker && e.text == "explore");
+    if (starts && marked) refuse(s.info, e, "a scenario starts to explore once");
     if (!marked) {
+      if (e.kind == K::kExplored) refuse(s.info, e, "stands behind packet { explore {} }");
       s.prefix.emplace_back(e);
       if (e.kind == K::kVmCreate || e.kind == K::kInitVm) vms++;
-      marked = e.kind == K::kMarker && e.text == "explore";
+      marked = starts;
+      if (e.kind == K::kExplore) take_bounds(s, e);
       if (marked && vms != 1) refuse(s.info, e, "a scenario has one VM");
       continue;
     }
     switch (e.cls) {
       case PacketClass::kConfig:
         if (e.kind == K::kExpect || e.kind == K::kMarker) break;
-        refuse(s.info, e, "configuration stands before the marker \"explore\"");
+        if (e.kind == K::kExplored) {
+          take_pinned(s, e);
+          break;
+        }
+        refuse(s.info, e, "configuration stands before the start of the exploration");
       case PacketClass::kObservation:
-        refuse(s.info, e, "behind the marker \"explore\" nothing was observed yet");
+        refuse(s.info, e, "nothing was observed yet behind the start of the exploration");
       case PacketClass::kInput: {
         const auto at = s.threads.find(e.thread);
         if (at == s.threads.end()) refuse(s.info, e, "an input stands behind its stimulus");
@@ -84,7 +148,7 @@ Scenario read_scenario(trace::EventSource& source) {
         break;
       }
       case PacketClass::kStimulus:
-        if (changes_the_world(e.kind)) refuse(s.info, e, "stands before the marker \"explore\"");
+        if (changes_the_world(e.kind)) refuse(s.info, e, "stands before the start of the exploration");
         if (s.operations() >= kMaxOperations) refuse(s.info, e, "more than 64 operations");
         if (s.threads.size() >= kMaxThreads && !s.threads.contains(e.thread)) {
           refuse(s.info, e, "more than 8 threads");

@@ -1,9 +1,10 @@
 // Layer: checker/explore. Contract: a scenario: a hand-written trace whose packets run in order up
-// to `packet { marker { text: "explore" } }`; behind it the stimuli of each thread are its
+// to `packet { explore {} }` (or a marker "explore"); behind it the stimuli of each thread are its
 // operations, in order, and threads are concurrent. An input there belongs to the operation of its
 // thread that stands before it. `expect` says what a replay in file order gives and is not looked
-// at. Limits: kMaxThreads threads, kMaxOperations operations together. A file that is no scenario,
-// or creates or configures anything behind the marker, is trace::TraceError.
+// at; `explored` says what an exploration finds under a design. Limits: kMaxThreads threads,
+// kMaxOperations operations together, kMaxOutcomes BUSYs and yields. A file that is no scenario, or
+// creates or configures anything behind the start, or contradicts itself, is trace::TraceError.
 #pragma once
 
 #include <map>
@@ -16,6 +17,8 @@ namespace mmucheck::explore {
 
 inline constexpr size_t kMaxThreads = 8;
 inline constexpr size_t kMaxOperations = 64;
+inline constexpr uint64_t kMaxOutcomes = 16;
+inline constexpr uint64_t kMaxStates = 100'000'000;
 
 // An event that owns its text.
 class Packet {
@@ -23,6 +26,7 @@ class Packet {
   Packet() = default;
   explicit Packet(const trace::Event& e);
   trace::Event event() const;
+  void set(size_t field, uint64_t value) { event_.set(field, value); }
 
  private:
   trace::Event event_;
@@ -34,10 +38,26 @@ struct Operation {
   std::vector<Packet> packets;  // the stimulus, then its inputs
 };
 
+// What exploring the file under `design` finds, without reductions.
+struct Pinned {
+  std::string design;
+  trace::ExpectedVerdict verdict = trace::ExpectedVerdict::kHolds;
+  std::string invariant;  // of a violation
+  uint64_t states = 0, transitions = 0, depth = 0;
+  uint64_t steps = 0;     // of its shortest counterexample
+  unsigned busy = 0;
+};
+
 struct Scenario {
   trace::TraceInfo info;
-  std::vector<Packet> prefix;                          // with the marker at its end
-  std::map<uint32_t, std::vector<Operation>> threads;  // empty: there is no marker
+  std::string title;
+  unsigned busy = 0;    // outcomes that are tried at most so often
+  unsigned yields = 0;
+  uint64_t max_states = 1'000'000;
+  uint64_t max_depth = 0;  // 0: none
+  std::vector<Pinned> pinned;
+  std::vector<Packet> prefix;                          // with the start at its end
+  std::map<uint32_t, std::vector<Operation>> threads;  // empty: there is no start
 
   size_t operations() const;
 };

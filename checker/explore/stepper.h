@@ -21,7 +21,8 @@ namespace mmucheck::explore {
 enum class MoveKind : uint8_t {
   kBegin,
   kStep,
-  kBusy,  // a step in which a SEAMCALL answers OPERAND_BUSY without looking
+  kBusy,   // a step in which a SEAMCALL answers OPERAND_BUSY without looking
+  kYield,  // a step in which a walk drops mmu_lock
 };
 
 struct Move {
@@ -35,20 +36,23 @@ class Stepper {
     replay::SteppedState replay;
     std::map<uint32_t, size_t> begun;
     unsigned busy = 0;
+    unsigned yields = 0;
   };
 
   // Runs the prefix. `scenario` and `design` (nullptr: as the scenario says) must outlive this.
   // `busy`: how many SEAMCALLs may answer BUSY without a cause in the model.
   Stepper(const Scenario& scenario, const model::Design* design, unsigned busy);
 
-  State save() const { return {replay::SteppedState(*replayer_), begun_, busy_used_}; }
+  State save() const {
+    return {replay::SteppedState(*replayer_), begun_, busy_used_, yields_used_};
+  }
   void restore(const State& s);
   // Equal parts: the same future. Lengths vary.
   std::vector<std::string> parts() const;
 
   // Those to try in this state, in the order of threads.
   std::vector<Move> moves() const;
-  // False where the thread waits for mmu_lock: nothing has changed then.
+  // False where the thread waits for a lock, or has nowhere to yield: nothing has changed then.
   bool apply(const Move& m);
   // The packets that do `m` in this state.
   std::vector<Packet> packets(const Move& m) const;
@@ -62,11 +66,14 @@ class Stepper {
   const replay::SyntheticReplayer& replayer() const { return *replayer_; }
 
  private:
+  bool apply_yield(const Move& m);
+
   const Scenario& scenario_;
   std::unique_ptr<replay::SyntheticReplayer> replayer_;
   std::map<uint32_t, size_t> begun_;  // operations
   unsigned busy_limit_;
   unsigned busy_used_ = 0;
+  unsigned yields_used_ = 0;
 };
 
 }  // namespace mmucheck::explore

@@ -1,0 +1,34 @@
+// Layer: checker/explore. Contract: explores a scenario under one design and compares what comes
+// out with what the scenario says: verdict, broken invariant, numbers of states and transitions,
+// depth, length of the shortest counterexample. A counterexample must replay to the same violation
+// in its last packet.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checker/explore/explorer.h"
+
+namespace mmucheck::explore {
+
+struct PinnedRun {
+  Exploration found;
+  bool replays = true;                 // what was found; true where nothing was
+  std::vector<std::string> differs;    // from what is pinned: "states 12, 13 are pinned"
+  std::vector<Packet> counterexample;  // empty where nothing was found
+};
+
+// What the command line does not say, the scenario does.
+Bounds bounds_of(const Scenario& scenario);
+
+// holds, violated or inconclusive.
+trace::ExpectedVerdict verdict_of(const Exploration& x);
+const char* name_of(trace::ExpectedVerdict verdict);
+
+// `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
+PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
+                     const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
+                     const Tick& tick = {});
+
+}  // namespace mmucheck::explore
