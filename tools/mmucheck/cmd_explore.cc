@@ -6,11 +6,12 @@
 #include <stdexcept>
 
 #include "checker/explore/chart.h"
-#include "checker/replay/replay_trace.h"
 #include "checker/report/text_writer.h"
 #include "checker/trace/open_trace.h"
+#include "model/design/choices.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
+#include "tools/mmucheck/explore_table.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -20,22 +21,23 @@ using explore::Exploration;
 using report::with_thousands;
 
 struct ExploreOptions {
-  std::string file, design, output;
-  explore::Bounds bounds;
+  std::vector<std::string> files;
+  std::string design, output;
+  BoundOptions given;
+  bool table = false, all_designs = false, timings = false;
+  explore::Bounds bounds;  // given, or the scenario's
+
+  const std::string& file() const { return files.front(); }
 };
 
 std::string plural(uint64_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-const char* verdict_of(const Exploration& x) {
-  if (x.violation) return "violated";
-  return x.doubts.empty() && x.bound.empty() && !x.interrupted ? "holds" : "inconclusive";
-}
-
 std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o) {
   std::string text = fmt::format("{}, {}", plural(s.threads.size(), "thread"),
                                  plural(s.operations(), "operation"));
+  if (s.yields != 0) text += fmt::format("; at most {}", plural(s.yields, "yield"));
   text += o.bounds.busy == 0
               ? "; BUSY only from locks of the model"
               : fmt::format("; BUSY from outside at most {}", plural(o.bounds.busy, "time"));
@@ -45,13 +47,6 @@ std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o
 std::string counts(const Exploration& x) {
   return fmt::format("{} states, {} transitions, depth {}", with_thousands(x.states),
                      with_thousands(x.transitions), x.depth);
-}
-
-// The verdict of replaying the file that was written must be the one that was found.
-bool replays_to(const Session& session, const std::string& path, const std::string& rule) {
-  const auto source = session.open(path);
-  const report::Verdict v = replay::replay_trace(*source);
-  return !v.violations.empty() && v.violations[0].invariant == rule;
 }
 
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -79,8 +74,9 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                                   what_was_bounded(s, o)));
   session.print(fmt::format(
       "       {}; {}; no reductions\n"
-      "       {} evaluated; sequential consistency, no walk yields, no A/D bits from CPUs\n",
-      counts(x), plural(x.end_states, "end state"), plural(x.invariants, "invariant")));
+      "       {} evaluated; sequential consistency, no A/D bits from CPUs{}\n",
+      counts(x), plural(x.end_states, "end state"), plural(x.invariants, "invariant"),
+      s.yields == 0 ? ", no walk yields" : ""));
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -91,9 +87,9 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
     path.push_back({{"thread", step.thread}, {"events", step.events}});
   }
   Json out = {{"schema", kJsonSchema},
-              {"file", o.file},
+              {"file", o.file()},
               {"design", o.design.empty() ? Json(nullptr) : Json(o.design)},
-              {"verdict", verdict_of(x)},
+              {"verdict", explore::name_of(explore::verdict_of(x))},
               {"invariant", x.violation ? Json(x.violation->invariant) : Json(nullptr)},
               {"statement", x.violation ? Json(x.violation->statement) : Json(nullptr)},
               {"states", x.states},
@@ -106,7 +102,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
                 {"operations", s.operations()},
                 {"max_states", o.bounds.max_states},
                 {"max_depth", o.bounds.max_depth},
-                {"busy", o.bounds.busy}}},
+                {"busy", o.bounds.busy},
+                {"yields", s.yields}}},
               {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
               {"inconclusive", x.doubts},
               {"steps", path},
@@ -114,7 +111,33 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
   session.print_json(out);
 }
 
+// Refused packets make no verdict doubtful: they are no scenario.
+void refuse_what_is_refused(const Exploration& x, const explore::Scenario& s,
+                            const model::Design* design) {
+  if (x.doubts.empty() || (design != nullptr && !model::not_modelled(*design).empty())) return;
+  trace::TraceError::Where where;
+  where.file = s.info.file;
+  throw trace::TraceError(trace::TraceErrorKind::kCorrupt, where, x.doubts.front());
+}
+
+int run_table(Session& session, const ExploreOptions& o) {
+  TableRequest request{o.files, {}, o.given, o.timings};
+  if (!o.design.empty()) request.designs = {o.design};
+  if (o.all_designs) {
+    for (const model::Design& d : model::designs()) request.designs.emplace_back(d.name);
+  }
+  try {
+    return explore_table(session, request);
+  } catch (const std::invalid_argument& error) {
+    return session.fail(report::kExitUsage, error.what());
+  }
+}
+
 int run_explore(Session& session, ExploreOptions& o) {
+  if (o.table || o.all_designs) return run_table(session, o);
+  if (o.files.size() != 1 || std::filesystem::is_directory(o.file())) {
+    return session.fail(report::kExitUsage, "several scenarios go with --table");
+  }
   std::unique_ptr<model::OwnedDesign> given;
   try {
     given = design_from(o.design, "", session.stop_flag());
@@ -122,35 +145,31 @@ int run_explore(Session& session, ExploreOptions& o) {
     return session.fail(report::kExitUsage, error.what());
   }
   const model::Design* design = given == nullptr ? nullptr : &given->design;
-  const auto source = session.open(o.file);
-  const explore::Scenario scenario = explore::read_scenario(*source);
+  const explore::Scenario scenario = read_scenario_file(session, o.file());
   if (scenario.threads.empty()) {
-    return session.fail(report::kExitNothing, o.file +
+    return session.fail(report::kExitNothing, o.file() +
                                                   ": nothing to explore: no stimulus stands behind "
-                                                  "packet { marker { text: \"explore\" } }");
+                                                  "packet { explore {} }");
   }
-  const Exploration x =
-      explore::explore(scenario, design, o.bounds, [&session] { return !session.stopped(); });
+  o.bounds = o.given.of(scenario);
+  const explore::PinnedRun run =
+      explore::run_pinned(scenario, design, o.design, o.bounds, nullptr,
+                          [&session] { return !session.stopped(); });
+  const Exploration& x = run.found;
+  refuse_what_is_refused(x, scenario, design);
   std::vector<explore::ChartStep> steps;
   std::string wrote;
-  bool confirmed = true;
   if (x.violation) {
     steps = explore::chart_steps(scenario, design, x, o.bounds);
     wrote = o.output.empty()
-                ? std::filesystem::path(o.file).stem().string() + "-counterexample.txtpb"
+                ? std::filesystem::path(o.file()).stem().string() + "-counterexample.txtpb"
                 : o.output;
     const auto sink = trace::create_trace(wrote, scenario.info, "txtpb");
-    for (const explore::Packet& p :
-         explore::counterexample(scenario, design, o.design, x, o.bounds)) {
-      sink->put(p.event());
-    }
+    for (const explore::Packet& p : run.counterexample) sink->put(p.event());
     sink->close();
-    if (x.violation->invariant != explore::kStuck) {
-      confirmed = replays_to(session, wrote, x.violation->invariant);
-    }
   }
   (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
-  if (!confirmed) {
+  if (!run.replays) {
     return session.fail(
         report::kExitInternal,
         wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
@@ -165,22 +184,26 @@ int run_explore(Session& session, ExploreOptions& o) {
 void add_explore(CLI::App& app, Session& session) {
   auto o = std::make_shared<ExploreOptions>();
   CLI::App* sub = app.add_subcommand("explore", "try every interleaving of a scenario's threads");
-  sub->add_option("FILE", o->file,
-                  "a hand-written trace with packet { marker { text: \"explore\" } }; the stimuli "
-                  "behind it run concurrently, a thread each")
+  sub->add_option("FILE", o->files,
+                  "a hand-written trace with packet { explore {} }; the stimuli behind it run "
+                  "concurrently, a thread each; with --table several, or directories")
       ->required();
   sub->add_option("--design", o->design, "NAME or NAME,choice=value,... instead of the scenario's")
       ->option_text("DESIGN");
-  sub->add_option("--max-states", o->bounds.max_states, "stop at so many states")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}))
-      ->capture_default_str();
-  sub->add_option("--max-depth", o->bounds.max_depth,
-                  "stop at so many steps from the start (0: no)")
-      ->capture_default_str();
-  sub->add_option("--busy", o->bounds.busy,
-                  "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model")
-      ->check(CLI::Range(0u, 16u))
-      ->capture_default_str();
+  sub->add_flag("--table", o->table,
+                "a line for each scenario and each design that it names, compared with what the "
+                "scenario says comes out");
+  sub->add_flag("--all-designs", o->all_designs, "a line for each scenario and each row of designs");
+  sub->add_flag("--timings", o->timings, "with a table: how long each exploration took");
+  sub->add_option("--max-states", o->given.max_states,
+                  "stop at so many states [as the scenario says, or 1000000]")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
+  sub->add_option("--max-depth", o->given.max_depth,
+                  "stop at so many steps from the start [as the scenario says]; 0: no");
+  sub->add_option("--busy", o->given.busy,
+                  "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "
+                  "[as the scenario says, or 0]")
+      ->check(CLI::Range(0u, 16u));
   sub->add_option("-o,--output", o->output,
                   "where a counterexample goes [NAME-counterexample.txtpb]")
       ->option_text("FILE");
@@ -188,7 +211,8 @@ void add_explore(CLI::App& app, Session& session) {
       "Breadth first: a violation comes with one of its shortest executions, as a chart and as a\n"
       "trace, which is replayed to confirm it.\n\n"
       "Examples:\n"
-      "  mmucheck explore traces/scenarios/seed-004/two-vcpus.txtpb\n"
+      "  mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb\n"
+      "  mmucheck explore --table traces/scenarios/bugs\n"
       "  mmucheck explore --busy 1 traces/scenarios/gmem/fault-against-punch.txtpb\n"
       "  mmucheck --json explore --max-states 100000 scenario.txtpb");
   sub->callback([o, &session] { session.exit_code = run_explore(session, *o); });

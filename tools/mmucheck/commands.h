@@ -13,6 +13,7 @@ void add_claims(CLI::App& app, Session& session);
 void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
 void add_designs(CLI::App& app, Session& session);
+void add_diff(CLI::App& app, Session& session);
 void add_explain(CLI::App& app, Session& session);
 void add_explore(CLI::App& app, Session& session);
 void add_import(CLI::App& app, Session& session);

@@ -17,7 +17,8 @@ constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_replay, mmucheck::cli::add_predict,
                             mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
                             mmucheck::cli::add_designs, mmucheck::cli::add_claims,
-                            mmucheck::cli::add_prove, mmucheck::cli::add_explore};
+                            mmucheck::cli::add_prove, mmucheck::cli::add_explore,
+                            mmucheck::cli::add_diff};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -28,7 +29,7 @@ Examples:
   mmucheck run-module traces/module-sequences/*.xz
   mmucheck designs v19 upstream-7.x
   mmucheck claims 004.12
-  mmucheck explore traces/scenarios/seed-004/two-vcpus.txtpb
+  mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb
   mmucheck prove walk
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,

@@ -1,0 +1,201 @@
+#include "tools/mmucheck/explore_table.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <stdexcept>
+
+#include "checker/report/text_writer.h"
+#include "model/design/spec.h"
+
+namespace mmucheck::cli {
+namespace {
+
+using explore::PinnedRun;
+using report::with_thousands;
+using TableJson = nlohmann::ordered_json;
+
+struct TableRow {
+  std::string file, design;
+  PinnedRun run;
+  bool pinned = false;
+  double seconds = 0;
+};
+
+struct TableFile {
+  std::string path;
+  bool named = false;  // and not found in a directory
+};
+
+std::vector<TableFile> files_of(const std::vector<std::string>& paths) {
+  namespace fs = std::filesystem;
+  std::vector<TableFile> files;
+  for (const std::string& path : paths) {
+    if (!fs::is_directory(path)) {
+      files.push_back({path, true});
+      continue;
+    }
+    std::vector<std::string> below;
+    for (const fs::directory_entry& e : fs::recursive_directory_iterator(path)) {
+      if (e.is_regular_file() && e.path().extension() == ".txtpb") below.push_back(e.path());
+    }
+    std::sort(below.begin(), below.end());
+    for (std::string& file : below) files.push_back({std::move(file), false});
+  }
+  return files;
+}
+
+// A design each, with what is pinned of it for these bounds.
+std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
+    const explore::Scenario& scenario, const TableRequest& request) {
+  std::vector<std::pair<std::string, const explore::Pinned*>> all;
+  const BoundOptions& given = request.bounds;
+  const bool other_bounds = given.max_states || given.max_depth || given.busy;
+  for (const std::string& design : request.designs) {
+    const explore::Pinned* pinned = nullptr;
+    for (const explore::Pinned& p : scenario.pinned) {
+      if (p.design == design && p.busy == scenario.busy && !other_bounds) pinned = &p;
+    }
+    all.emplace_back(design, pinned);
+  }
+  if (!all.empty()) return all;
+  for (const explore::Pinned& p : scenario.pinned) {
+    all.emplace_back(p.design, other_bounds ? nullptr : &p);
+  }
+  if (all.empty()) all.emplace_back("", nullptr);
+  return all;
+}
+
+TableRow explore_row(const Session& session, const explore::Scenario& scenario,
+                     const std::string& design, const explore::Pinned* pinned,
+                     const TableRequest& request) {
+  TableRow row{scenario.info.file, design, {}, false, 0};
+  std::unique_ptr<model::OwnedDesign> owned;
+  if (!design.empty()) {
+    model::ParsedDesign parsed = model::parse_design_spec(design);
+    if (parsed.design == nullptr) throw std::invalid_argument(parsed.error);
+    owned = std::move(parsed.design);
+  }
+  explore::Bounds bounds = request.bounds.of(scenario);
+  if (pinned != nullptr) bounds.busy = pinned->busy;
+  const auto begin = std::chrono::steady_clock::now();
+  row.run = explore::run_pinned(scenario, owned == nullptr ? nullptr : &owned->design, design,
+                                bounds, pinned, [&session] { return !session.stopped(); });
+  row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
+  row.pinned = pinned != nullptr;
+  return row;
+}
+
+std::string verdict_text(const TableRow& row) {
+  const explore::Exploration& x = row.run.found;
+  std::string text = explore::name_of(explore::verdict_of(x));
+  if (x.violation) text += "  " + x.violation->invariant;
+  if (!x.doubts.empty()) text += "  " + x.doubts.front();
+  if (!x.violation && !x.bound.empty()) text += "  --" + x.bound + " was hit";
+  if (!row.run.replays) text += ", which does not replay";
+  return text;
+}
+
+std::string table_text(const std::vector<TableRow>& rows, bool timings) {
+  size_t width = 6;
+  for (const TableRow& r : rows) width = std::max(width, r.design.size());
+  std::string out = fmt::format("  {:<{}}  {:>8}  {:>11}  {:>5}{}  verdict\n", "design", width,
+                                "states", "transitions", "steps", timings ? "       s" : "");
+  std::string file;
+  size_t as_pinned = 0, pinned = 0;
+  for (const TableRow& r : rows) {
+    if (r.file != file) out += r.file + "\n";
+    file = r.file;
+    const explore::Exploration& x = r.run.found;
+    out += fmt::format("  {:<{}}  {:>8}  {:>11}  {:>5}{}  {}\n", r.design.empty() ? "-" : r.design,
+                       width, with_thousands(x.states), with_thousands(x.transitions),
+                       x.violation ? std::to_string(x.path.size()) : "",
+                       timings ? fmt::format("  {:6.2f}", r.seconds) : "", verdict_text(r));
+    for (const std::string& d : r.run.differs) out += fmt::format("      {}\n", d);
+    pinned += r.pinned;
+    as_pinned += r.pinned && r.run.differs.empty();
+  }
+  const auto violated = std::count_if(rows.begin(), rows.end(), [](const TableRow& r) {
+    return r.run.found.violation.has_value();
+  });
+  out += fmt::format("{} exploration{}, {} violated", rows.size(), rows.size() == 1 ? "" : "s",
+                     violated);
+  return out + (pinned == 0 ? "\n" : fmt::format("; {} of {} as pinned\n", as_pinned, pinned));
+}
+
+TableJson table_json(const std::vector<TableRow>& rows) {
+  TableJson all = TableJson::array();
+  for (const TableRow& r : rows) {
+    const explore::Exploration& x = r.run.found;
+    all.push_back(
+        {{"file", r.file},
+         {"design", r.design.empty() ? TableJson(nullptr) : TableJson(r.design)},
+         {"verdict", explore::name_of(explore::verdict_of(x))},
+         {"invariant", x.violation ? TableJson(x.violation->invariant) : TableJson(nullptr)},
+         {"states", x.states},
+         {"transitions", x.transitions},
+         {"depth", x.depth},
+         {"end_states", x.end_states},
+         {"steps", x.violation ? TableJson(x.path.size()) : TableJson(nullptr)},
+         {"replays", r.run.replays},
+         {"pinned", r.pinned},
+         {"differs", r.run.differs},
+         {"inconclusive", x.doubts}});
+  }
+  return {{"schema", kJsonSchema}, {"explorations", all}};
+}
+
+int code_of(const TableRow& r) {
+  if (!r.run.replays) return report::kExitInternal;
+  if (r.pinned) return r.run.differs.empty() ? report::kExitOk : report::kExitViolated;
+  switch (explore::verdict_of(r.run.found)) {
+    case trace::ExpectedVerdict::kHolds: return report::kExitOk;
+    case trace::ExpectedVerdict::kViolated: return report::kExitViolated;
+    default: return report::kExitInconclusive;
+  }
+}
+
+}  // namespace
+
+explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
+  explore::Bounds b = explore::bounds_of(scenario);
+  b.max_states = max_states.value_or(b.max_states);
+  b.max_depth = max_depth.value_or(b.max_depth);
+  b.busy = busy.value_or(b.busy);
+  return b;
+}
+
+explore::Scenario read_scenario_file(const Session& session, const std::string& path) {
+  const auto source = session.open(path);
+  explore::Scenario scenario = explore::read_scenario(*source);
+  scenario.info.file = path;
+  return scenario;
+}
+
+int explore_table(const Session& session, const TableRequest& request) {
+  std::vector<TableRow> rows;
+  int code = report::kExitOk;
+  for (const TableFile& file : files_of(request.paths)) {
+    const explore::Scenario scenario = read_scenario_file(session, file.path);
+    if (scenario.threads.empty()) continue;
+    if (!file.named && request.designs.empty() && scenario.pinned.empty()) continue;
+    for (const auto& [design, pinned] : explorations_of(scenario, request)) {
+      if (session.stopped()) break;
+      rows.push_back(explore_row(session, scenario, design, pinned, request));
+      code = report::worse_exit_code(code, code_of(rows.back()));
+    }
+  }
+  if (rows.empty()) {
+    return session.fail(report::kExitNothing, "nothing to explore: no scenario among these files");
+  }
+  if (session.json) {
+    session.print_json(table_json(rows));
+  } else {
+    session.print(table_text(rows, request.timings));
+  }
+  return session.stopped() ? report::kExitInterrupted : code;
+}
+
+}  // namespace mmucheck::cli

@@ -1,0 +1,39 @@
+// Layer: tools/mmucheck. Contract: many explorations as a table: scenarios by the designs that each
+// of them names, or by every row of the design table. What a scenario pins is compared; each
+// counterexample is replayed and must break the same rule in its last step.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "checker/explore/pinned.h"
+#include "tools/mmucheck/session.h"
+
+namespace mmucheck::cli {
+
+// Given on the command line in place of what the scenario says.
+struct BoundOptions {
+  std::optional<uint64_t> max_states, max_depth;
+  std::optional<unsigned> busy;
+
+  explore::Bounds of(const explore::Scenario& scenario) const;
+};
+
+// A scenario of a file; throws trace::TraceError.
+explore::Scenario read_scenario_file(const Session& session, const std::string& path);
+
+// `paths` are scenarios and directories with some, which are looked up below them in the order of
+// their names. `designs`: nothing: those that a scenario has pinned; a scenario that has none and
+// is named goes by its own, one that was found in a directory is passed over.
+struct TableRequest {
+  std::vector<std::string> paths, designs;
+  BoundOptions bounds;
+  bool timings = false;
+};
+
+// Prints and returns the exit code: 0 where all is as pinned, and where nothing is pinned nothing
+// is violated.
+int explore_table(const Session& session, const TableRequest& request);
+
+}  // namespace mmucheck::cli
