@@ -21,8 +21,7 @@ using Machine =
                  model::SetMemoryRegion, model::SetMemAttributes, model::GmemInvalidate,
                  model::ZapGfnRange, model::FlushShadowAll, model::DestroyVm, model::DirtyLogChunk,
                  DirtyLogFlush, model::RecoverNxHugePages, model::ZapAllFast, model::MapPrivatePfn,
-                 model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter, model::GuestAccept,
-                 model::GmemConvert>;
+                 model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter>;
 
 struct Operation {
   Machine machine;
