@@ -20,11 +20,6 @@ void tdx_td_init(W& w) {
   w.set_field(CellKind::kHkidAssigned, 0, 1);
 }
 
-// What differs between versions of the module, where a design says so.
-inline tdx::ModuleVersion module_version(const Design& design) {
-  return {.flush_on_vcpu_switch = design.module_switch_flush};
-}
-
 struct TdxFinalize {
   uint8_t pc = 0;
   int32_t ret = 0;
@@ -50,23 +45,22 @@ Run tdx_td_finalize(W& w, TdxFinalize& m) {
 struct ReleaseHkid {
   uint8_t pc = 0;
   uint8_t next = 0;
-  uint32_t vcpu = 0;
   Seamcall call = {};
 };
 
-// tdx_mmu_release_hkid: vCPUs, which are out of the guest for good, are flushed from their CPUs,
-// caches are written back, the key goes.
+// tdx_mmu_release_hkid: each vCPU is flushed on the CPU where it was, caches are written back, the
+// key goes.
 template <class W>
 Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
   constexpr tdx::Leaf calls[] = {tdx::Leaf::kMngVpflushdone, tdx::Leaf::kPhymemCacheWb,
                                  tdx::Leaf::kMngKeyFreeid};
   MMU_BEGIN(m);
-  kick_vcpus_out(w);
-  for (m.vcpu = 0; m.vcpu < w.platform->vcpus.size(); m.vcpu++) {
-    if (w.field(CellKind::kTdvpsAssoc, m.vcpu) == 0) continue;
+  for (m.next = 0; m.next < w.platform->vcpus.size(); m.next++) {
+    if (w.field(CellKind::kTdvpsAssoc, m.next) == 0) continue;
     m.call = tdh(w, tdx::Leaf::kVpFlush, 0, 0, 0);
-    m.call.call.in.rcx = w.platform->vcpus[m.vcpu].tdvpr << kPageShift;
-    m.call.call.lp = static_cast<uint32_t>(w.field(CellKind::kTdvpsAssoc, m.vcpu) - 1);
+    m.call.call.vcpu = m.next;
+    m.call.call.lp = static_cast<uint32_t>(w.field(CellKind::kTdvpsAssoc, m.next) - 1);
+    m.call.call.in.rcx = w.platform->vcpus[m.next].tdvpr << kPageShift;
     MMU_CALL(m, 2, seamcall(w, m.call));
     tdx_bug_on(w, m.call);
   }
@@ -101,10 +95,18 @@ struct RawSeamcall {  // a call that no hook made
   Seamcall call = {};
 };
 
+// vcpu_enter_guest: KVM_REQ_VM_DEAD keeps a vCPU out, unless somebody took the request away.
+template <class W>
+bool vm_dead_is_due(const W& w, uint32_t vcpu) {
+  return w.field(CellKind::kVmBugged) != 0 &&
+         w.store.get(cell::of(CellKind::kVcpuRequest, vcpu, kVmDeadSeen)) == 0;
+}
+
 // A SEAMCALL behind KVM's back, or a guest's TDCALL.
 template <class W>
 Run raw_seamcall(W& w, RawSeamcall& m) {
   MMU_BEGIN(m);
+  if (m.leaf == tdx::Leaf::kVpEnter && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   m.call = tdh(w, m.leaf, m.gfn, m.level, m.hpa);
   m.call.call.vcpu = m.vcpu;
   m.call.call.lp = m.lp;
@@ -141,7 +143,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
       tdx::release_all(module, m.call);
     }
   }
-  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0, nullptr});
+  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0});
   MMU_END(m);
 }
 

@@ -1,12 +1,13 @@
 // TDs of a hand-written trace: SEAMCALLs behind KVM's back, TDCALLs of the guest, its accesses to
 // private memory, the initial memory image.
+#include <algorithm>
+
 #include "checker/replay/seamcall_probes.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 
 namespace mmucheck::replay {
 
 using namespace model;  // NOLINT: machines by name
-using invariant::id;
 using K = trace::EventKind;
 namespace f = trace::f;
 using trace::Event;
@@ -36,6 +37,16 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
       return push(t, v, e, m);
     }
+    case K::kGuestAccept: {
+      namespace x = f::guest_accept;
+      if (!known(e.get(x::vcpu_id))) return;
+      GuestAccept m;
+      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.level = static_cast<int8_t>(std::min<uint64_t>(e.get_or(x::level, 1), kMaxOperandLevel));
+      m.gfn = e.get(x::gpa) >> kPageShift;
+      private_backing(t, v, m.gfn);
+      return push(t, v, e, m);
+    }
     case K::kVcpuEnter:
     case K::kVcpuExit: {
       RawSeamcall m;
@@ -47,27 +58,6 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
         return refuse(e, "the vCPU is not in the TD");
       }
       return push(t, v, e, m);
-    }
-    case K::kVcpuMigrate: {  // tdx_vcpu_load: the vCPU is flushed where it was
-      RawSeamcall m;
-      m.leaf = tdx::Leaf::kVpFlush;
-      if (!known(e.get(f::vcpu_migrate::vcpu_id))) return;
-      m.vcpu = static_cast<uint8_t>(e.get(f::vcpu_migrate::vcpu_id));
-      m.lp = static_cast<uint32_t>(e.get(f::vcpu_migrate::from_cpu));
-      return push(t, v, e, m);
-    }
-    case K::kExternalHook: {
-      namespace x = f::external_hook;
-      HookOp op;
-      op.hook.gfn = e.get(x::gfn);
-      op.hook.level = static_cast<int8_t>(e.get_or(x::level, 1) & kMaxOperandLevel);
-      op.hook.old_spte = e.get(x::old_spte);
-      op.hook.new_spte = e.get(x::new_spte);
-      if (static_cast<trace::HookKind>(e.get(x::hook)) != trace::HookKind::kSet ||
-          op.hook.level == 0) {
-        return refuse(e, "the hook that can be called is HOOK_KIND_SET, for a level of 1 to 7");
-      }
-      return push(t, v, e, op);
     }
     default: break;
   }
@@ -87,8 +77,7 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
 }
 
 // An access to private memory goes through the S-EPT: false when `e` is none. An EPT violation is
-// KVM's fault to handle, always as a write; #VE is the guest's affair. A vCPU that has entered the TD
-// uses and fills the TLB of its CPU, and is out of the TD after an EPT violation.
+// KVM's fault to handle, always as a write; #VE is the guest's affair.
 bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
   namespace x = f::guest_access;
   ReplayWorld& w = v.model->world;
@@ -105,40 +94,27 @@ bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
   call.in.rcx = gpa;
   call.access_write = e.get(x::write) != 0;
   call.access_exec = e.get(x::exec) != 0;
-  tdx::Status status;
-  if (w.field(CellKind::kTdvpsInside, vcpu) != 0) {
-    if (!v.model->follow(gpa & tdx::kSeptHpa)) {
-      refuse(e, "too many pages are accessed from inside the TD");
-      return true;
-    }
-    auto module = tdx_module(w);
-    call.lp = static_cast<uint32_t>(w.field(CellKind::kTdvpsAssoc, vcpu) - 1);
-    tdx::run_call(module, call);
-    status = call.status;
-    if (status.code() == tdx::StatusCode::kAccessOk) {
-      check(v, e, id("TDX-TLB-STALE"), invariant::page_of_td(v.monitor->view(), call.accessed_page));
-    }
-  } else {
-    // No VP.ENTER was asked for: the walk alone, without a TD exit to balance one.
-    auto module = tdx_module(w);
-    status = tdx::GuestAccess::acquire(module, call);
-    if (status.ok()) status = tdx::GuestAccess::check(module, call);
-  }
-  if (status.ok() || status.code() == tdx::StatusCode::kAccessOk ||
-      status.code() == tdx::StatusCode::kVe) {
-    return true;
-  }
+  auto module = tdx_module(w);
+  // No VP.ENTER was asked for: the walk alone, without a TD exit to balance one.
+  tdx::Status status = tdx::GuestAccess::acquire(module, call);
+  if (status.ok()) status = tdx::GuestAccess::check(module, call);
+  if (status.ok() || status.code() == tdx::StatusCode::kVe) return true;
   PageFault m;
   m.fault.vcpu = static_cast<uint8_t>(vcpu);
   m.fault.addr = gpa;
   m.fault.gfn = gpa >> kPageShift;
   m.fault.write = true;
   m.fault.is_private = true;
-  if (!t.in.fault_pfn) {
-    t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kPgLevel4K};
-  }
+  private_backing(t, v, m.fault.gfn);
   page_fault(e, t, v, m);
   return true;
+}
+
+// Private memory of a TD is that of a file, whose folios are as large as a host_level_change says.
+void SyntheticReplayer::private_backing(Thread& t, const Vm& v, uint64_t gfn) const {
+  if (t.in.fault_pfn) return;
+  t.in.fault_pfn = FaultinPfn{kBackingFrame + gfn, true,
+                              static_cast<uint8_t>(host_level(v, 0, gfn))};
 }
 
 }  // namespace mmucheck::replay
