@@ -56,11 +56,20 @@ bool agree(const View& v, int level, uint64_t spte, uint64_t entry) {
   return child != kNoTable && v.field(CellKind::kSpExternal, child) == page + 1;
 }
 
+// A sanctioned window of 6.16 to 6.18: a fault before FINALIZE only counts a page, whose PAGE.ADD
+// comes later (tdx_mem_page_record_premap_cnt).
+bool only_counted(const View& v, int level, uint64_t spte, uint64_t entry) {
+  return v.design.premap_count && v.field(CellKind::kTdRunnable) == 0 &&
+         v.field(CellKind::kNrPremapped) != 0 && model::is_last_spte<>(spte, level) &&
+         model::is_shadow_present_pte<>(spte) && tdx::is_sept_free<>(entry);
+}
+
 }  // namespace
 
 // After the hook, and before anybody else: S-EPT pages stay where they are when the HKID is gone.
 void Monitor::mirror_change(uint64_t gfn, int level, uint64_t spte) {
   if (view_.field(CellKind::kHkidAssigned) == 0 || model::is_frozen_spte<>(view_.fmt, spte)) return;
+  if (only_counted(view_, level, spte, sept_entry(view_, gfn, level))) return;
   check(id("TDX-SEPT-MIRROR"), agree(view_, level, spte, sept_entry(view_, gfn, level)));
 }
 

@@ -136,7 +136,8 @@ bool SteppedState::may_be_busy(const SyntheticReplayer& r, uint32_t thread) {
     case Leaf::kMemSeptAdd:
     case Leaf::kMemRangeBlock:
     case Leaf::kMemTrack:
-    case Leaf::kMemPageRemove: return true;
+    case Leaf::kMemPageRemove:
+    case Leaf::kMemPageDemote: return true;
     default: return false;
   }
 }
