@@ -158,7 +158,12 @@ TEST(Accept, OfASmallerPageSplitsAndForbids) {
     EXPECT_EQ(td.level_of(kBlock + 5), inhibits ? kPgLevel4K : kPgLevel2M) << design;
     td.unmap(kBlock, 2 * kBlock, kFilterPrivate);
     td.map_up_to(kBlock + 1, kPgLevel2M);
-    EXPECT_EQ(td.level_of(kBlock + 1), inhibits ? kPgLevel4K : kPgLevel2M) << "never cleared";
+    EXPECT_EQ(td.level_of(kBlock + 1), inhibits ? kPgLevel4K : kPgLevel2M) << "not promoted";
+    m = {};
+    m.gfn = 4 * kBlock + 5;
+    EXPECT_EQ(tdx_check_accept_level(td.w, m), Run::kDone);  // before anything is mapped
+    td.map_up_to(4 * kBlock, kPgLevel2M);
+    EXPECT_EQ(td.level_of(4 * kBlock), inhibits ? kPgLevel4K : kPgLevel2M) << design;
     td.map_up_to(2 * kBlock, kPgLevel2M);
     EXPECT_EQ(td.level_of(2 * kBlock), kPgLevel2M) << "nobody asked for less";
     EXPECT_FALSE(td.bugged());
