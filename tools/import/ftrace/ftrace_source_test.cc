@@ -285,6 +285,13 @@ TEST(FtraceSource, ContestedFault) {
   ASSERT_EQ(faults.size(), 4u);
   EXPECT_EQ(faults[2].vm, 1u);
   EXPECT_EQ(faults[1].vm, 2u);
+  // One that retries is the same fault; at another address it may be the other VM's.
+  const std::string elsewhere = "kvm_page_fault: vcpu 0 rip 0x1 address 0x2000 error_code 0x4";
+  const Imported retried = import_text(lines({"init_vm: (f+0x4/0xf0) kvm=0x100000 vm_type=0",
+                                              "init_vm: (f+0x4/0xf0) kvm=0x200000 vm_type=0",
+                                              elsewhere, fault, fault, map2}));
+  EXPECT_EQ(retried.of(EventKind::kPageFault)[0].vm, 0u);
+  EXPECT_EQ(retried.of(EventKind::kPageFault)[1].vm, 2u);
 }
 
 TEST(FtraceSource, SniffsItsForms) {
