@@ -394,6 +394,8 @@ void Monitor::on(const ev::Return& e) {
   }
 }
 
+void Monitor::on(const ev::RetryWait& e) { check(id("MMU-LOCK-LIVE"), !e.stuck); }
+
 void Monitor::on(const ev::Warn& e) {
   const Id rule = find_id(e.rule);
   if (rule == kNoId) return;

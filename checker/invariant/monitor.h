@@ -88,6 +88,7 @@ class Monitor {
   void on(const model::ev::Enter& e);
   void on(const model::ev::Return& e);
   void on(const model::ev::Warn& e);
+  void on(const model::ev::RetryWait& e);
   // --- td_monitor.cc ---
   void on(const model::ev::ExternalSet& e);
   void on(const model::ev::ExternalSetRet& e);
@@ -95,6 +96,8 @@ class Monitor {
   void on(const model::ev::SeamcallRet& e);
   void on(const model::ev::SeptState& e);
   void on(const model::ev::TdDestroy& e);
+  void on(const model::ev::PamtRefs& e);
+  void on(const model::ev::AttributesSet& e);
   template <class E>
   void on(const E&) {}  // touches nothing that a rule is about
 

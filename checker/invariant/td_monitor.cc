@@ -125,6 +125,22 @@ void Monitor::on(const ev::SeamcallRet& e) {
   }
 }
 
+void Monitor::on(const ev::PamtRefs& e) { check(id("TDX-PAMT-PAIR"), e.refs == 0 || e.pair); }
+
+// What a range has become is what its private leafs say, once faults on it go on.
+void Monitor::on(const ev::AttributesSet& e) {
+  if (view_.platform == nullptr || (e.attributes & model::kMemoryAttributePrivate) != 0) return;
+  uint64_t spte = 0;
+  bool mapped = false;
+  for (uint64_t g = e.start; g < e.end && g - e.start < kRangeLimit && !mapped; g++) {
+    for (int level = model::kPgLevel4K; level <= model::kPgLevel2M && !mapped; level++) {
+      mapped = mirror_entry(view_, g, level, &spte) && model::is_last_spte<>(spte, level) &&
+               model::is_shadow_present_pte<>(spte);
+    }
+  }
+  check(id("MMU-ATTR-LEAF"), !mapped);
+}
+
 void Monitor::on(const ev::TdDestroy& e) { check(id("TDX-TD-PAGES"), e.chldcnt == 0); }
 
 // vcpu, addr, gfn, ..., is_private: see ev::Fn::kTdpMap.

@@ -41,6 +41,8 @@ struct Runner {
   Run operator()(TdxFinalize& m) { return tdx_td_finalize(w, m); }
   Run operator()(RawSeamcall& m) { return raw_seamcall(w, m); }
   Run operator()(ZeroStepEnter& m) { return vp_enter_zero_step(w, m); }
+  Run operator()(GuestAccept& m) { return guest_accept(w, m); }
+  Run operator()(GmemConvert& m) { return kvm_gmem_set_attributes(w, m); }
 
   // Callers that take mmu_lock around one machine and show nothing of it.
   Run locked(DirtyLogChunk& m) {

@@ -26,6 +26,10 @@ void VmModel::become_td(int gpaw) {
                  .gpaw = gpaw});
   platform.tdmr_pages = kPhysicalPages;
   platform.first_private_hkid = 1;
+  // KVM does either only where the module can.
+  platform.version.dynamic_pamt = world.design.dynamic_pamt;
+  platform.version.non_blocking_resize =
+      world.design.demote_protocol == model::DemoteProtocol::kDemoteOnly;
   platform.tds = tds;
   world.platform = &platform;
   model::tdx_td_init(world);

@@ -7,6 +7,7 @@
 #include <unordered_map>
 
 #include "checker/replay/replay_env.h"
+#include "model/tdp/kvm_accept.h"
 #include "model/tdp/kvm_gmem.h"
 #include "model/tdp/kvm_dirty_log.h"
 #include "model/tdp/kvm_lifecycle.h"

@@ -26,7 +26,8 @@ enum class VmDestroyZap : uint8_t { kSharedSilentInvalidate, kExclusive };
 // The calls from the TDP MMU to what owns the S-EPT (kvm_x86_ops).
 enum class ExternalHook : uint8_t {
   kNone,
-  kSingle,  // v8: handle_changed_private_spte; 7.x: set_external_spte, and free_external_spt
+  kSingle,  // 7.x: set_external_spte, and free_external_spt
+  kEveryChange,  // v8: handle_changed_private_spte, for the entry of a removed table, too
   kFour,    // 6.14 .. 6.19: link, set, free, remove
   kFive,    // v10 .. v19: link, set, zap (which blocks), remove, free
 };
@@ -77,8 +78,10 @@ enum class UnmapFilter : uint8_t {
 
 // --- pending: huge private pages, Dynamic PAMT, in-place conversion ---
 enum class ConversionSplit : uint8_t { kNever, kBeforeWindow, kInWindow };
-enum class SplitRange : uint8_t { kExact, kWidened };
+enum class SplitRange : uint8_t { kExact, kWidened, kWidenedConversion };
+enum class AcceptInhibit : uint8_t { kNone, kSlotBit };
 enum class DemoteProtocol : uint8_t { kBlockTrackDemote, kDemoteOnly };
+enum class DemoteInterrupted : uint8_t { kBug, kLoop };
 enum class PamtPut : uint8_t { kDecAndLock, kDecOutside, kLocked };
 enum class GmemFilter : uint8_t { kByOperation, kUnionOfPresent, kOtherAlias, kBoth };
 
@@ -164,8 +167,10 @@ struct Design {
   int private_max_level = 1;
   bool private_demote = false;
   DemoteProtocol demote_protocol = DemoteProtocol::kBlockTrackDemote;
+  DemoteInterrupted demote_interrupted = DemoteInterrupted::kBug;
   ConversionSplit conversion_split = ConversionSplit::kNever;
   SplitRange split_range = SplitRange::kExact;
+  AcceptInhibit accept_inhibit = AcceptInhibit::kNone;
   bool dynamic_pamt = false;
   PamtPut pamt_put = PamtPut::kDecAndLock;
   bool gmem_in_place = false;

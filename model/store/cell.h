@@ -57,6 +57,8 @@ enum class CellKind : uint8_t {
   kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
   kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
   kNrPremapped,    // kvm_tdx->nr_premapped
+  kPamtSpinlock,   // pamt_lock (Dynamic PAMT): 1 while held
+  kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
 
@@ -75,6 +77,8 @@ enum class CellKind : uint8_t {
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
   kPagePins,       // get_page() of private pages: object = 0, index = pfn
+  kSrcuReaders,    // object = 0 or 1: read-side sections of kvm->srcu
+  kPamtRefs,       // Dynamic PAMT: references of a 2M region; index = its first page
   kTlb,            // object = CPU, index = root table id: 1 when entries of that root may be cached
 
   // --- the TDX module (model/tdx): a TD, a vCPU and a PAMT entry are named by page numbers ---

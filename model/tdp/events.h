@@ -63,7 +63,11 @@ struct MarkDirty { uint32_t slot; uint64_t gfn; };
 struct PfnHint { bool dirty; };  // kvm_set_pfn_dirty or kvm_set_pfn_accessed (6.12)
 
 // --- external page tables ---
-struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
+// `hook`: which one, where there are several; kSet where one has all changes.
+enum class HookKind : uint8_t { kSet, kLink, kZap, kRemove };
+struct ExternalSet {
+  uint64_t gfn; int level; uint64_t old_spte, new_spte; HookKind hook = HookKind::kSet;
+};
 struct ExternalSetRet { int ret; bool shared; };
 struct ExternalFree { uint32_t table; };
 
@@ -73,6 +77,8 @@ struct Seamcall { tdx::Leaf leaf; uint64_t gpa; int level; uint64_t hpa; };
 struct SeamcallRet { tdx::Leaf leaf; uint64_t status; int level; };
 // Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
 struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
+// Dynamic PAMT: the references of the 2M region at `page`, and whether its pair is there.
+struct PamtRefs { uint64_t page, refs; bool pair; };
 // An S-EPT entry changed: HPA in bits 51:12, architectural number of the state in 7:0.
 struct SeptState { uint64_t gpa; int level; uint64_t old_state, new_state; };
 
@@ -118,6 +124,12 @@ enum class Fn : uint8_t {
 };
 struct Enter { Fn fn; uint32_t root; uint64_t a[13]; };
 struct Return { Fn fn; uint64_t value; };
+
+// Memory attributes of a range have changed, and the invalidation is over.
+struct AttributesSet { uint64_t start, end, attributes; };
+// A fault decides to try again without leaving its SRCU section; `stuck`: what it waits for waits
+// for that section to end.
+struct RetryWait { bool stuck; };
 
 // A WARN or BUG condition of the kernel that fired, by the id of the invariant catalogue.
 struct Warn { const char* rule; };

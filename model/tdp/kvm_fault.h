@@ -25,6 +25,8 @@ struct PageFault {
   bool own_invalidation = false;  // this thread's page walk ran a notifier on the slot
   bool mmio_hit = false;
   bool mismatch = false;          // is_private against the attributes, at the fault's start
+  uint8_t srcu = 0;
+  bool stuck = false;             // it retries on a slot whose updater waits for it
   uint32_t gone_slot = kNoSlot;   // taken to be deleted when faultin was over
   bool address_unknown = false;   // nothing shows which gfn it is
   bool seq_moved = false;         // between the fault's start and the end of faultin
@@ -129,11 +131,29 @@ void faultin_begin(const W& w, PageFault& m) {
   m.invalid_slot = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) ? 1 : 0;
 }
 
-}  // namespace detail
-
-// The caller filled m.fault (vcpu, addr, gfn, error bits, is_private, prefetch) and as_id.
+// KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, try again by themselves
+// while the VM lives; the latter leaves a memslot that goes away to the next exit (6.18). Its test
+// for a dead VM took the request away up to 6.19: kvm_vcpu_ioctl() refuses the vCPU all the same.
 template <class W>
-Run kvm_mmu_page_fault(W& w, PageFault& m) {
+bool retries_locally(W& w, PageFault& m) {
+  if (!m.fault.prefetch && !(w.vm.has_mirror && m.fault.is_private)) return false;
+  if (w.field(CellKind::kVmBugged) != 0) {
+    if (!m.fault.prefetch && w.design.retry_eats_vm_dead) {
+      w.store.set(cell::of(CellKind::kVcpuRequest, m.fault.vcpu, kVmDeadSeen), 1);
+    }
+    return false;
+  }
+  if (!w.env.lock_steps()) return true;
+  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+  const bool invalid = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0;
+  const bool again = m.fault.prefetch || !invalid || !w.design.retry_tests_slot;
+  m.stuck = again && invalid && m.srcu != w.field(CellKind::kSrcuIndex);
+  w.emit(ev::RetryWait{m.stuck});
+  return again;
+}
+
+template <class W>
+Run page_fault(W& w, PageFault& m) {
   MMU_BEGIN(m);
   m.mmio_hit = false;
   m.fault.addr = fault_addr<>(w.design.fault_addr, m.fault.addr, w.vm.gfn_direct_bits);
@@ -178,6 +198,7 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     }
   }
   do {  // a pre-fault tries again by itself
+    MMU_CALL(m, 13, m.stuck ? Run::kBlocked : Run::kDone);
     m.fast = {};
     m.fast.fault = m.fault;
     m.fast.fault.slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
@@ -247,11 +268,20 @@ Run kvm_mmu_page_fault(W& w, PageFault& m) {
     mmu_unlock(w, LockMode::kRead);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
-    // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, while the VM lives.
-  } while (m.ret == RetPf::kRetry &&
-           (m.fault.prefetch || (w.vm.has_mirror && m.fault.is_private)) &&
-           w.field(CellKind::kVmBugged) == 0);
+  } while (m.ret == RetPf::kRetry && detail::retries_locally(w, m));
   MMU_END(m);
+}
+
+}  // namespace detail
+
+// The caller filled m.fault (vcpu, addr, gfn, error bits, is_private, prefetch) and as_id. All of it
+// is one read-side section of kvm->srcu: vcpu_run() leaves it for the guest, the ioctl at its end.
+template <class W>
+Run kvm_mmu_page_fault(W& w, PageFault& m) {
+  if (m.pc == 0) m.srcu = srcu_read_lock(w);
+  const Run r = detail::page_fault(w, m);
+  if (r == Run::kDone) srcu_read_unlock(w, m.srcu);
+  return r;
 }
 
 }  // namespace mmucheck::model

@@ -290,6 +290,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
       detail::invalidate_memslot(w, m.slot);
       detail::install_memslots(w, m.region.as_id);
       MMU_STEP(m, 1);
+      MMU_SYNCHRONIZE_SRCU(m, 9);
       if (w.env.slot_zap_all(w.vm.default_type)) {
         m.zap_fast = {};
         MMU_CALL(m, 2, kvm_mmu_zap_all_fast(w, m.zap_fast));

@@ -48,12 +48,22 @@ struct ReleaseHkid {
   Seamcall call = {};
 };
 
-// tdx_mmu_release_hkid: no vCPU is associated any more, caches are written back, the key goes.
+// tdx_mmu_release_hkid: each vCPU is flushed on the CPU where it was, caches are written back, the
+// key goes.
 template <class W>
 Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
   constexpr tdx::Leaf calls[] = {tdx::Leaf::kMngVpflushdone, tdx::Leaf::kPhymemCacheWb,
                                  tdx::Leaf::kMngKeyFreeid};
   MMU_BEGIN(m);
+  for (m.next = 0; m.next < w.platform->vcpus.size(); m.next++) {
+    if (w.field(CellKind::kTdvpsAssoc, m.next) == 0) continue;
+    m.call = tdh(w, tdx::Leaf::kVpFlush, 0, 0, 0);
+    m.call.call.vcpu = m.next;
+    m.call.call.lp = static_cast<uint32_t>(w.field(CellKind::kTdvpsAssoc, m.next) - 1);
+    m.call.call.in.rcx = w.platform->vcpus[m.next].tdvpr << kPageShift;
+    MMU_CALL(m, 2, seamcall(w, m.call));
+    tdx_bug_on(w, m.call);
+  }
   for (m.next = 0; m.next < 3; m.next++) {
     m.call = tdh(w, calls[m.next], 0, 0, 0);
     MMU_CALL(m, 1, seamcall(w, m.call));
@@ -85,10 +95,18 @@ struct RawSeamcall {  // a call that no hook made
   Seamcall call = {};
 };
 
+// vcpu_enter_guest: KVM_REQ_VM_DEAD keeps a vCPU out, unless somebody took the request away.
+template <class W>
+bool vm_dead_is_due(const W& w, uint32_t vcpu) {
+  return w.field(CellKind::kVmBugged) != 0 &&
+         w.store.get(cell::of(CellKind::kVcpuRequest, vcpu, kVmDeadSeen)) == 0;
+}
+
 // A SEAMCALL behind KVM's back, or a guest's TDCALL.
 template <class W>
 Run raw_seamcall(W& w, RawSeamcall& m) {
   MMU_BEGIN(m);
+  if (m.leaf == tdx::Leaf::kVpEnter && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   m.call = tdh(w, m.leaf, m.gfn, m.level, m.hpa);
   m.call.call.vcpu = m.vcpu;
   m.call.call.lp = m.lp;

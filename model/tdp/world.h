@@ -58,6 +58,7 @@
 namespace mmucheck::model {
 
 inline constexpr uint64_t kNoFrame = ~uint64_t{0};
+inline constexpr uint64_t kVmDeadSeen = 0;  // kVcpuRequest: KVM_REQ_VM_DEAD was consumed
 
 // kTrace: a tracepoint reads the entry again.
 enum class Point : uint8_t { kRead, kCas, kXchg, kHook, kUnlocked, kTrace };
@@ -70,7 +71,6 @@ struct VmConfig {
   bool has_mirror = false;       // kvm_has_mirrored_tdp
   bool has_private_mem = false;  // VM types with memory attributes
   bool default_type = true;      // KVM_X86_DEFAULT_VM
-  int tdx_level_limit = 1;       // highest level of a private mapping
 };
 
 template <class StoreT, class EnvT>
@@ -173,6 +173,32 @@ void mmu_unlock(W& w, LockMode mode) {
   w.store.add(cell::of(write ? CellKind::kLockWriter : CellKind::kLockReaders), ~uint64_t{0});
   w.emit(ev::Unlock{write});
 }
+// A read-side section of kvm->srcu; `index` is what srcu_read_lock() returned.
+template <class W>
+uint8_t srcu_read_lock(W& w) {
+  if (!w.env.lock_steps()) return 0;
+  const auto index = static_cast<uint8_t>(w.field(CellKind::kSrcuIndex));
+  w.store.add(cell::of(CellKind::kSrcuReaders, index), 1);
+  return index;
+}
+template <class W>
+void srcu_read_unlock(W& w, uint8_t index) {
+  if (w.env.lock_steps()) w.store.add(cell::of(CellKind::kSrcuReaders, index), ~uint64_t{0});
+}
+// synchronize_srcu: sections that began before are waited for.
+#define MMU_SYNCHRONIZE_SRCU(m, n)                                                        \
+  do {                                                                                    \
+    (m).pc = (n);                                                                         \
+    if (w.env.lock_steps()) {                                                             \
+      w.set_field(CellKind::kSrcuIndex, 0, w.field(CellKind::kSrcuIndex) ^ 1);            \
+      return Run::kRan;                                                                   \
+    }                                                                                     \
+    [[fallthrough]];                                                                      \
+    case (n):                                                                             \
+      if (w.env.lock_steps() && w.field(CellKind::kSrcuReaders,                           \
+                                        w.field(CellKind::kSrcuIndex) == 0 ? 1 : 0) != 0) \
+        return Run::kBlocked;                                                             \
+  } while (0)
 // What cond_resched_rwlock_*() does to the lock: dropped and taken again.
 template <class W>
 void mmu_lock_drop(W& w, bool write, bool drop) {

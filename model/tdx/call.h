@@ -9,6 +9,7 @@
 #include "model/tdx/mem_range.h"
 #include "model/tdx/mem_sept.h"
 #include "model/tdx/mem_size.h"
+#include "model/tdx/phymem_pamt.h"
 #include "model/vm/step.h"
 
 namespace mmucheck::model::tdx {
@@ -67,6 +68,8 @@ Status run_phase(W& w, ModuleCall& c) {
     case Leaf::kPhymemCacheWb: return run_phase_of<PhymemCacheWb>(w, c);
     case Leaf::kPhymemPageReclaim: return run_phase_of<PhymemPageReclaim>(w, c);
     case Leaf::kPhymemPageWbinvd: return run_phase_of<PhymemPageWbinvd>(w, c);
+    case Leaf::kPhymemPamtAdd: return run_phase_of<PhymemPamtAdd>(w, c);
+    case Leaf::kPhymemPamtRemove: return run_phase_of<PhymemPamtRemove>(w, c);
     case Leaf::kPageAccept: return run_phase_of<PageAccept>(w, c);
     case Leaf::kPageAttrRd: return run_phase_of<PageAttrRd>(w, c);
     case Leaf::kPageAttrWr: return run_phase_of<PageAttrWr>(w, c);

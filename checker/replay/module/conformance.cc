@@ -58,6 +58,7 @@ const char* pt_name(tdx::Pt pt) {
     case tdx::Pt::kTdcx: return "TDCX";
     case tdx::Pt::kTdvpr: return "TDVPR";
     case tdx::Pt::kEpt: return "EPT";
+    case tdx::Pt::kPamt: return "PAMT";
   }
   return "?";
 }

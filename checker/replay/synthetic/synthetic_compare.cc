@@ -47,9 +47,14 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   if (const auto* range = std::get_if<model::InvalidateRange>(&m)) {
     step.attr_filter = range->attr_filter;
   }
-  if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) step.attr_filter = hole->range.attr_filter;
+  if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) {
+    step.attr_filter = hole->zap.found ? hole->zap.unmap.attr_filter : hole->range.attr_filter;
+  }
   if (const auto* attributes = std::get_if<model::SetMemAttributes>(&m)) {
     step.attr_filter = attributes->unmap.attr_filter;
+  }
+  if (const auto* convert = std::get_if<model::GmemConvert>(&m)) {
+    step.attr_filter = convert->zap.unmap.attr_filter;
   }
   step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
               std::holds_alternative<model::GmemInvalidate>(m) ||

@@ -117,6 +117,7 @@ class SyntheticReplayer {
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);
   void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);
+  void private_backing(Thread& t, const Vm& v, uint64_t gfn) const;
   int host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const;
   std::optional<uint32_t> slot_of(const trace::Event& e, Vm& v, size_t slot, size_t as_id);
   void push(Thread& t, Vm& v, const trace::Event& e, Machine machine);

@@ -97,6 +97,7 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kHwAccess:
     case K::kHostLevelChange: return start_fault(e, t, v);
     case K::kSeamcall:
+    case K::kGuestAccept:
     case K::kMapPrivatePfn:
     case K::kVcpuEnter:
     case K::kVcpuExit:
@@ -181,6 +182,13 @@ void SyntheticReplayer::start_range(const Event& e, Thread& t, Vm& v) {
       check(v, e, id("MMU-ATTR-RANGE"), m.start < m.end && w.vm.has_private_mem);
       if (m.start >= m.end || !w.vm.has_private_mem) return;
       if (m.end - m.start > kMaxAttributePages) return refuse(e, "more than 2^20 pages");
+      if (w.design.gmem_in_place && w.vm.has_mirror) {
+        GmemConvert convert;
+        convert.start = m.start;
+        convert.end = m.end;
+        convert.attributes = m.attributes;
+        return push(t, v, e, convert);
+      }
       return push(t, v, e, m);
     }
     case K::kZapGfnRangeOp: {

@@ -1,5 +1,7 @@
 // TDs of a hand-written trace: SEAMCALLs behind KVM's back, TDCALLs of the guest, its accesses to
 // private memory, the initial memory image.
+#include <algorithm>
+
 #include "checker/replay/seamcall_probes.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 
@@ -33,6 +35,16 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
       m.gfn = e.get(x::gfn);
       if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
+      return push(t, v, e, m);
+    }
+    case K::kGuestAccept: {
+      namespace x = f::guest_accept;
+      if (!known(e.get(x::vcpu_id))) return;
+      GuestAccept m;
+      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.level = static_cast<int8_t>(std::min<uint64_t>(e.get_or(x::level, 1), kMaxOperandLevel));
+      m.gfn = e.get(x::gpa) >> kPageShift;
+      private_backing(t, v, m.gfn);
       return push(t, v, e, m);
     }
     case K::kVcpuEnter:
@@ -93,11 +105,16 @@ bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
   m.fault.gfn = gpa >> kPageShift;
   m.fault.write = true;
   m.fault.is_private = true;
-  if (!t.in.fault_pfn) {
-    t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kPgLevel4K};
-  }
+  private_backing(t, v, m.fault.gfn);
   page_fault(e, t, v, m);
   return true;
+}
+
+// Private memory of a TD is that of a file, whose folios are as large as a host_level_change says.
+void SyntheticReplayer::private_backing(Thread& t, const Vm& v, uint64_t gfn) const {
+  if (t.in.fault_pfn) return;
+  t.in.fault_pfn = FaultinPfn{kBackingFrame + gfn, true,
+                              static_cast<uint8_t>(host_level(v, 0, gfn))};
 }
 
 }  // namespace mmucheck::replay
