@@ -104,6 +104,8 @@ class Monitor {
  private:
   void mirror_fault(const model::ev::Enter& e);
   void mirror_change(uint64_t gfn, int level, uint64_t spte);
+  void mirror_thaw(const model::ev::Store& e);
+  bool hook_to_come(uint64_t new_spte) const;
   void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
   void enter_range(const model::ev::Enter& e);
   void enter_slot(const model::ev::Enter& e);
