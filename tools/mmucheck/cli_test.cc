@@ -1,12 +1,7 @@
 // The program as a user runs it: exit codes, where output goes, what is left behind.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
+
+#include "tools/mmucheck/program_test.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -15,57 +10,13 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRecording = "traces/recorded/full-private/trace.txt.xz";
 
-struct Result {
-  int code = -1;
-  std::string out;  // standard output
-  std::string err;  // standard error
-};
-
-std::string content(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-class Cli : public testing::Test {
- protected:
-  void SetUp() override {
-    dir_ = fs::path(testing::TempDir()) /
-           (std::string("mmucheck_cli_") +
-            testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
-
-  Result run(const std::string& arguments) {
-    const std::string err = path("stderr");
-    const std::string command =
-        std::string(MMUCHECK_BINARY) + " " + arguments + " 2>" + err + " </dev/null";
-    Result result;
-    FILE* pipe = popen(command.c_str(), "r");
-    if (pipe == nullptr) return result;
-    char buffer[4096];
-    for (size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
-      result.out.append(buffer, n);
-    }
-    const int status = pclose(pipe);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    result.err = content(err);
-    fs::remove(err);
-    return result;
-  }
-  std::string path(const std::string& name) const { return (dir_ / name).string(); }
-  size_t files() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), {}));
-  }
-
-  fs::path dir_;
-};
+class Cli : public ProgramTest {};
 
 TEST_F(Cli, HelpNamesEveryExitCode) {
   const Result help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* code : {"  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 "}) {
+  for (const char* code :
+       {"  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 "}) {
     EXPECT_NE(help.out.find(std::string("\n") + code), std::string::npos) << code;
   }
   EXPECT_EQ(run("--version").code, 0);
@@ -199,9 +150,9 @@ TEST_F(Cli, EncodingsCarryTheSameEvents) {
 }
 
 TEST_F(Cli, StrippedFilesHoldNoObservation) {
-  ASSERT_EQ(run(std::string("convert --strip-observations -o ") + path("s.pb") + " " + kRecording)
-                .code,
-            0);
+  ASSERT_EQ(
+      run(std::string("convert --strip-observations -o ") + path("s.pb") + " " + kRecording).code,
+      0);
   const auto whole = nlohmann::json::parse(run(std::string("--json stats ") + kRecording).out);
   const auto json = nlohmann::json::parse(run("--json stats " + path("s.pb")).out);
   EXPECT_EQ(json["classes"]["observation"], 0);
