@@ -74,19 +74,10 @@ uint64_t name_index(const std::array<const char*, N>& names, const std::string& 
   bad("\"" + name + "\" is no " + what);
 }
 
-struct PtName {
-  tdx::Pt pt;
-  const char* name;
-};
-constexpr PtName kPtNames[] = {{tdx::Pt::kNda, "NDA"},   {tdx::Pt::kRsvd, "RSVD"},
-                               {tdx::Pt::kReg, "REG"},   {tdx::Pt::kTdr, "TDR"},
-                               {tdx::Pt::kTdcx, "TDCX"}, {tdx::Pt::kTdvpr, "TDVPR"},
-                               {tdx::Pt::kEpt, "EPT"}};
-
 uint64_t pt_at(const json& j) {
   const std::string& name = text_at(j, "pt");
-  for (const PtName& p : kPtNames) {
-    if (name == p.name) return static_cast<uint64_t>(p.pt);
+  for (const tdx::PtName& p : tdx::kPtNames) {
+    if (name == p.name) return static_cast<uint64_t>(p.type);
   }
   bad("\"" + name + "\" is no page type");
 }
@@ -297,13 +288,6 @@ void read_pool(const json& pool, ModuleHeader& h) {
 }
 
 }  // namespace
-
-const char* pamt_type_name(uint64_t pt) {
-  for (const PtName& p : kPtNames) {
-    if (static_cast<uint64_t>(p.pt) == pt) return p.name;
-  }
-  return "?";
-}
 
 ModuleHeader read_module_header(const json& j) {
   if (!j.is_object() || !j.contains("module_commit") || !j.contains("sept_levels")) {
