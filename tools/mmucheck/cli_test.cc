@@ -90,6 +90,51 @@ TEST_F(Cli, ShowsTheStateAtAnEvent) {
   EXPECT_EQ(run("show --state traces/recorded/tp-private/trace.txt.xz").code, 5);
 }
 
+TEST_F(Cli, ShowsTheTreesOfATdSideBySideAndWhereTheyDiffer) {
+  const std::string violated = "traces/tdx/mirror-violated.txtpb";
+  const Result text = run("show --state " + violated);
+  EXPECT_EQ(text.code, 0) << text.err;
+  for (const char* part :
+       {"gfn range  direct  mirror  S-EPT               PAMT                 attributes\n",
+        "10         -       4K rwx  4K PENDING_BLOCKED  200010 REG BEPOCH 1  private     <- "
+        "differ\n",
+        "HKID assigned   CHLDCNT 4   PAMT 1 REG, 1 TDR, 1 TDVPR, 3 EPT\n",
+        "TLBs  TD epoch 1: vCPUs inside 0 of it, 0 of the one before\n"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  const auto td = nlohmann::json::parse(run("--json show --state " + violated).out)["td"];
+  ASSERT_EQ(td["rows"].size(), 1u);
+  EXPECT_EQ(td["rows"][0]["mirror_and_sept"], "differ");
+  EXPECT_EQ(td["rows"][0]["mirror"]["pfn"], td["rows"][0]["sept"]["pfn"]);
+  EXPECT_EQ(td["rows"][0]["pamt"]["type"], "REG");
+  EXPECT_EQ(td["rows"][0]["tracked"], false);
+  EXPECT_EQ(td["epoch"], 1);
+  // A verdict shows the same row.
+  EXPECT_NE(run("replay " + violated).out.find("private     <- differ\n"), std::string::npos);
+}
+
+// Before the BLOCK, and while the hook stands between BLOCK and REMOVE.
+TEST_F(Cli, ShowsTheTreesOfATdAsTheyChange) {
+  const std::string cycle = "traces/tdx/life-cycle.txtpb";
+  const auto match_of = [&](const std::string& at, uint64_t gfn) {
+    const auto state =
+        nlohmann::json::parse(run("--json show --state --at " + at + " " + cycle).out);
+    for (const auto& row : state["td"]["rows"]) {
+      if (gfn - row["gfn"].get<uint64_t>() < row["npages"])
+        return row["mirror_and_sept"].get<std::string>();
+    }
+    return std::string("no row");
+  };
+  EXPECT_EQ(match_of("21", 0x11), "agree");
+  EXPECT_EQ(match_of("25", 0x10), "agree");
+  EXPECT_EQ(match_of("25", 0x11), "differ");
+  EXPECT_EQ(match_of("27", 0x11), "no row");
+  const Result inside = run("show --state --at 25 " + cycle);
+  EXPECT_NE(inside.out.find("thread 0 in a hook for 11 4K: "), std::string::npos) << inside.out;
+  EXPECT_NE(inside.out.find("11 BLOCKED in epoch 1, not tracked\n"), std::string::npos)
+      << inside.out;
+}
+
 // "[...]" stands for what is left out. Examples with files of the reader's own are not run.
 TEST_F(Cli, TheReadmeShowsRealOutput) {
   std::ifstream readme("README.md");
