@@ -135,6 +135,23 @@ TEST_F(Cli, ShowsTheTreesOfATdAsTheyChange) {
       << inside.out;
 }
 
+TEST_F(Cli, ShrinksWhatIsViolatedAndNothingElse) {
+  const std::string small = path("small.txtpb");
+  const Result done = run("--json shrink traces/dirty/lost-violated.txtpb -o " + small);
+  EXPECT_EQ(done.code, 0) << done.err;
+  const auto json = nlohmann::json::parse(done.out);
+  EXPECT_EQ(json["invariant"], "MMU-DIRTY-LOST");
+  EXPECT_LE(json["packets"]["after"], json["packets"]["before"]);
+  EXPECT_EQ(json["bound_hit"], false);
+  const Result again = run("replay " + small);
+  EXPECT_NE(again.out.find("as expected: the file says violated MMU-DIRTY-LOST"),
+            std::string::npos);
+  EXPECT_EQ(run("shrink traces/dirty/lost-violated.txtpb --invariant MMU-NX-EXEC -o " + small).code,
+            4);
+  EXPECT_EQ(run("shrink traces/tdx/life-cycle.txtpb -o " + small).code, 4);
+  EXPECT_EQ(run(std::string("shrink ") + kRecording + " -o " + small).code, 2);
+}
+
 // "[...]" stands for what is left out. Examples with files of the reader's own are not run.
 TEST_F(Cli, TheReadmeShowsRealOutput) {
   std::ifstream readme("README.md");
