@@ -111,6 +111,7 @@ void Monitor::on(const ev::ChangedSpte& e) {
 
 void Monitor::on(const ev::Store& e) {
   if (e.how == ev::How::kCas) count(id("MMU-SPTE-STALE"));
+  if (view_.platform != nullptr && view_.is_mirror(e.table)) mirror_thaw(e);
 }
 
 void Monitor::on(const ev::InitSp& e) {
@@ -138,7 +139,10 @@ void Monitor::on(const ev::SetSpte& e) {
 
 void Monitor::on(const ev::SpteChanged& e) {
   count(id("MMU-WALK-COVER"));
-  if (view_.platform != nullptr && view_.is_mirror(e.table)) {
+  const bool mirror = view_.is_mirror(e.table);
+  check(id("MMU-WALK-INDEX"),
+        entry_is_walked<>({e.gfn}, view_.vm.gfn_direct_bits, mirror, e.level, e.index));
+  if (view_.platform != nullptr && mirror && !hook_to_come(e.new_spte)) {
     mirror_change(e.gfn, e.level, e.new_spte);
   }
 }
@@ -186,8 +190,12 @@ void Monitor::enter_root(const ev::Enter& e) {
       count(id("MMU-LOCK-EXCLUSIVE"));
       unmap_.root_valid = !view_.root_invalid(e.root);
       if (view_.vm.has_mirror && unmaps_open_ == 1) {
-        const uint64_t kind = view_.is_mirror(e.root) ? model::kFilterPrivate : model::kFilterShared;
-        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0);
+        const bool mirror = view_.is_mirror(e.root);
+        const uint64_t kind = mirror ? model::kFilterPrivate : model::kFilterShared;
+        // Up to v19 private roots are visited to be spared.
+        const bool spared =
+            mirror && view_.design.unmap_filter == model::UnmapFilter::kOnlyPrivateShared;
+        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0 || spared);
       }
       return;
     case ev::Fn::kZapRoot:

@@ -68,6 +68,17 @@ class Monitor {
             attributes_.open, attributes_.start, attributes_.end, attributes_.slot};
   }
 
+  // The inverse of memory().
+  void remember(const std::array<uint64_t, 14>& m) {
+    tracking_ = m[0] != 0;
+    unmap_ = {m[1] != 0, m[2] != 0, m[3], static_cast<uint32_t>(m[4]), m[5], m[6]};
+    hooks_open_ = static_cast<uint32_t>(m[7]);
+    unmaps_open_ = static_cast<uint32_t>(m[8]);
+    unmaps_overlap_ = m[9] != 0;
+    attributes_ = {m[10] != 0, m[11], m[12], static_cast<uint32_t>(m[13])};
+    broken_.clear();
+  }
+
   // A gfn is write-tracked from now on: leafs are looked up in their slot.
   void write_tracking_used() { tracking_ = true; }
   // The constants of a VM.
@@ -104,6 +115,8 @@ class Monitor {
  private:
   void mirror_fault(const model::ev::Enter& e);
   void mirror_change(uint64_t gfn, int level, uint64_t spte);
+  void mirror_thaw(const model::ev::Store& e);
+  bool hook_to_come(uint64_t new_spte) const;
   void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
   void enter_range(const model::ev::Enter& e);
   void enter_slot(const model::ev::Enter& e);

@@ -31,6 +31,8 @@ TEST(Rules, BothDomainsAgree) {
       EXPECT_EQ(splittable<>(a, level), of(splittable<Term>(T(a), level)));
       EXPECT_EQ(gfn_has_its_place<>(a, level), of(gfn_has_its_place<Term>(T(a), level)));
       for (const uint64_t b : kWords) {
+        EXPECT_EQ(entry_is_walked<>({a}, b, false, level, a & 511),
+                  of(entry_is_walked<Term>({T(a)}, T(b), false, level, T(a & 511))));
         EXPECT_EQ(congruent<>(a, b, level), of(congruent<Term>(T(a), T(b), level)));
         EXPECT_EQ(child_fits<>(level, a, level + 1, b),
                   of(child_fits<Term>(level, T(a), level + 1, T(b))));

@@ -1,5 +1,7 @@
 // The part of Monitor that deals with TDs: mirror roots, hooks, SEAMCALLs.
 #include "checker/invariant/monitor.h"
+#include "model/address/alias.h"
+#include "model/tdp/alias.h"
 #include "model/tdx/prologue.h"
 
 namespace mmucheck::invariant {
@@ -99,6 +101,25 @@ void Monitor::on(const ev::ExternalSetRet& e) {
   if (view_.platform != nullptr && !e.shared) check(id("TDX-SEPT-MIRROR"), e.ret == 0);
 }
 
+// Where the tracepoint fires before the hook, the thaw is what comes after both.
+void Monitor::mirror_thaw(const ev::Store& e) {
+  if (view_.design.mirror_trace != model::MirrorTrace::kBeforeHook) return;
+  if (!model::is_frozen_spte<>(view_.fmt, e.old_spte)) return;
+  const int level = model::role_level(view_.role(e.table));
+  const model::Gfn<> sp_gfn{view_.field(CellKind::kSpGfn, e.table)};
+  mirror_change(model::entry_gfn<>(sp_gfn, e.index, level).v, level, e.new_spte);
+}
+
+// Does the tracepoint of this change of a mirror entry come before its hook?
+bool Monitor::hook_to_come(uint64_t new_spte) const {
+  switch (view_.design.mirror_trace) {
+    case model::MirrorTrace::kInFreeze: break;
+    case model::MirrorTrace::kAfterUnfreeze: return !model::is_shadow_present_pte<>(new_spte);
+    case model::MirrorTrace::kBeforeHook: return true;
+  }
+  return false;
+}
+
 // What nobody's hook did: ACCEPT, or somebody behind KVM's back.
 void Monitor::on(const ev::SeptState& e) {
   uint64_t spte = 0;
@@ -155,8 +176,11 @@ void Monitor::on(const ev::TdDestroy& e) { check(id("TDX-TD-PAGES"), e.chldcnt =
 // vcpu, addr, gfn, ..., is_private: see ev::Fn::kTdpMap.
 void Monitor::mirror_fault(const ev::Enter& e) {
   const uint64_t bits = view_.vm.gfn_direct_bits;
-  const bool direct = model::is_addr_direct<>(bits, model::Gpa<>{e.a[1]});
-  check(id("MMU-MIRROR-PRIVATE"), direct != (e.a[7] != 0));
+  const model::Design& d = view_.design;
+  const bool is_private = e.a[7] != 0;
+  check(id("MMU-MIRROR-PRIVATE"),
+        model::fault_walks_mirror<>(d.root_choice, d.fault_addr, e.a[1], is_private, bits) ==
+            is_private);
   check(id("MMU-FAULT-ADDR"), ((e.a[1] >> model::kPageShift) & ~bits) == e.a[2]);
 }
 

@@ -264,6 +264,7 @@ void Replayer::stimulus(const Event& e) {
     return;
   }
   if (!finish_operations(e, t)) return;
+  t.has_deferred = false;  // it showed nothing: nobody knows for whom it was
   if (e.kind == K::kPageFault && t.owes_exit != 0 && observed_ &&
       test(visible_, K::kUserspaceExit)) {
     const std::string expected = "userspace_exit  err " + std::to_string(t.owes_exit);

@@ -45,7 +45,11 @@ enum class IterIndex : uint8_t {
   kSeed000Sketch,  // stripped; the mask is OR-ed in if mirrored, and end goes through
                    // kvm_gfn_for_root while iter.gfn does not
 };
-enum class ZapBounds : uint8_t { kPlain, kPerRoot };
+enum class ZapBounds : uint8_t {
+  kPlain,
+  kPerRoot,
+  kSeed000End,  // end through kvm_gfn_for_root, start and iter.gfn not: the loop of the sketch alone
+};
 
 // --- how a mirror entry and its S-EPT entry change together (seeds 002 and 004) ---
 enum class MirrorSet : uint8_t {
@@ -73,6 +77,8 @@ enum class UnmapFilter : uint8_t {
   kAttrFilter,         // KVM_FILTER_PRIVATE, KVM_FILTER_SHARED
   kOnlyPrivateShared,  // only_private gates private roots, shared roots are always zapped
   kExcludeFlags,       // exclude_private, exclude_shared
+  kExcludeUnguarded,   // the same without the test of kvm_gfn_shared_mask()
+  kExcludePrivateOnly, // the same without exclude_shared
   kNone,               // every root
 };
 

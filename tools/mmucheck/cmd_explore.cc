@@ -1,6 +1,7 @@
 // mmucheck explore: every interleaving of a scenario's threads, within bounds.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -11,6 +12,7 @@
 #include "checker/trace/open_trace.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
+#include "tools/mmucheck/progress.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -19,18 +21,26 @@ using Json = nlohmann::ordered_json;
 using explore::Exploration;
 using report::with_thousands;
 
+constexpr const char* kInterrupted = "interrupted";
+
 struct ExploreOptions {
   std::string file, design, output;
   explore::Bounds bounds;
+  uint64_t memory_mib = 0;
+  double seconds = 0;  // 0: no bound
 };
 
 std::string plural(uint64_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
+bool interrupted(const Exploration& x) {
+  return x.bound == kInterrupted;
+}
+
 const char* verdict_of(const Exploration& x) {
   if (x.violation) return "violated";
-  return x.doubts.empty() && x.bound.empty() && !x.interrupted ? "holds" : "inconclusive";
+  return x.doubts.empty() && x.bound.empty() ? "holds" : "inconclusive";
 }
 
 std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o) {
@@ -39,7 +49,29 @@ std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o
   text += o.bounds.busy == 0
               ? "; BUSY only from locks of the model"
               : fmt::format("; BUSY from outside at most {}", plural(o.bounds.busy, "time"));
+  if (o.bounds.preemptions) {
+    text += fmt::format("; at most {}", plural(*o.bounds.preemptions, "preemption"));
+  }
   return text;
+}
+
+Exploration search(const Session& session, const explore::Scenario& scenario,
+                   const model::Design* design, const ExploreOptions& o) {
+  using Clock = std::chrono::steady_clock;
+  const Clock::time_point start = Clock::now();
+  StatusLine line;
+  return explore::explore(
+      scenario, design, o.bounds, [&](const explore::SearchProgress& p) -> std::string {
+        const std::chrono::duration<double> passed = Clock::now() - start;
+        line.show([&] {
+          return fmt::format("{} states, {:.0f} transitions/s, depth {}, {} to go, {} MiB",
+                             with_thousands(p.states),
+                             static_cast<double>(p.transitions) / passed.count(), p.depth,
+                             with_thousands(p.queue), p.memory >> 20);
+        });
+        if (session.stopped()) return kInterrupted;
+        return o.seconds != 0 && passed.count() >= o.seconds ? "time" : "";
+      });
 }
 
 std::string counts(const Exploration& x) {
@@ -72,11 +104,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
     for (const std::string& why : x.doubts) session.print("inconclusive  " + why + "\n");
     return;
   }
-  const std::string why = x.interrupted ? "interrupted" : "--" + x.bound + " was hit";
-  session.print(x.bound.empty() && !x.interrupted
-                    ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
-                    : fmt::format("inconclusive  {}: nothing was broken so far; {}\n", why,
-                                  what_was_bounded(s, o)));
+  const std::string why = interrupted(x) ? "interrupted" : "--" + x.bound + " was hit";
+  session.print(x.bound.empty() ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
+                                : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
+                                              why, what_was_bounded(s, o)));
   session.print(fmt::format(
       "       {}; {}; no reductions\n"
       "       {} evaluated; sequential consistency, no walk yields, no A/D bits from CPUs\n",
@@ -90,27 +121,29 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
   for (const explore::ChartStep& step : steps) {
     path.push_back({{"thread", step.thread}, {"events", step.events}});
   }
-  Json out = {{"schema", kJsonSchema},
-              {"file", o.file},
-              {"design", o.design.empty() ? Json(nullptr) : Json(o.design)},
-              {"verdict", verdict_of(x)},
-              {"invariant", x.violation ? Json(x.violation->invariant) : Json(nullptr)},
-              {"statement", x.violation ? Json(x.violation->statement) : Json(nullptr)},
-              {"states", x.states},
-              {"transitions", x.transitions},
-              {"depth", x.depth},
-              {"end_states", x.end_states},
-              {"invariants", x.invariants},
-              {"bounds",
-               {{"threads", s.threads.size()},
-                {"operations", s.operations()},
-                {"max_states", o.bounds.max_states},
-                {"max_depth", o.bounds.max_depth},
-                {"busy", o.bounds.busy}}},
-              {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
-              {"inconclusive", x.doubts},
-              {"steps", path},
-              {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
+  Json out = {
+      {"schema", kJsonSchema},
+      {"file", o.file},
+      {"design", o.design.empty() ? Json(nullptr) : Json(o.design)},
+      {"verdict", verdict_of(x)},
+      {"invariant", x.violation ? Json(x.violation->invariant) : Json(nullptr)},
+      {"statement", x.violation ? Json(x.violation->statement) : Json(nullptr)},
+      {"states", x.states},
+      {"transitions", x.transitions},
+      {"depth", x.depth},
+      {"end_states", x.end_states},
+      {"invariants", x.invariants},
+      {"bounds",
+       {{"threads", s.threads.size()},
+        {"operations", s.operations()},
+        {"max_states", o.bounds.max_states},
+        {"max_depth", o.bounds.max_depth},
+        {"busy", o.bounds.busy},
+        {"preemptions", o.bounds.preemptions ? Json(*o.bounds.preemptions) : Json(nullptr)}}},
+      {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
+      {"inconclusive", x.doubts},
+      {"steps", path},
+      {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
   session.print_json(out);
 }
 
@@ -129,8 +162,8 @@ int run_explore(Session& session, ExploreOptions& o) {
                                                   ": nothing to explore: no stimulus stands behind "
                                                   "packet { marker { text: \"explore\" } }");
   }
-  const Exploration x =
-      explore::explore(scenario, design, o.bounds, [&session] { return !session.stopped(); });
+  o.bounds.max_memory = o.memory_mib << 20;
+  const Exploration x = search(session, scenario, design, o);
   std::vector<explore::ChartStep> steps;
   std::string wrote;
   bool confirmed = true;
@@ -156,7 +189,7 @@ int run_explore(Session& session, ExploreOptions& o) {
         wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
   }
   if (x.violation) return report::kExitViolated;
-  if (x.interrupted) return report::kExitInterrupted;
+  if (interrupted(x)) return report::kExitInterrupted;
   return x.doubts.empty() && x.bound.empty() ? report::kExitOk : report::kExitInconclusive;
 }
 
@@ -177,6 +210,17 @@ void add_explore(CLI::App& app, Session& session) {
   sub->add_option("--max-depth", o->bounds.max_depth,
                   "stop at so many steps from the start (0: no)")
       ->capture_default_str();
+  sub->add_option("--memory", o->memory_mib, "stop before the process takes so many MiB (0: no)")
+      ->capture_default_str();
+  sub->add_option("--time", o->seconds, "stop after so many seconds (0: no)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--threads", o->bounds.workers, "threads that search; the result is the same")
+      ->check(CLI::Range(1u, 64u))
+      ->capture_default_str();
+  sub->add_option("--preemptions", o->bounds.preemptions,
+                  "at most so often a thread goes on although the one that moved last could")
+      ->option_text("N");
   sub->add_option("--busy", o->bounds.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model")
       ->check(CLI::Range(0u, 16u))

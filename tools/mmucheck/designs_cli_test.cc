@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "model/design/choices.h"
@@ -220,6 +221,51 @@ TEST_F(DesignsCli, RecordingsHaveTheDesignOfTheirKernel) {
       EXPECT_NE(r.err.find("a recording of a real kernel"), std::string::npos) << r.err;
     }
   }
+}
+
+// Several traces make a table: rows designs, columns traces, with a legend.
+TEST_F(DesignsCli, SeveralTracesMakeATable) {
+  const std::string files =
+      "traces/seed-000/sketch-index.txtpb traces/seed-000/sketch-loop.txtpb "
+      "traces/seed-001/private-slot-ends-at-alias.txtpb";
+  const Result text = run("replay --all-designs " + files);
+  EXPECT_EQ(text.code, 0) << text.err;
+  std::istringstream lines(text.out);
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 100u) << line;
+    for (const model::Design& d : model::designs()) {
+      if (line.starts_with("  " + std::string(d.name) + " ")) rows++;
+    }
+  }
+  EXPECT_EQ(rows, model::designs().size());
+  EXPECT_NE(text.out.find("violated: MMU-WALK-INDEX"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("   1  traces/seed-000/sketch-index.txtpb"), std::string::npos);
+
+  const json all = json::parse(run("--json replay --all-designs " + files).out);
+  ASSERT_EQ(all["traces"].size(), 3u);
+  for (const json& trace : all["traces"]) {
+    ASSERT_EQ(trace["designs"].size(), model::designs().size());
+    for (const json& cell : trace["designs"]) {
+      EXPECT_EQ(cell["verdict"] == "violated", cell["invariant"].is_string()) << cell;
+    }
+  }
+  EXPECT_EQ(all["traces"][2]["designs"][3]["design"], "v19");
+  EXPECT_EQ(all["traces"][2]["designs"][3]["verdict"], "violated");
+}
+
+// What the table says is what the folders state; every design's row is compared there.
+TEST_F(DesignsCli, TheTableOfTheSeedsIsAsStated) {
+  const Result r = run("corpus run traces/seed-001");
+  EXPECT_EQ(r.code, 0) << r.out;
+  EXPECT_NE(r.out.find("designs.json"), std::string::npos) << r.out;
+  put("designs.json", R"({"a.txtpb": {"holds": ["v19"]}})");
+  std::filesystem::copy_file("traces/seed-001/private-slot-ends-at-alias.txtpb", dir_ / "a.txtpb");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 1);
+  put("designs.json", R"({"a.txtpb": {"holds": ["v20"]}})");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 3);
+  put("designs.json", R"({"b.txtpb": {"holds": ["v19"]}})");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 3);
 }
 
 }  // namespace

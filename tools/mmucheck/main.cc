@@ -27,7 +27,7 @@ Examples:
   mmucheck run-tdp traces/sequences/*.jsonl.xz
   mmucheck run-module traces/module-sequences/*.xz
   mmucheck designs v19 upstream-7.x
-  mmucheck claims 004.12
+  mmucheck claims --format email
   mmucheck explore traces/scenarios/seed-004/two-vcpus.txtpb
   mmucheck prove walk
 

@@ -112,6 +112,8 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
       fault.is_private = e.has(x::is_private)
                              ? e.get(x::is_private) != 0
                              : mem_is_private(w, fault.addr >> kPageShift);
+      fault.addr = fault_source_addr<>(FaultSource::kPrefault, fault.addr, fault.is_private,
+                                       w.vm.gfn_direct_bits);
       break;
     }
     default: {

@@ -211,6 +211,10 @@ void SyntheticReplayer::create_vm(const Event& e) {
     }
     refuse(e, fmt::format("not modelled of design {}: {}", host_.design->name, names));
   }
+  if (td && host_.design->external_hook == model::ExternalHook::kNone) {
+    refuse(e, fmt::format("design {} has no mirror roots, and no TDs", host_.design->name));
+    m.abandoned = true;
+  }
   // Written traces look at the entry at each access of an MMIO page.
   m.env.mmio_info_cache = false;
   m.env.set_gfn_alias(m.world.vm.gfn_direct_bits);
