@@ -169,7 +169,9 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   if (e.max_states != 0) bounds.max_states = e.max_states;
   bounds.busy = e.busy;
   const explore::Exploration x =
-      explore::explore(scenario, d, bounds, [this] { return stop_ == nullptr || !stop_->load(); });
+      explore::explore(scenario, d, bounds, [this](const explore::SearchProgress&) {
+        return stop_ != nullptr && stop_->load() ? "interrupted" : "";
+      });
   f.reproduce = with_design("mmucheck explore", e);
   if (e.busy != 0) f.reproduce += fmt::format(" --busy {}", e.busy);
   if (e.max_states != 0) f.reproduce += fmt::format(" --max-states {}", e.max_states);
@@ -199,8 +201,8 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   }
   if (!x.doubts.empty()) {
     f.result = x.doubts.front();
-  } else if (x.interrupted || !x.bound.empty()) {
-    f.result = x.interrupted ? "interrupted" : "--" + x.bound + " was hit, nothing broken so far";
+  } else if (!x.bound.empty()) {
+    f.result = x.bound == "interrupted" ? x.bound : "--" + x.bound + " was hit, nothing broken so far";
   } else if (x.invariants == 0) {
     f.result = "no invariant was evaluated";
   } else {
