@@ -261,6 +261,20 @@ TEST(Explore, OneThreadIsALine) {
   EXPECT_EQ(x.end_states, 1u);
 }
 
+// So is a long one through machines in machines, whose bytes tell all its states apart.
+TEST(Explore, OneThreadThroughRemovedTablesIsALine) {
+  const Scenario s = scenario_of(std::string(kPrefix) +
+                                 "packet { memslot_create { slot: 1 base_gfn: 0x1000 npages: 1 } }\n"
+                                 "packet { fault { gfn: 0x10 } }\n" +
+                                 kMarker + "packet { memslot_delete { slot: 1 } }\n");
+  const Exploration x = explore(s, nullptr, {});
+  EXPECT_FALSE(x.violation);
+  EXPECT_EQ(x.states, x.transitions + 1);
+  EXPECT_EQ(x.depth, x.transitions);
+  EXPECT_EQ(x.end_states, 1u);
+  EXPECT_GT(x.states, 3000u);  // three tables below the root, 512 entries each
+}
+
 TEST(Scenario, WithoutMarkerThereIsNothingToExplore) {
   EXPECT_TRUE(scenario_of(kPrefix).threads.empty());
 }

@@ -12,12 +12,17 @@ enum PartKind : uint64_t { kOfCells, kOfNothing, kOfThread };
 class Bytes {
  public:
   void number(uint64_t v) { plain(v); }
-  // A machine, as its bytes without those between its fields.
+  // A machine, as its bytes without those between its fields. In a union, because GCC 12 loses count
+  // of the offset behind an array of structs otherwise, and clears fields.
   template <class T>
-  void plain(T v) {
+  void plain(const T& v) {
     static_assert(std::is_trivially_copyable_v<T>);
-    __builtin_clear_padding(&v);
-    out_.append(reinterpret_cast<const char*>(&v), sizeof v);
+    union Only {
+      T v;
+    };
+    Only copy{v};
+    __builtin_clear_padding(&copy);
+    out_.append(reinterpret_cast<const char*>(&copy), sizeof copy);
   }
   template <class T>
   void maybe(const std::optional<T>& v) {
