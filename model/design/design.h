@@ -160,6 +160,7 @@ struct Design {
   bool page_pins = false;
   bool premap_count = false;        // before FINALIZE: count, and PAGE.ADD later (nr_premapped)
   bool leaf_reclaim = false;        // leaves may be there after the HKID went: PHYMEM.PAGE.RECLAIM
+  bool module_switch_flush = true;  // VP.ENTER flushes where another vCPU ran last on the CPU
   bool retry_tests_slot = true;     // the TDX retry loop ends on an INVALID slot
   bool retry_eats_vm_dead = false;  // that loop consumes KVM_REQ_VM_DEAD when it tests for it
 

@@ -61,6 +61,7 @@ enum class CellKind : uint8_t {
   kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
+  kPinnedPages,    // get_page() of private pages less put_page(), of all pages
 
   // --- by object ---
   kMemslotGen,     // __kvm_memslots(kvm, as_id)->generation - as_id: object = address space
@@ -103,16 +104,17 @@ enum class CellKind : uint8_t {
   kTdvpsAssoc,     // CPU + 1
   kTdvpsInside,    // 1 from VP.ENTER to TD exit
   kLpLastVcpu,     // object = CPU: vCPU number + 1 that ran there last
-  kLpTranslation,  // object = CPU, index = TD << 32 | number of a followed page: cached entry
+  kLpTranslation,  // object = CPU, index = TD << 40 | page of the gpa: cached entry
   kKotLock,        // sharex word
+  kPageUnflushed,  // object = 0, index = page: left a TD, not written back since: TDR page + 1
 };
 
 inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
 inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
-inline constexpr CellKind kLastScalar = CellKind::kMmReleased;
+inline constexpr CellKind kLastScalar = CellKind::kPinnedPages;
 inline constexpr CellKind kFirstModuleCell = CellKind::kPamtType;
-inline constexpr CellKind kLastCellKind = CellKind::kKotLock;
+inline constexpr CellKind kLastCellKind = CellKind::kPageUnflushed;
 
 enum class SpState : uint8_t {
   kFree,        // not a page table; any access is a violation

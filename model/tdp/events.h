@@ -8,6 +8,10 @@
 
 #include "model/tdx/leaf.h"
 
+namespace mmucheck::model::tdx {
+struct ModuleCall;
+}
+
 namespace mmucheck::model::ev {
 
 enum class How : uint8_t { kCas, kXchg, kAnd, kSet };
@@ -68,13 +72,19 @@ enum class HookKind : uint8_t { kSet, kLink, kZap, kRemove };
 struct ExternalSet {
   uint64_t gfn; int level; uint64_t old_spte, new_spte; HookKind hook = HookKind::kSet;
 };
-struct ExternalSetRet { int ret; bool shared; };
+// `freed_pfn`: of the leaf that a removal took away, plus 1; 0: the hook removed none.
+struct ExternalSetRet { int ret; bool shared; uint64_t freed_pfn = 0; };
 struct ExternalFree { uint32_t table; };
+struct PutPage { uint64_t pfn; };  // put_page() of a private page
 
 // --- the TDX module: gpa and hpa in bytes, KVM's level; 0 where the leaf has none ---
 struct Seamcall { tdx::Leaf leaf; uint64_t gpa; int level; uint64_t hpa; };
 // `level`: KVM's, of the entry where the walk ended; 0 without one.
-struct SeamcallRet { tdx::Leaf leaf; uint64_t status; int level; };
+// `call`: all of it, as long as the event is looked at; none where it never began.
+struct SeamcallRet {
+  tdx::Leaf leaf; uint64_t status; int level;
+  const tdx::ModuleCall* call = nullptr;
+};
 // Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
 struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
 // Dynamic PAMT: the references of the 2M region at `page`, and whether its pair is there.
@@ -118,7 +128,7 @@ enum class Fn : uint8_t {
   kVmSetMemAttributes,  // start, end, attributes: the tracepoint
   kSetMemAttr,          // returns 0 or an error
   kPreSetAttr, kPostSetAttr,  // start, end, slot
-  kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages
+  kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages, file handle + 1
   kFlushMemslot,        // slot
   kReleaseHkid,
 };

@@ -21,7 +21,7 @@ struct GmemInvalidate {
 template <class W>
 Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
   MMU_BEGIN(m);
-  MMU_EMIT(m, 1, ev::Enter{ev::Fn::kGmemInvalidate, kNoTable, {m.start, m.end}});
+  MMU_EMIT(m, 1, ev::Enter{ev::Fn::kGmemInvalidate, kNoTable, {m.start, m.end, m.gmem}});
   m.range = {};
   m.range.attr_filter = kFilterPrivate;
   m.range.slots.kind = RangeKind::kGmem;

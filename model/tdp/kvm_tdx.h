@@ -20,6 +20,15 @@ void tdx_td_init(W& w) {
   w.set_field(CellKind::kHkidAssigned, 0, 1);
 }
 
+// What differs between versions of the module. KVM does what pending series do only where it can.
+inline tdx::ModuleVersion module_version(const Design& design) {
+  tdx::ModuleVersion v;
+  v.flush_on_vcpu_switch = design.module_switch_flush;
+  v.dynamic_pamt = design.dynamic_pamt;
+  v.non_blocking_resize = design.demote_protocol == DemoteProtocol::kDemoteOnly;
+  return v;
+}
+
 struct TdxFinalize {
   uint8_t pc = 0;
   int32_t ret = 0;
@@ -48,13 +57,14 @@ struct ReleaseHkid {
   Seamcall call = {};
 };
 
-// tdx_mmu_release_hkid: each vCPU is flushed on the CPU where it was, caches are written back, the
-// key goes.
+// tdx_mmu_release_hkid: vCPUs, which are out of the guest for good, are flushed from their CPUs,
+// caches are written back, the key goes.
 template <class W>
 Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
   constexpr tdx::Leaf calls[] = {tdx::Leaf::kMngVpflushdone, tdx::Leaf::kPhymemCacheWb,
                                  tdx::Leaf::kMngKeyFreeid};
   MMU_BEGIN(m);
+  kick_vcpus_out(w);
   for (m.next = 0; m.next < w.platform->vcpus.size(); m.next++) {
     if (w.field(CellKind::kTdvpsAssoc, m.next) == 0) continue;
     m.call = tdh(w, tdx::Leaf::kVpFlush, 0, 0, 0);
@@ -143,7 +153,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
       tdx::release_all(module, m.call);
     }
   }
-  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0});
+  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0, nullptr});
   MMU_END(m);
 }
 

@@ -110,7 +110,8 @@ Run seamcall(W& w, Seamcall& m) {
   }
   if (locks) w.set_field(CellKind::kSeamcallLock, 0, 0);
   MMU_EMIT(m, 3, ev::SeamcallRet{m.call.leaf, m.call.status.v,
-                                 m.call.pos.table == kNoTable ? 0 : m.call.pos.level + 1});
+                                 m.call.pos.table == kNoTable ? 0 : m.call.pos.level + 1,
+                                 &m.call});
   MMU_END(m);
 }
 

@@ -17,9 +17,19 @@ namespace detail {
 
 template <class W>
 void pin_page(W& w, uint64_t pfn, bool get) {
-  if (w.design.page_pins) {
-    w.store.add(cell::of(CellKind::kPagePins, 0, pfn), get ? 1 : ~uint64_t{0});
-  }
+  if (!w.design.page_pins) return;
+  w.store.add(cell::of(CellKind::kPagePins, 0, pfn), get ? 1 : ~uint64_t{0});
+  w.store.add(cell::of(CellKind::kPinnedPages), get ? 1 : ~uint64_t{0});
+  if (!get) w.emit(ev::PutPage{pfn});
+}
+
+// What a hook that sets an entry tells when it returns.
+inline ev::ExternalSetRet hook_returns(const TdxHook& hook) {
+  const bool splits = is_shadow_present_pte<>(hook.new_spte) &&
+                      !is_last_spte<>(hook.new_spte, hook.level);
+  const bool removed = hook.ret == 0 && is_shadow_present_pte<>(hook.old_spte) &&
+                       is_last_spte<>(hook.old_spte, hook.level) && !splits;
+  return {hook.ret, hook.shared, removed ? spte_to_pfn<>(hook.old_spte) + 1 : 0};
 }
 
 // Which hook a change calls; `second`: of the two that take a leaf away.
@@ -316,7 +326,7 @@ Run set_external_spte(W& w, TdxHook& hook) {
       MMU_CALL(hook, 3, tdx_sept_map_spte(w, hook));
     }
   }
-  MMU_EMIT(hook, 4, ev::ExternalSetRet{hook.ret, hook.shared});
+  MMU_EMIT(hook, 4, detail::hook_returns(hook));
   MMU_END(hook);
 }
 

@@ -107,7 +107,8 @@ void end_call(W& w, ModuleCall& c) {
   if (c.children_locked > 0) MemPagePromote::release_children(w, c);
   release_all(w, c);
   const bool exits = c.status.code() == StatusCode::kTdExitEptViolation;
-  if (exits) td_exit(w, c.vcpu);
+  // A trace may have a guest's calls without the VP.ENTER before them.
+  if (exits && w.get(CellKind::kTdvpsInside, c.vcpu) != 0) td_exit(w, c.vcpu);
   const bool attr = c.leaf == Leaf::kPageAttrRd || c.leaf == Leaf::kPageAttrWr;
   if (attr && !exits && !c.status.ok()) c.out.rcx = c.out.rdx = 0;
 }

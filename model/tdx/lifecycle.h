@@ -163,7 +163,9 @@ struct PhymemPageWbinvd {
                : Status(StatusCode::kPageMetadataIncorrect, Operand::kRcx);
   }
   template <class W>
-  static Status commit(W&, ModuleCall&) {
+  static Status commit(W& w, ModuleCall& c) {
+    const uint64_t page = (c.in.rcx & ~w.platform.hkid_mask) >> 12;
+    w.set(CellKind::kPageUnflushed, 0, page, 0);
     return {};
   }
 };

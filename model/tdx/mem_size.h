@@ -32,7 +32,7 @@ struct MemPagePromote : SeptCall {
     w.store.set(c.pos.cell(), w.store.get(cell::pte(table, 0)) & ~kSeptTdel);
     c.children_locked = 0;  // they go with their page
     free_sept_page(w, c.page);
-    pamt_free(w, k4K, c.page);
+    pamt_leave(w, k4K, c.page, tdr_page(w, c));
     pamt_promote(w, c.pos.level, c.new_page, tdr_page(w, c));
     add_chldcnt(w, c, ~uint64_t{0});
     c.out.rcx = c.page << 12;

@@ -39,24 +39,6 @@ enum class Pt : uint8_t {
   kEpt = 8,
   kPamt = 0xf,  // of a 2M entry whose 4K entries lie in a pair of pages (Dynamic PAMT)
 };
-struct PtName {
-  Pt type;
-  const char* name;
-};
-inline constexpr std::array<PtName, 8> kPtNames = {{{Pt::kNda, "NDA"},
-                                                    {Pt::kRsvd, "RSVD"},
-                                                    {Pt::kReg, "REG"},
-                                                    {Pt::kTdr, "TDR"},
-                                                    {Pt::kTdcx, "TDCX"},
-                                                    {Pt::kTdvpr, "TDVPR"},
-                                                    {Pt::kEpt, "EPT"},
-                                                    {Pt::kPamt, "PAMT"}}};
-constexpr const char* pt_name(Pt type) {
-  for (const PtName& p : kPtNames) {
-    if (p.type == type) return p.name;
-  }
-  return "?";
-}
 
 // What differs between versions of the module (reference: 1.5.01).
 struct ModuleVersion {
@@ -190,6 +172,7 @@ struct ModuleCall {
   uint64_t entry = 0;     // as read under it
   uint64_t page = 0;      // that the entry points to; RECLAIM, WBINVD: the operand
   uint64_t new_page = 0;
+  Pt new_page_was = Pt::kNda;  // before this call took it
   int page_size = 0;
   int value = 0;  // of the leaf's own
   uint32_t held_count = 0;

@@ -30,11 +30,30 @@ template <class W>
 void pamt_free(W& w, int size, uint64_t page) {
   set_pamt_type(w, size, page, Pt::kNda);
 }
+namespace detail {
+// Of the 4K pages of a page of up to 2M; a gigabyte comes and goes in no call of KVM's.
+template <class W>
+void note_lines(W& w, int size, uint64_t page, uint64_t owner_plus_1) {
+  if (size > k2M) return;
+  for (uint64_t i = 0; i < pages_of(size); i++) {
+    w.store.set(cell::of(CellKind::kPageUnflushed, 0, page_round(page, size) + i), owner_plus_1);
+  }
+}
+}  // namespace detail
+
+// A page that leaves a TD that has its key: lines of it may be in the caches until they are written
+// back (PHYMEM.PAGE.WBINVD), or those of the whole key are.
+template <class W>
+void pamt_leave(W& w, int size, uint64_t page, uint64_t owner) {
+  pamt_free(w, size, page);
+  detail::note_lines(w, size, page, owner + 1);
+}
 template <class W>
 void pamt_use(W& w, int size, uint64_t page, Pt pt, uint64_t owner) {
   set_pamt_type(w, size, page, pt);
   w.store.set(pamt_cell(CellKind::kPamtOwner, size, page), owner);
   w.store.set(pamt_cell(CellKind::kPamtBepoch, size, page), 0);
+  detail::note_lines(w, size, page, 0);
 }
 template <class W>
 uint64_t pamt_bepoch(W& w, int size, uint64_t page) {
@@ -88,12 +107,13 @@ Status lock_new_page(W& w, ModuleCall& c, uint64_t hpa, int size, Operand op) {
   const Status s = lock_explicit_hpa(w, c, hpa, size, LockMode::kExclusive, op);
   if (!s.ok()) return s;
   c.new_page = hpa >> 12;
+  c.new_page_was = pamt_type(w, size, c.new_page);
   const Status used{StatusCode::kPageMetadataIncorrect, op};
   if (w.platform.version.dynamic_pamt && size == k4K && c.page_size == k2M &&
       pamt_type(w, k2M, c.new_page) == Pt::kNda) {
     return {StatusCode::kMissingPamtPagePair, op};
   }
-  if (c.page_size != size || pamt_type(w, size, c.new_page) != Pt::kNda) return used;
+  if (c.page_size != size || c.new_page_was != Pt::kNda) return used;
   for (uint64_t i = 0; size == k2M && i < pages_of(k2M); i++) {
     if (pamt_type(w, k4K, c.new_page + i) != Pt::kNda) return used;
   }
