@@ -11,14 +11,23 @@
 #include <vector>
 
 #include "checker/trace/event_source.h"
-#include "checker/trace/owned_event.h"
 
 namespace mmucheck::explore {
 
 inline constexpr size_t kMaxThreads = 8;
 inline constexpr size_t kMaxOperations = 64;
 
-using Packet = trace::OwnedEvent;
+// An event that owns its text.
+class Packet {
+ public:
+  Packet() = default;
+  explicit Packet(const trace::Event& e);
+  trace::Event event() const;
+
+ private:
+  trace::Event event_;
+  std::string text_;
+};
 
 struct Operation {
   std::string name;             // of the stimulus

@@ -107,6 +107,13 @@ void Monitor::on(const ev::ChangedSpte& e) {
           view_.store.find_table(model::spte_to_pfn<>(e.new_spte)) != kNoTable);
   }
   if (k.was_leaf && !k.is_present && !e.shared && unmap_.root_valid) unmap_.leaf_gone = true;
+  const bool mirror = view_.vm.has_mirror && view_.is_mirror(e.table);
+  if (k.was_leaf && !k.is_present && !e.shared && unmap_.walking) {
+    const uint64_t bits = view_.vm.gfn_direct_bits;
+    check(id("MMU-ZAP-PRECISE"),
+          zap_was_asked_for<>(e.gfn & ~bits, e.level, unmap_.start, unmap_.end, mirror));
+  }
+  if (mirror && k.is_leaf) mirror_leaf(e);
 }
 
 void Monitor::on(const ev::Store& e) {
@@ -157,7 +164,10 @@ void Monitor::on(const ev::PutRoot&) { count(id("MMU-ROOT-LASTREF")); }
 
 void Monitor::on(const ev::IterStart&) { count(id("MMU-WALK-START")); }
 
-void Monitor::on(const ev::Yield&) { count(id("MMU-WALK-PROGRESS")); }
+void Monitor::on(const ev::Yield&) {
+  count(id("MMU-WALK-PROGRESS"));
+  unmap_.walking = false;  // others may zap what they like now
+}
 
 void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
 
@@ -189,6 +199,7 @@ void Monitor::enter_root(const ev::Enter& e) {
       check(id("MMU-ROOT-REF"), refs != 0);
       count(id("MMU-LOCK-EXCLUSIVE"));
       unmap_.root_valid = !view_.root_invalid(e.root);
+      unmap_.walking = unmaps_open_ == 1 && !unmaps_overlap_;
       if (view_.vm.has_mirror && unmaps_open_ == 1) {
         const bool mirror = view_.is_mirror(e.root);
         const uint64_t kind = mirror ? model::kFilterPrivate : model::kFilterShared;
@@ -311,7 +322,10 @@ void Monitor::enter_slot(const ev::Enter& e) {
       count(id("MMU-SLOT-GMEM"));
       if (e.a[0] == static_cast<uint64_t>(model::SlotChange::kDelete)) slot_deleted(e.a[1]);
       return;
-    case ev::Fn::kGmemInvalidateEnd: count(id("MMU-GMEM-TRUNC")); return;
+    case ev::Fn::kGmemInvalidateEnd:
+      count(id("MMU-GMEM-TRUNC"));
+      if (view_.platform != nullptr) pages_left_file(e);
+      return;
     default: return;
   }
 }
@@ -350,6 +364,7 @@ void Monitor::on(const ev::Enter& e) {
 void Monitor::unmapped(uint64_t flush) {
   const bool judged = unmaps_open_ == 1 && !unmaps_overlap_;
   if (unmaps_open_ > 0) unmaps_open_--;
+  unmap_.walking = false;
   unmaps_overlap_ &= unmaps_open_ > 0;
   if (!judged) return;
   check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);

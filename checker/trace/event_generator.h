@@ -1,15 +1,21 @@
 // Layer: checker/trace, tests only. Contract: random events that are valid in every encoding: each
-// kind, any subset of fields, any value that the field's type can hold.
+// kind, any subset of fields, any value that the field's type can hold. The text of a generated
+// event is in `text`, to which it points.
 #pragma once
 
 #include <rapidcheck.h>
 
+#include <memory>
 #include <string>
 
 #include "checker/trace/event_kinds.h"
-#include "checker/trace/owned_event.h"
 
 namespace mmucheck::trace {
+
+struct OwnedEvent {
+  Event event;
+  std::shared_ptr<std::string> text;
+};
 
 // Mostly small numbers, sometimes extreme ones: every length of varint occurs.
 inline uint64_t random_number() {
@@ -19,7 +25,8 @@ inline uint64_t random_number() {
 }
 
 inline OwnedEvent random_event(const KindInfo& info) {
-  Event e;
+  OwnedEvent out;
+  Event& e = out.event;
   start_event(e, info.kind);
   e.cls = static_cast<PacketClass>(*rc::gen::inRange(0, 4));
   e.ts_ns = random_number();
@@ -37,10 +44,11 @@ inline OwnedEvent random_event(const KindInfo& info) {
     }
     e.set(i, value);
   }
-  std::string text;
-  if (!info.text_field.empty()) text = *rc::gen::arbitrary<std::string>();
-  e.text = text;
-  return OwnedEvent(e);
+  if (!info.text_field.empty()) {
+    out.text = std::make_shared<std::string>(*rc::gen::arbitrary<std::string>());
+    e.text = *out.text;
+  }
+  return out;
 }
 
 inline OwnedEvent random_event() {

@@ -24,10 +24,11 @@ struct DirtySlotOp { uint8_t pc = 0; model::DirtySlot dirty = {}; };
 struct WriteProtectOp { uint8_t pc = 0; model::WriteProtectGfn protect = {}; };
 struct AgeOp { uint8_t pc = 0; model::AgeRange age = {}; };
 struct FlushOp { uint8_t pc = 0; uint64_t start = 0, npages = 0; };
+struct HookOp { uint8_t pc = 0; model::TdxHook hook = {}; };  // of a mirror root, by nobody's change
 
 using Primitive = std::variant<UnmapOp, ZapLeafsOp, ZapRootOp, ZapAllOp, ZapSpOp,
                                InvalidateRootsOp, ZapInvalidatedRootsOp, SplitOp, RecoverOp,
-                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp>;
+                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp, HookOp>;
 
 // Runs until something visible happens or the operation ends.
 model::Run run_primitive(ReplayWorld& w, Primitive& p);

@@ -21,7 +21,7 @@ class SteppedState::Part {
   struct NoCells {
     std::unordered_map<uint32_t, uint32_t> roles;
     uint64_t next_frame;
-    std::array<uint64_t, 14> monitor;
+    invariant::Monitor::Memory monitor;
   };
   struct Running {
     SyntheticReplayer::Thread thread;
@@ -48,7 +48,12 @@ class SteppedState::Part {
     if (const auto* table = std::get_if<Table>(&what_)) {
       vm.model->store.put_table(table->id, table->cells);
     } else if (const auto* others = std::get_if<Others>(&what_)) {
-      for (const auto& [c, v] : others->cells) vm.model->store.set(c, v);
+      for (const auto& [c, v] : others->cells) {
+        vm.model->store.set(c, v);
+        if (c.kind == model::CellKind::kLpTranslation) {
+          vm.model->follow(model::tdx::translated_gpa(c.index));
+        }
+      }
     } else if (const auto* nowhere = std::get_if<NoCells>(&what_)) {
       env.roles = nowhere->roles;
       env.next_provisional_ = nowhere->next_frame;

@@ -101,6 +101,8 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kMapPrivatePfn:
     case K::kVcpuEnter:
     case K::kVcpuExit:
+    case K::kVcpuMigrate:
+    case K::kExternalHook:
     case K::kMockFinalize:
       if (v.model->world.platform != nullptr) return start_td(e, t, v);
       return start_vcpu(e, t, v);
