@@ -86,12 +86,11 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       namespace x = f::external_hook;
       HookOp op;
       op.hook.gfn = e.get(x::gfn);
-      op.hook.level = static_cast<int8_t>(e.get_or(x::level, 1) & kMaxOperandLevel);
+      op.hook.level = static_cast<int8_t>(e.get_or(x::level, 1));
       op.hook.old_spte = e.get(x::old_spte);
       op.hook.new_spte = e.get(x::new_spte);
-      if (static_cast<trace::HookKind>(e.get(x::hook)) != trace::HookKind::kSet ||
-          op.hook.level == 0) {
-        return refuse(e, "the hook that can be called is HOOK_KIND_SET, for a level of 1 to 7");
+      if (static_cast<trace::HookKind>(e.get(x::hook)) != trace::HookKind::kSet) {
+        return refuse(e, "the hook that can be called is HOOK_KIND_SET");
       }
       return push(t, v, e, op);
     }
