@@ -19,6 +19,7 @@ struct FieldRange {
   size_t index = 0;
   uint64_t least = 0, most = 0;
   bool of_page = false;  // no bits below 4 KiB
+  bool or_none = false;  // or all ones
 };
 
 constexpr uint64_t kMostLevel = 5;
@@ -28,12 +29,14 @@ constexpr uint64_t kPageMask = 0xfff;
 const FieldRange* range_of(K kind, std::string_view field) {
   static constexpr FieldRange kVcpu{0, 0, kVcpuNumbers - 1}, kAsId{0, 0, 1},
       kLevel{0, 1, kMostLevel}, kLevelOrNone{0, 0, kMostLevel}, kFrame{0, 0, kFrameLimit - 1},
-      kAddress{0, 0, kAddressLimit - 1}, kPage{0, 0, kAddressLimit - 1, true};
+      kAddress{0, 0, kAddressLimit - 1}, kPage{0, 0, kAddressLimit - 1, true},
+      kFrameOrNone{0, 0, kFrameLimit - 1, false, true};
   if (field == "vcpu_id") return &kVcpu;
   if (field == "as_id") return &kAsId;
   if (field == "level" && kind == K::kHwAd) return &kLevelOrNone;
   if (field == "min_level") return &kLevelOrNone;
   if (field == "level" || field == "max_level") return &kLevel;
+  if (field == "pfn" && kind == K::kExternalPage) return &kFrameOrNone;
   if (field == "gfn" || field == "next_gfn" || field == "pfn") return &kFrame;
   const bool operand = kind == K::kSeamcall || kind == K::kGuestAccept;
   if (field == "gpa") return operand ? &kPage : &kAddress;
@@ -85,6 +88,7 @@ void check_field_ranges(const std::string& file, const trace::Event& e) {
   for (const FieldRange& range : kRanges[kind]) {
     if (!e.has(range.index)) continue;
     const uint64_t v = e.f[range.index];
+    if (range.or_none && v == ~uint64_t{0}) continue;
     const trace::FieldInfo& field = trace::kind_info(e.kind).fields[range.index];
     if (v < range.least || v > range.most) {
       bad_packet(file, e,
