@@ -11,23 +11,14 @@
 #include <vector>
 
 #include "checker/trace/event_source.h"
+#include "checker/trace/owned_event.h"
 
 namespace mmucheck::explore {
 
 inline constexpr size_t kMaxThreads = 8;
 inline constexpr size_t kMaxOperations = 64;
 
-// An event that owns its text.
-class Packet {
- public:
-  Packet() = default;
-  explicit Packet(const trace::Event& e);
-  trace::Event event() const;
-
- private:
-  trace::Event event_;
-  std::string text_;
-};
+using Packet = trace::OwnedEvent;
 
 struct Operation {
   std::string name;             // of the stimulus

@@ -1,8 +1,8 @@
 // The part of Monitor that deals with TDs: mirror roots, hooks, SEAMCALLs.
+#include "checker/invariant/mirror_rule.h"
 #include "checker/invariant/monitor.h"
 #include "model/address/alias.h"
 #include "model/tdp/alias.h"
-#include "model/tdx/prologue.h"
 
 namespace mmucheck::invariant {
 
@@ -43,36 +43,14 @@ bool mirror_entry(const View& v, uint64_t gfn, int level, uint64_t* spte) {
   return false;
 }
 
-// Both there, for the same page, or both not. A blocked leaf still is; what hardware sees of it is
-// another matter.
-bool agree(const View& v, int level, uint64_t spte, uint64_t entry) {
-  const bool empty = tdx::is_sept_free<>(entry) ||
-                     tdx::is_state<>(entry, tdx::SeptEntryState::kRemoved);
-  if (!model::is_shadow_present_pte<>(spte)) return empty;
-  if (empty || tdx::sept_state_is_any_blocked<>(entry)) return false;
-  const bool leaf = model::is_last_spte<>(spte, level);
-  if (leaf != tdx::is_sept_leaf<>(entry)) return false;
-  const uint64_t page = tdx::sept_hpa<>(entry, level - 1) >> model::kPageShift;
-  if (leaf) return page == model::spte_to_pfn<>(spte);
-  const uint32_t child = v.store.find_table(model::spte_to_pfn<>(spte));
-  return child != kNoTable && v.field(CellKind::kSpExternal, child) == page + 1;
-}
-
-// A sanctioned window of 6.16 to 6.18: a fault before FINALIZE only counts a page, whose PAGE.ADD
-// comes later (tdx_mem_page_record_premap_cnt).
-bool only_counted(const View& v, int level, uint64_t spte, uint64_t entry) {
-  return v.design.premap_count && v.field(CellKind::kTdRunnable) == 0 &&
-         v.field(CellKind::kNrPremapped) != 0 && model::is_last_spte<>(spte, level) &&
-         model::is_shadow_present_pte<>(spte) && tdx::is_sept_free<>(entry);
-}
-
 }  // namespace
 
 // After the hook, and before anybody else: S-EPT pages stay where they are when the HKID is gone.
 void Monitor::mirror_change(uint64_t gfn, int level, uint64_t spte) {
   if (view_.field(CellKind::kHkidAssigned) == 0 || model::is_frozen_spte<>(view_.fmt, spte)) return;
-  if (only_counted(view_, level, spte, sept_entry(view_, gfn, level))) return;
-  check(id("TDX-SEPT-MIRROR"), agree(view_, level, spte, sept_entry(view_, gfn, level)));
+  const uint64_t entry = sept_entry(view_, gfn, level);
+  if (mirror_only_counted(view_, level, spte, entry)) return;
+  check(id("TDX-SEPT-MIRROR"), mirror_agrees(view_, level, spte, entry));
 }
 
 void Monitor::on(const ev::ExternalSet& e) {

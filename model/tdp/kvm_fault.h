@@ -147,7 +147,9 @@ bool retries_locally(W& w, PageFault& m) {
   const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
   const bool invalid = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0;
   const bool again = m.fault.prefetch || !invalid || !w.design.retry_tests_slot;
-  m.stuck = again && invalid && m.srcu != w.field(CellKind::kSrcuIndex);
+  // The next attempt of a pre-fault may end on such a slot (6.18).
+  const bool next_ends = m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot;
+  m.stuck = again && invalid && !next_ends && m.srcu != w.field(CellKind::kSrcuIndex);
   w.emit(ev::RetryWait{m.stuck});
   return again;
 }

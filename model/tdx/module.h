@@ -39,6 +39,24 @@ enum class Pt : uint8_t {
   kEpt = 8,
   kPamt = 0xf,  // of a 2M entry whose 4K entries lie in a pair of pages (Dynamic PAMT)
 };
+struct PtName {
+  Pt type;
+  const char* name;
+};
+inline constexpr std::array<PtName, 8> kPtNames = {{{Pt::kNda, "NDA"},
+                                                    {Pt::kRsvd, "RSVD"},
+                                                    {Pt::kReg, "REG"},
+                                                    {Pt::kTdr, "TDR"},
+                                                    {Pt::kTdcx, "TDCX"},
+                                                    {Pt::kTdvpr, "TDVPR"},
+                                                    {Pt::kEpt, "EPT"},
+                                                    {Pt::kPamt, "PAMT"}}};
+constexpr const char* pt_name(Pt type) {
+  for (const PtName& p : kPtNames) {
+    if (p.type == type) return p.name;
+  }
+  return "?";
+}
 
 // What differs between versions of the module (reference: 1.5.01).
 struct ModuleVersion {

@@ -22,6 +22,7 @@ void add_replay(CLI::App& app, Session& session);
 void add_run_module(CLI::App& app, Session& session);
 void add_run_tdp(CLI::App& app, Session& session);
 void add_show(CLI::App& app, Session& session);
+void add_shrink(CLI::App& app, Session& session);
 void add_stats(CLI::App& app, Session& session);
 
 }  // namespace mmucheck::cli

@@ -1,70 +1,24 @@
 // Designs on the command line: listed, compared, and replayed.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <sstream>
 #include <string>
 
 #include "model/design/choices.h"
+#include "tools/mmucheck/program_test.h"
 
 namespace mmucheck::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kRecording = "traces/recorded/tp-private/trace.txt.xz";
+constexpr const char* kTracepoints = "traces/recorded/tp-private/trace.txt.xz";
 constexpr const char* kVm =
     "packet { vm_create { } }\n"
     "packet { memslot_create { slot: 0 base_gfn: 0 npages: 0x1000 } }\n"
     "packet { root_load { } }\n";
 
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-class DesignsCli : public testing::Test {
- protected:
-  void SetUp() override {
-    dir_ = fs::path(testing::TempDir()) /
-           (std::string("mmucheck_designs_") +
-            testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
-
-  Result run(const std::string& arguments, const std::string& input = "/dev/null") {
-    const std::string err = (dir_ / "stderr").string();
-    const std::string command =
-        std::string(MMUCHECK_BINARY) + " " + arguments + " 2>" + err + " <" + input;
-    Result result;
-    FILE* pipe = popen(command.c_str(), "r");
-    if (pipe == nullptr) return result;
-    char buffer[4096];
-    for (size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
-      result.out.append(buffer, n);
-    }
-    const int status = pclose(pipe);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    std::ifstream in(err, std::ios::binary);
-    result.err.assign(std::istreambuf_iterator<char>(in), {});
-    return result;
-  }
-  std::string put(const std::string& name, const std::string& text) const {
-    const std::string path = (dir_ / name).string();
-    std::ofstream(path) << text;
-    return path;
-  }
-
-  fs::path dir_;
-};
+class DesignsCli : public ProgramTest {};
 
 TEST_F(DesignsCli, ListsTheRows) {
   const Result text = run("designs");
@@ -209,7 +163,7 @@ TEST_F(DesignsCli, EveryDesignInALine) {
 
 TEST_F(DesignsCli, RecordingsHaveTheDesignOfTheirKernel) {
   const std::string file = put("d.txtpb", "name: mine\nbase: v8\n");
-  const std::string recording = kRecording;
+  const std::string recording = kTracepoints;
   const std::string trace = (dir_ / "a.pb").string();
   ASSERT_EQ(run("import " + recording + " -o " + trace).code, 0);
   for (const std::string& path : {recording, trace}) {

@@ -17,7 +17,8 @@ constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
                             mmucheck::cli::add_replay, mmucheck::cli::add_predict,
                             mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
                             mmucheck::cli::add_designs, mmucheck::cli::add_claims,
-                            mmucheck::cli::add_prove, mmucheck::cli::add_explore};
+                            mmucheck::cli::add_prove, mmucheck::cli::add_explore,
+                            mmucheck::cli::add_shrink};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -30,6 +31,7 @@ Examples:
   mmucheck claims --format email
   mmucheck explore traces/scenarios/seed-004/two-vcpus.txtpb
   mmucheck prove walk
+  mmucheck shrink counterexample.txtpb -o small.txtpb
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.

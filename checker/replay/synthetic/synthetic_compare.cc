@@ -125,7 +125,10 @@ void SyntheticReplayer::take_findings(VmModel& v, const Event& e, const Thread* 
   v.env.freed.clear();
   for (const BrokenRule& b : v.env.broken) {
     const invariant::Id rule = invariant::find_id(b.rule);
-    if (rule != invariant::kNoId) violated(e, t, rule, "", "");
+    if (rule == invariant::kNoId) continue;
+    const bool first = verdict_.violations.empty();
+    violated(e, t, rule, "", "");
+    if (first) verdict_.violations.back().state = state_of_violation(v, rule);
   }
   v.env.broken.clear();
 }

@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "checker/replay/field_ranges.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/flatten.h"
 #include "checker/replay/observed_rules.h"
@@ -75,8 +76,12 @@ void SyntheticReplayer::event(const Event& e) {
     case PacketClass::kConfig: return config(e);
     case PacketClass::kInput:
       verdict_.inputs[std::string(trace::kind_name(e.kind))]++;
+      check_field_ranges(verdict_.file, e);
       return input(e);
-    case PacketClass::kStimulus: verdict_.events++; return stimulus(e);
+    case PacketClass::kStimulus:
+      verdict_.events++;
+      check_field_ranges(verdict_.file, e);
+      return stimulus(e);
     case PacketClass::kObservation: verdict_.events++; return observation(e);
   }
 }
@@ -112,7 +117,10 @@ void SyntheticReplayer::config(const Event& e) {
       return;
     }
     case K::kModuleParams: return take_module_params(e, host_);
-    case K::kVmConfig: vm_configs_[e.vm] = e; return;
+    case K::kVmConfig:
+      check_gpaw(e);
+      vm_configs_[e.vm] = e;
+      return;
     case K::kLostEvents: {
       report::Lost l;
       l.count = e.get(f::lost_events::count);

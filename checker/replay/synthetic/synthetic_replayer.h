@@ -113,6 +113,7 @@ class SyntheticReplayer {
   void start_vcpu(const trace::Event& e, Thread& t, Vm& v);
   void start_fault(const trace::Event& e, Thread& t, Vm& v);
   void start_td(const trace::Event& e, Thread& t, Vm& v);
+  void check_gpaw(const trace::Event& e) const;
   bool private_access(const trace::Event& e, Thread& t, Vm& v);
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);

@@ -1,7 +1,8 @@
 // TDs of a hand-written trace: SEAMCALLs behind KVM's back, TDCALLs of the guest, its accesses to
 // private memory, the initial memory image.
-#include <algorithm>
+#include <fmt/format.h>
 
+#include "checker/replay/field_ranges.h"
 #include "checker/replay/seamcall_probes.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 
@@ -12,14 +13,24 @@ using K = trace::EventKind;
 namespace f = trace::f;
 using trace::Event;
 
-namespace {
-
-// A level of an operand that no entry has is for the module to refuse, but it must be one digit.
-constexpr uint64_t kMaxOperandLevel = 7;
-
-}  // namespace
+// 48 or 52, and the shared bit where that has it, or nothing is said.
+void SyntheticReplayer::check_gpaw(const Event& e) const {
+  namespace x = f::vm_config;
+  const uint64_t gpaw = e.get_or(x::gpaw, 48);
+  if (gpaw != 48 && gpaw != 52) {
+    bad_packet(verdict_.file, e, fmt::format("gpaw is {}, not 48 or 52", gpaw));
+  }
+  if (!e.has(x::gpaw)) return;
+  const uint64_t shared = gfn_direct_bits_for_gpaw(static_cast<int>(gpaw));
+  if (e.get_or(x::direct_gfn_bits, shared) != shared) {
+    bad_packet(verdict_.file, e,
+               fmt::format("direct_gfn_bits is {:#x}, but gpaw {} has the shared bit {:#x}",
+                           e.get(x::direct_gfn_bits), gpaw, shared));
+  }
+}
 
 void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
+  if (v.model->destroyed) bad_packet(verdict_.file, e, "the TD was destroyed");
   ReplayWorld& w = v.model->world;
   const auto known = [&](uint64_t vcpu) {
     if (vcpu < w.platform->vcpus.size()) return true;
@@ -34,6 +45,9 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       MapPrivatePfn m;
       m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
       m.gfn = e.get(x::gfn);
+      if (is_gfn_alias<>(w.vm.gfn_direct_bits, {m.gfn}) || m.gfn >= kFrameLimit) {
+        bad_packet(verdict_.file, e, fmt::format("gfn {:#x} is not private", m.gfn));
+      }
       if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
       return push(t, v, e, m);
     }
@@ -42,7 +56,7 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       if (!known(e.get(x::vcpu_id))) return;
       GuestAccept m;
       m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
-      m.level = static_cast<int8_t>(std::min<uint64_t>(e.get_or(x::level, 1), kMaxOperandLevel));
+      m.level = static_cast<int8_t>(e.get_or(x::level, 1));
       m.gfn = e.get(x::gpa) >> kPageShift;
       private_backing(t, v, m.gfn);
       return push(t, v, e, m);
@@ -62,15 +76,18 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
     default: break;
   }
   namespace x = f::seamcall;
+  constexpr auto kLastLeaf = static_cast<uint64_t>(trace::SeamcallLeaf::kPhymemPamtRemove);
+  if (e.get(x::leaf) == 0 || e.get(x::leaf) > kLastLeaf) {
+    bad_packet(verdict_.file, e, fmt::format("there is no leaf {}", e.get(x::leaf)));
+  }
   const auto leaf = leaf_of(static_cast<trace::SeamcallLeaf>(e.get(x::leaf)));
   if (!leaf) return refuse(e, "the model has no such leaf");
   // KVM_TDX_FINALIZE_VM is KVM's own.
   if (*leaf == tdx::Leaf::kMrFinalize) return push(t, v, e, TdxFinalize{});
-  const uint64_t level = e.get_or(x::level, 1);
-  if (level < 1 || level > kMaxOperandLevel) return refuse(e, "a level is 1 to 7");
+  // What no entry has is for the module to refuse.
   RawSeamcall m;
   m.leaf = *leaf;
-  m.level = static_cast<int8_t>(level);
+  m.level = static_cast<int8_t>(e.get_or(x::level, 1));
   m.gfn = e.get(x::gpa) >> kPageShift;
   m.hpa = e.get(x::hpa);
   push(t, v, e, m);
@@ -81,7 +98,12 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
 bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
   namespace x = f::guest_access;
   ReplayWorld& w = v.model->world;
+  if (v.model->destroyed) bad_packet(verdict_.file, e, "the TD was destroyed");
   const uint64_t gpa = e.get(x::gpa);
+  const int gpaw = w.platform->tds[0].gpaw;
+  if (gpa >> gpaw != 0) {
+    bad_packet(verdict_.file, e, fmt::format("gpa {:#x} has more than {} bits", gpa, gpaw));
+  }
   if (is_addr_direct<>(w.vm.gfn_direct_bits, Gpa<>{gpa})) return false;
   const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
   if (vcpu >= w.platform->vcpus.size()) {

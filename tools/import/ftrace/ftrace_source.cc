@@ -22,7 +22,7 @@ namespace f = trace::f;
 constexpr size_t kWindow = 4096;    // how far rules may look ahead, in events; a power of two
 constexpr size_t kMaxNames = 1024;  // distinct names in the counts of the report
 constexpr size_t kMaxLostRecords = 65536;
-constexpr size_t kMaxOwnEvents = 64;  // how far in its own thread an event's VM may be found
+constexpr size_t kMaxEventsToVm = 64;  // how far in its own thread an event's VM may be found
 constexpr std::string_view kOtherNames = "(other)";
 
 struct Item {
@@ -278,7 +278,7 @@ class Source final : public FtraceSource {
                                kind == EventKind::kUnmapHvaRange);
     if (!unknown && !item.vm_contested) return;
     size_t index = 0;
-    for (size_t n = 0; n < kMaxOwnEvents; ++n) {
+    for (size_t n = 0; n < kMaxEventsToVm; ++n) {
       const Event* next = next_of_thread(item.event, look, index);
       if (next == nullptr) return;
       if (next->kind == EventKind::kPageFault && !is_same_fault(*next, item.event)) return;
