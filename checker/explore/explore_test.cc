@@ -275,6 +275,52 @@ TEST(Explore, OneThreadThroughRemovedTablesIsALine) {
   EXPECT_GT(x.states, 3000u);  // three tables below the root, 512 entries each
 }
 
+// Bugs of KVM's that were fixed, and proposals: the same scenario by two designs.
+struct TwoDesigns {
+  const char* scenario;
+  const char* broken;
+  const char* rule;
+  const char* right;  // nullptr: too large for a test
+  unsigned busy;
+};
+
+class ByDesign : public testing::TestWithParam<TwoDesigns> {};
+
+TEST_P(ByDesign, OneBreaksARule) {
+  const TwoDesigns& n = GetParam();
+  const Scenario scenario = open_scenario(n.scenario);
+  const model::ParsedDesign broken = model::parse_design_spec(n.broken);
+  ASSERT_NE(broken.design, nullptr) << broken.error;
+  const Exploration x = explore(scenario, &broken.design->design, {.busy = n.busy});
+  EXPECT_EQ(x.doubts, std::vector<std::string>{});
+  ASSERT_TRUE(x.violation);
+  EXPECT_EQ(x.violation->invariant, n.rule);
+  if (n.right == nullptr) return;
+  const model::ParsedDesign right = model::parse_design_spec(n.right);
+  ASSERT_NE(right.design, nullptr) << right.error;
+  const Exploration y = explore(scenario, &right.design->design, {.busy = n.busy});
+  EXPECT_EQ(y.doubts, std::vector<std::string>{});
+  EXPECT_FALSE(y.violation) << y.violation->invariant;
+  EXPECT_EQ(y.bound, "");
+  EXPECT_GT(y.end_states, 0u);
+}
+
+INSTANTIATE_TEST_SUITE_P(
+    Designs, ByDesign,
+    testing::Values(
+        TwoDesigns{"bugs/prefault-slot-deadlock", "linux-7.2,prefault_eagain_on_invalid_slot=no",
+                   kStuck, "linux-7.2", 0},
+        TwoDesigns{"bugs/zero-step-slot-deadlock", "linux-7.2,retry_tests_slot=no", kStuck,
+                   "linux-7.2", 0},
+        TwoDesigns{"seed-004/child-first", "naive", "TDX-SEPT-ORDER", nullptr, 0},
+        TwoDesigns{"seed-004/two-leafs-busy", "naive", "TDX-BUG-SEAMCALL", "upstream-7.x", 1},
+        TwoDesigns{"seed-004/populate-against-zap", "naive", "TDX-BUG-SEAMCALL", nullptr, 1},
+        TwoDesigns{"seed-004/same-gfn-against-zap", "naive", "TDX-BUG-SEAMCALL", "upstream-7.x", 1},
+        TwoDesigns{"seed-004/zap-root-against-populate", "seam-first", "TDX-BUG-SEAMCALL", nullptr,
+                   0},
+        TwoDesigns{"seed-004/zap-root-against-populate", "block-parent-rcu", "TDX-BUG-SEAMCALL",
+                   nullptr, 0}));
+
 TEST(Scenario, WithoutMarkerThereIsNothingToExplore) {
   EXPECT_TRUE(scenario_of(kPrefix).threads.empty());
 }
