@@ -22,10 +22,21 @@ inline std::vector<std::string> sequences_in(const std::string& folder) {
   return files;
 }
 
+// Whole: ByteStream's own lines are shorter than those of a sequence may be.
 inline std::vector<std::string> lines_of(const std::string& file) {
   trace::ByteStream in(file);
+  std::string all;
+  while (!in.peek(1).empty()) {
+    const size_t n = in.window().size();
+    all += in.window();
+    in.consume(n);
+  }
   std::vector<std::string> lines;
-  for (trace::Line line; in.next_line(line);) lines.emplace_back(line.text);
+  for (size_t at = 0; at < all.size();) {
+    const size_t end = std::min(all.find('\n', at), all.size());
+    lines.push_back(all.substr(at, end - at));
+    at = end + 1;
+  }
   return lines;
 }
 
