@@ -10,6 +10,7 @@
 namespace mmucheck::cli {
 
 void add_claims(CLI::App& app, Session& session);
+void add_complete(CLI::App& app, Session& session);
 void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
 void add_designs(CLI::App& app, Session& session);

@@ -11,14 +11,13 @@ namespace {
 
 using mmucheck::cli::Session;
 
-constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
-                            mmucheck::cli::add_import, mmucheck::cli::add_convert,
-                            mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
-                            mmucheck::cli::add_replay, mmucheck::cli::add_predict,
-                            mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
-                            mmucheck::cli::add_designs, mmucheck::cli::add_claims,
-                            mmucheck::cli::add_prove, mmucheck::cli::add_explore,
-                            mmucheck::cli::add_shrink};
+constexpr auto kCommands = {
+    mmucheck::cli::add_show,    mmucheck::cli::add_stats,   mmucheck::cli::add_import,
+    mmucheck::cli::add_convert, mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
+    mmucheck::cli::add_replay,  mmucheck::cli::add_predict, mmucheck::cli::add_corpus,
+    mmucheck::cli::add_explain, mmucheck::cli::add_designs, mmucheck::cli::add_claims,
+    mmucheck::cli::add_prove,   mmucheck::cli::add_explore, mmucheck::cli::add_shrink,
+    mmucheck::cli::add_complete};
 
 constexpr const char* kFooter = R"(
 Examples:
