@@ -32,36 +32,36 @@ std::vector<Query> each_format(Make make) {
   return q;
 }
 
-std::vector<Query> frozen() {
-  return each_format([](const NamedFormat& n) {
+// Each value of an entry, in VMs and, where the format has them, in TDs.
+template <class Make>
+std::vector<Query> each_vm(Make make) {
+  return each_format([&](const NamedFormat& n) {
     std::vector<Query> q;
     for (const bool td : {false, true}) {
       if (td && !(n.ept && n.ad_bits)) continue;
-      const SpteFormat f = td ? with_td_mmio_value(n.f) : n.f;
-      const U s = var("spte");
-      q.push_back({td ? "TD" : "",
-                   is_frozen_spte<T>(f, s),
-                   !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && s != U(kNonpresent),
-                   {}});
+      q.push_back(make(td ? with_td_mmio_value(n.f) : n.f, var("spte")));
+      q.back().instance = td ? "TD" : "";
     }
     return q;
   });
 }
 
+std::vector<Query> frozen() {
+  return each_vm([](const SpteFormat& f, const U& s) -> Query {
+    return {"",
+            is_frozen_spte<T>(f, s),
+            !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && s != U(kNonpresent),
+            {}};
+  });
+}
+
 std::vector<Query> nonpresent() {
-  return each_format([](const NamedFormat& n) {
-    std::vector<Query> q;
-    for (const bool td : {false, true}) {
-      if (td && !(n.ept && n.ad_bits)) continue;
-      const SpteFormat f = td ? with_td_mmio_value(n.f) : n.f;
-      const U s = var("spte");
-      q.push_back({td ? "TD" : "",
-                   s == U(kNonpresent),
-                   !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) &&
-                       !is_frozen_spte<T>(f, s) && !is_access_allowed<T>(f, {}, s),
-                   {}});
-    }
-    return q;
+  return each_vm([](const SpteFormat& f, const U& s) -> Query {
+    return {"",
+            s == U(kNonpresent),
+            !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && !is_frozen_spte<T>(f, s) &&
+                !is_access_allowed<T>(f, {}, s),
+            {}};
   });
 }
 
@@ -163,45 +163,43 @@ std::vector<Query> ve_suppressed() {
   return q;
 }
 
-std::vector<Query> access_track() {
-  std::vector<Query> q;
-  for (const NamedFormat& n : formats()) {
-    if (n.ad_bits) continue;
+// Formats without A/D bits: leafs of a writable and of a read-only host page, and tracked.
+template <class Make>
+std::vector<Query> each_tracked_leaf(Make make) {
+  return each_format([&](const NamedFormat& n) {
+    std::vector<Query> q;
+    if (n.ad_bits) return q;
     for (const bool host_writable : {true, false}) {
       MakeSpte in;
       in.ad_disabled = true;
       in.host_writable = host_writable;
       const U s = make_spte<T>(n.f, in, var("pfn"), U(0));
-      const U tracked = mark_spte_for_access_track<T>(n.f, s);
-      q.push_back({n.name + (host_writable ? "" : ", read-only"),
-                   is_pfn(var("pfn")),
-                   is_access_track_spte<T>(n.f, tracked) && is_shadow_present_pte<T>(tracked) &&
-                       !is_access_allowed<T>(n.f, {}, tracked) &&
-                       spte_to_pfn<T>(tracked) == spte_to_pfn<T>(s),
-                   {{"spte", s}, {"tracked", tracked}}});
+      q.push_back(make(n.f, s, mark_spte_for_access_track<T>(n.f, s)));
+      q.back().instance = host_writable ? "" : "read-only";
+      q.back().premise = is_pfn(var("pfn"));
     }
-  }
-  return q;
+    return q;
+  });
+}
+
+std::vector<Query> access_track() {
+  return each_tracked_leaf([](const SpteFormat& f, const U& s, const U& tracked) -> Query {
+    return {"",
+            true,
+            is_access_track_spte<T>(f, tracked) && is_shadow_present_pte<T>(tracked) &&
+                !is_access_allowed<T>(f, {}, tracked) &&
+                spte_to_pfn<T>(tracked) == spte_to_pfn<T>(s),
+            {{"spte", s}, {"tracked", tracked}}};
+  });
 }
 
 // What comes back is what was there, but for W, which a fast page fault gives back by itself.
 std::vector<Query> access_track_restore() {
-  std::vector<Query> q;
-  for (const NamedFormat& n : formats()) {
-    if (n.ad_bits) continue;
-    for (const bool host_writable : {true, false}) {
-      MakeSpte in;
-      in.ad_disabled = true;
-      in.host_writable = host_writable;
-      const U s = make_spte<T>(n.f, in, var("pfn"), U(0));
-      const U back = restore_acc_track_spte<T>(n.f, mark_spte_for_access_track<T>(n.f, s));
-      q.push_back({n.name + (host_writable ? "" : ", read-only"),
-                   is_pfn(var("pfn")),
-                   (back | U(kPtWritable)) == (s | U(kPtWritable)),
-                   {{"spte", s}, {"back", back}}});
-    }
-  }
-  return q;
+  return each_tracked_leaf([](const SpteFormat& f, const U& s, const U& tracked) -> Query {
+    const U back = restore_acc_track_spte<T>(f, tracked);
+    return {
+        "", true, (back | U(kPtWritable)) == (s | U(kPtWritable)), {{"spte", s}, {"back", back}}};
+  });
 }
 
 std::vector<Query> mmio() {
