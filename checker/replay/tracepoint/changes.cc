@@ -34,10 +34,6 @@ Broken broken_rule(ChangeRule r) {
   return {"", 0};
 }
 
-uint64_t round_to(uint64_t gfn, int level) {
-  return gfn & ~(model::pages_per_hpage(level) - 1);
-}
-
 }  // namespace
 
 void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
@@ -261,10 +257,10 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
     return Step::kSplit;
   }
   const bool asked = t.req.on && !t.req.installed && c.level > t.req.level &&
-                     c.gfn == round_to(t.req.gfn, c.level);
+                     c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level);
   if (!asked && !t.unsure && sees(K::kSpteRequested)) {
     const uint64_t faulted = plain_gfn(t.fault.gfn);
-    const bool of_fault = t.fault.on && round_to(faulted, c.level) == c.gfn;
+    const bool of_fault = t.fault.on && model::gfn_round_for_level<>(faulted, c.level) == c.gfn;
     lack({missing_request(e, of_fault ? faulted : c.gfn, kUnknownSpte, 1)}, t.link_at);
     diverge(e, TpRule::kRequest, "a fault of this thread below this entry");
   }
@@ -288,7 +284,8 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
   const bool level_fits =
       c.level == t.req.level || (c.level < t.req.level && (nx_ever_ || !values_.nx_known));
   const bool asked = t.req.on && !t.req.installed && level_fits &&
-                     c.gfn == round_to(t.req.gfn, c.level) && t.req.pfn != model::kNoslotPfn;
+                     c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level) &&
+                     t.req.pfn != model::kNoslotPfn;
   if (asked) {
     LeafRequest r;
     r.pfn = t.req.pfn;

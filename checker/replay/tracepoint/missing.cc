@@ -92,9 +92,8 @@ void TracepointReplayer::lack_mmio(const Event& e, const Expect& mmio) {
 
 void TracepointReplayer::lack_set_spte(const Event& e, const Request& req) {
   namespace s = f::set_spte;
-  const uint64_t pages = model::pages_per_hpage(req.level);
   lack({like(e, K::kSetSpte,
-             {{s::gfn, req.gfn & ~(pages - 1)},
+             {{s::gfn, model::gfn_round_for_level<>(req.gfn, req.level)},
               {s::level, static_cast<uint64_t>(req.level)},
               {s::spte, req.value}})});
 }

@@ -16,10 +16,6 @@ namespace {
 constexpr uint64_t kPferrWrite = 2;
 constexpr uint64_t kPferrFetch = 16;
 
-uint64_t round_to(uint64_t gfn, int level) {
-  return level > 5 ? 0 : gfn & ~(model::pages_per_hpage(level) - 1);
-}
-
 }  // namespace
 
 void TracepointReplayer::page_fault(const Event& e, Thread& t) {
@@ -72,9 +68,10 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
     }
     return;
   }
-  if (level != req.level || gfn != round_to(req.gfn, req.level)) {
+  if (level != req.level || gfn != model::gfn_round_for_level<>(req.gfn, req.level)) {
     return diverge(e, TpRule::kSetSpte,
-                   fmt::format("gfn {:x} level {}", round_to(req.gfn, req.level), req.level));
+                   fmt::format("gfn {:x} level {}",
+                               model::gfn_round_for_level<>(req.gfn, req.level), req.level));
   }
   if (e.has(s::access) && model::is_shadow_present_pte<>(spte) &&
       ((e.get(s::access) & 2) != 0) != model::is_writable_pte<>(spte)) {
@@ -209,7 +206,7 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   Change c;
   c.as_id = -1;
   c.level = level;
-  c.gfn = round_to(gfn, level);
+  c.gfn = model::gfn_round_for_level<>(gfn, level);
   c.old_spte = old_spte;
   c.new_spte = want;
   c.thread = e.thread;

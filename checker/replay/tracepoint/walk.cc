@@ -92,7 +92,7 @@ void TracepointReplayer::walk_on(const Event& e, Thread& t, const Change& c, Ste
     t.walk = {};
   }
   const bool asked =
-      t.req.on && !t.req.installed && c.gfn == (t.req.gfn & ~(model::pages_per_hpage(c.level) - 1));
+      t.req.on && !t.req.installed && c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level);
   log_.change(e, {c.as_id, c.gfn, c.level, applied_root_, step, asked, near, passed});
 }
 
