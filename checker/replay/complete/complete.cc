@@ -9,7 +9,6 @@
 namespace mmucheck::replay {
 
 using trace::Event;
-using K = trace::EventKind;
 
 namespace {
 

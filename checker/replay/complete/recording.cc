@@ -176,56 +176,72 @@ std::vector<uint32_t> GappedRecording::threads_around(size_t before) const {
   return threads;
 }
 
-void GappedRecording::fill_in(size_t before, Event& event) const {
+// What the entry that links a table holds, from what comes behind `before`: the value that its next
+// change replaces, or the page of an address in the table.
+uint64_t GappedRecording::table_value(size_t before, uint64_t gfn, uint64_t level) const {
   namespace s = f::spte_changed;
-  namespace r = f::spte_requested;
-  const bool table = event.kind == K::kSpteChanged && !event.has(s::new_spte);
-  const bool request = event.kind == K::kSpteRequested && !event.has(r::pfn);
-  if (!table && !request) return;
-  uint64_t link_bits = 0;  // of any table of the recording: format and A/D are the same
+  namespace q = f::fast_page_fault;
+  const uint64_t bits = link_bits();
+  for (size_t i = std::min(before, size()); i > 0 && i <= size(); i++) {
+    const Event e = sequence_[i - 1].event.event();
+    if (e.kind == K::kSpteChanged && e.get(s::gfn) == gfn && e.get(s::level) == level) {
+      return e.get(s::old_spte);
+    }
+    const bool set = e.kind == K::kSetSpte;
+    if (!set && e.kind != K::kFastPageFault) continue;
+    const size_t sptep = set ? size_t{f::set_spte::sptep} : size_t{q::sptep};
+    if (!e.has(sptep)) continue;
+    const uint64_t leaf = set ? e.get(f::set_spte::gfn) : e.get(q::address) >> model::kPageShift;
+    const uint64_t leaf_level = set ? e.get(f::set_spte::level) : 1;
+    if (leaf_level + 1 != level || EntryBook::base(static_cast<int>(leaf_level), leaf) != gfn) {
+      continue;
+    }
+    return e.get(sptep) >> model::kPageShift << model::kPageShift | bits;
+  }
+  return uint64_t{0xfffff000} | bits;  // nothing tells: any page does
+}
+
+// All but the page of any non-leaf entry of the recording: format and A/D bits are the same.
+uint64_t GappedRecording::link_bits() const {
+  namespace s = f::spte_changed;
   for (const Item& item : sequence_) {
     const Event e = item.event.event();
     if (e.kind != K::kSpteChanged || !e.has(s::new_spte)) continue;
     const uint64_t v = e.get(s::new_spte);
     const int level = static_cast<int>(e.get(s::level));
     if (model::is_shadow_present_pte<>(v) && !model::is_last_spte<>(v, level)) {
-      link_bits = v & ~(model::spte_to_pfn<>(v) << model::kPageShift);
-      break;
+      return v & ~(model::spte_to_pfn<>(v) << model::kPageShift);
     }
   }
-  for (size_t i = std::min(before, sequence_.size()); i <= sequence_.size() && i > 0; i++) {
+  return 0;
+}
+
+// Of a request: gfn, pfn and level of the leaf that its thread installs next.
+void GappedRecording::fill_in_request(size_t before, Event& request) const {
+  namespace s = f::spte_changed;
+  namespace r = f::spte_requested;
+  for (size_t i = std::min(before, size()); i > 0 && i <= size(); i++) {
     const Event e = sequence_[i - 1].event.event();
-    if (table && e.kind == K::kSpteChanged && e.get(s::gfn) == event.get(s::gfn) &&
-        e.get(s::level) == event.get(s::level)) {
-      return event.set(s::new_spte, e.get(s::old_spte));
-    }
-    if (table && (e.kind == K::kSetSpte || e.kind == K::kFastPageFault)) {
-      namespace q = f::fast_page_fault;
-      const bool set = e.kind == K::kSetSpte;
-      if (!(set ? e.has(f::set_spte::sptep) : e.has(q::sptep))) continue;
-      const uint64_t gfn = set ? e.get(f::set_spte::gfn) : e.get(q::address) >> model::kPageShift;
-      const uint64_t level = set ? e.get(f::set_spte::level) : 1;
-      const uint64_t sptep = set ? e.get(f::set_spte::sptep) : e.get(q::sptep);
-      if (level + 1 != event.get(s::level) ||
-          EntryBook::base(static_cast<int>(level), gfn) != event.get(s::gfn)) {
-        continue;
-      }
-      const uint64_t page = sptep >> model::kPageShift << model::kPageShift;
-      return event.set(s::new_spte, page | link_bits);
-    }
-    if (request && e.kind == K::kSpteChanged && e.thread == event.thread &&
-        model::is_last_spte<>(e.get(s::new_spte), static_cast<int>(e.get(s::level))) &&
-        model::is_shadow_present_pte<>(e.get(s::new_spte))) {
-      const auto low = model::pages_per_hpage(static_cast<int>(e.get(s::level))) - 1;
-      event.set(r::gfn,
-                (event.get(r::gfn) & ~low) == e.get(s::gfn) ? event.get(r::gfn) : e.get(s::gfn));
-      event.set(r::level, e.get(s::level));
-      return event.set(r::pfn,
-                       model::spte_to_pfn<>(e.get(s::new_spte)) + (event.get(r::gfn) & low));
-    }
+    if (e.kind != K::kSpteChanged || e.thread != request.thread) continue;
+    const uint64_t leaf = e.get(s::new_spte);
+    const int level = static_cast<int>(e.get(s::level));
+    if (!model::is_shadow_present_pte<>(leaf) || !model::is_last_spte<>(leaf, level)) continue;
+    const uint64_t low = model::pages_per_hpage(level) - 1;
+    if ((request.get(r::gfn) & ~low) != e.get(s::gfn)) request.set(r::gfn, e.get(s::gfn));
+    request.set(r::level, e.get(s::level));
+    request.set(r::pfn, model::spte_to_pfn<>(leaf) + (request.get(r::gfn) & low));
+    return;
   }
-  // Nothing later tells: any page does.
-  if (table) event.set(s::new_spte, uint64_t{0xfffff000} | link_bits);
+}
+
+void GappedRecording::fill_in(size_t before, Event& event) const {
+  namespace s = f::spte_changed;
+  if (event.kind == K::kSpteChanged && !event.has(s::new_spte)) {
+    event.set(s::new_spte, table_value(before, event.get(s::gfn), event.get(s::level)));
+  }
+  if (event.kind == K::kSpteRequested && !event.has(f::spte_requested::pfn)) {
+    fill_in_request(before, event);
+  }
 }
 
 }  // namespace mmucheck::replay

@@ -70,6 +70,9 @@ class GappedRecording {
   // event of its CPU, so a position between that and the marker is in it as well.
   size_t marker_for(size_t before) const;
   size_t begin_of(size_t marker) const;
+  uint64_t table_value(size_t before, uint64_t gfn, uint64_t level) const;
+  uint64_t link_bits() const;
+  void fill_in_request(size_t before, trace::Event& request) const;
 
   trace::TraceInfo info_;
   std::vector<Item> sequence_;
