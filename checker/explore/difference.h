@@ -4,12 +4,16 @@
 // shows other events, or breaks another rule.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
 
 #include "checker/explore/explorer.h"
 
 namespace mmucheck::explore {
+
+// Called before each pair; false: stop.
+using Tick = std::function<bool()>;
 
 struct Difference {
   bool found = false;

@@ -176,6 +176,57 @@ TEST(Explore, BoundOfStates) {
   EXPECT_EQ(x.states, 20u);
 }
 
+TEST(Explore, AnyNumberOfWorkersGivesTheSame) {
+  for (const char* name : {"rogue/block-behind-kvm", "seed-004/two-vcpus-leaf"}) {
+    const Scenario scenario = open_scenario(name);
+    const Bounds bounds{.max_states = 600};
+    const Exploration one = explore(scenario, nullptr, bounds);
+    for (const unsigned workers : {2u, 4u}) {
+      Bounds more = bounds;
+      more.workers = workers;
+      const Exploration x = explore(scenario, nullptr, more);
+      EXPECT_EQ(x.states, one.states);
+      EXPECT_EQ(x.transitions, one.transitions);
+      EXPECT_EQ(x.bound, one.bound);
+      EXPECT_EQ(x.memory, one.memory);
+      EXPECT_EQ(x.invariants, one.invariants);
+      ASSERT_EQ(x.path.size(), one.path.size());
+      for (size_t i = 0; i < x.path.size(); i++) EXPECT_EQ(x.path[i].thread, one.path[i].thread);
+    }
+  }
+}
+
+// Only who waits or is over lets others go on: two threads, one after the other.
+TEST(Explore, WithoutPreemptionsThreadsTakeTurns) {
+  const Scenario scenario = open_scenario("unmap/fault-against-notifier");
+  uint64_t before = 0;
+  for (const unsigned most : {0u, 1u, 2u}) {
+    const Exploration x = explore(scenario, nullptr, {.preemptions = most});
+    EXPECT_FALSE(x.violation);
+    EXPECT_EQ(x.bound, "");
+    EXPECT_GT(x.states, before);
+    if (most == 0) {
+      EXPECT_EQ(x.transitions, x.states - 1);  // two lines that do not meet
+      EXPECT_EQ(x.end_states, 2u);
+    }
+    before = x.states;
+  }
+}
+
+TEST(Explore, BoundOfMemory) {
+  const Exploration x = explore(open_scenario("seed-004/two-vcpus"), nullptr, {.max_memory = 1});
+  EXPECT_FALSE(x.violation);
+  EXPECT_EQ(x.bound, "memory");
+  EXPECT_EQ(x.states, 1u);
+}
+
+TEST(Explore, StopsWhenItIsTold) {
+  const Exploration x = explore(open_scenario("seed-004/two-vcpus"), nullptr, {},
+                                [](const SearchProgress& p) { return p.depth == 5 ? "time" : ""; });
+  EXPECT_EQ(x.bound, "time");
+  EXPECT_GT(x.states, 5u);
+}
+
 constexpr const char* kPrefix =
     "packet { kernel { version: KERNEL_VERSION_7_2 } }\n"
     "packet { mmu_format { format: SPTE_FORMAT_NPT } }\n"

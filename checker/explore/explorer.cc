@@ -1,11 +1,11 @@
 #include "checker/explore/explorer.h"
 
 #include <algorithm>
-#include <deque>
-#include <unordered_map>
-#include <unordered_set>
+#include <stdexcept>
 
+#include "checker/explore/scenario_system.h"
 #include "checker/replay/findings.h"
+#include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::explore {
@@ -15,116 +15,50 @@ using trace::Event;
 
 namespace {
 
-// States by their content: each part gets a number when it is first seen, a state is the numbers of
-// its parts. Exact, and short where states share most of what they are made of.
-class Visited {
- public:
-  // False when it was there.
-  bool insert(const std::vector<std::string>& parts) {
-    std::u32string key;
-    for (const std::string& p : parts) {
-      key.push_back(numbers_.try_emplace(p, static_cast<char32_t>(numbers_.size())).first->second);
-    }
-    return states_.insert(std::move(key)).second;
+// Runs the path again: what it breaks, or why that cannot be judged.
+void take_path(Exploration& x, Stepper& stepper) {
+  for (const Move& m : x.path) stepper.apply(m);
+  x.doubts = stepper.take_doubts();
+  if (!x.doubts.empty()) return x.path.clear();
+  if (x.deadlock) {
+    x.violation = replay::violation_of(invariant::find_id(kStuck));
+    return;
   }
-  uint64_t size() const { return states_.size(); }
-
- private:
-  std::unordered_map<std::string, char32_t> numbers_;
-  std::unordered_set<std::u32string> states_;
-};
-
-struct Node {  // how a state was first reached
-  size_t parent = 0;
-  Move move;
-  uint64_t depth = 0;
-};
-
-std::vector<Move> path_to(const std::vector<Node>& nodes, size_t at) {
-  std::vector<Move> path;
-  for (; at != 0; at = nodes[at].parent) path.push_back(nodes[at].move);
-  std::reverse(path.begin(), path.end());
-  return path;
-}
-
-uint64_t evaluated(const invariant::Tally& tally) {
-  return static_cast<uint64_t>(std::count_if(std::begin(tally.evaluated), std::end(tally.evaluated),
-                                             [](uint64_t n) { return n != 0; }));
+  std::vector<report::Violation> broken = stepper.take_violations();
+  if (broken.empty()) throw std::logic_error("a path breaks nothing the second time");
+  x.violation = std::move(broken.front());
 }
 
 }  // namespace
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                    const Tick& tick) {
+                    const SearchTick& tick) {
   Exploration x;
   Stepper stepper(scenario, design, bounds.busy);
-  uint64_t last_level = ~uint64_t{0};
-  const auto found = [&](report::Violation broken, std::vector<Move> path, uint64_t level) {
-    last_level = level;
-    if (x.violation && x.path.size() <= path.size()) return;
-    x.violation = std::move(broken);
-    x.path = std::move(path);
-  };
-  x.doubts = stepper.doubts();
+  x.doubts = stepper.take_doubts();
   if (!x.doubts.empty()) return x;
   if (auto broken = stepper.take_violations(); !broken.empty()) {
-    found(std::move(broken.front()), {}, 0);
+    x.violation = std::move(broken.front());
     return x;
   }
-  Visited visited;
-  std::vector<Node> nodes(1);
-  std::deque<std::pair<size_t, Stepper::State>> frontier;
-  visited.insert(stepper.parts());
-  frontier.emplace_back(0, stepper.save());
-  while (!frontier.empty() && x.bound.empty() && x.doubts.empty()) {
-    if (nodes[frontier.front().first].depth > last_level) break;
-    if (tick && !tick()) {
-      x.interrupted = true;
-      break;
-    }
-    const auto [at, state] = std::move(frontier.front());
-    frontier.pop_front();
-    const uint64_t depth = nodes[at].depth;
-    x.depth = std::max(x.depth, depth);
-    stepper.restore(state);
-    if (stepper.over()) {
-      x.end_states++;
-      continue;
-    }
-    if (bounds.max_depth != 0 && depth >= bounds.max_depth) {
-      x.bound = "max-depth";
-      break;
-    }
-    bool moved = false;
-    const std::vector<Move> moves = stepper.moves();
-    for (size_t i = 0; i < moves.size(); i++) {
-      if (i != 0) stepper.restore(state);
-      if (!stepper.apply(moves[i])) continue;
-      moved = true;
-      x.transitions++;
-      if (auto broken = stepper.take_violations(); !broken.empty()) {
-        std::vector<Move> path = path_to(nodes, at);
-        path.push_back(moves[i]);
-        found(std::move(broken.front()), std::move(path), depth);
-        continue;
-      }
-      x.doubts = stepper.doubts();
-      if (!x.doubts.empty()) break;
-      if (!visited.insert(stepper.parts())) continue;
-      nodes.push_back({at, moves[i], depth + 1});
-      frontier.emplace_back(nodes.size() - 1, stepper.save());
-      if (visited.size() >= bounds.max_states) {
-        x.bound = "max-states";
-        break;
-      }
-    }
-    if (!moved) {
-      found(replay::violation_of(invariant::find_id(kStuck)), path_to(nodes, at), depth);
-    }
-  }
-  if (x.violation) x.depth = x.path.size();
-  x.states = visited.size();
-  x.invariants = evaluated(stepper.replayer().tally());
+  const ScenarioSystem system(scenario, design, bounds.busy, bounds.preemptions);
+  const SearchResult<1> r = Search<ScenarioSystem>(system, {.max_states = bounds.max_states,
+                                                            .max_depth = bounds.max_depth,
+                                                            .max_memory = bounds.max_memory,
+                                                            .workers = bounds.workers})
+                                .run(tick);
+  x.states = r.states;
+  x.transitions = r.transitions;
+  x.depth = r.depth;
+  x.end_states = r.end_states;
+  x.memory = r.memory + system.memory();
+  x.bound = r.bound;
+  x.invariants = system.evaluated();
+  if (r.violations.empty()) return x;
+  const SearchResult<1>::Violation& v = r.violations.front();
+  x.path = system.moves(v.path, v.last_step);
+  x.deadlock = v.property == kDeadlock;
+  take_path(x, stepper);
   return x;
 }
 
@@ -156,25 +90,25 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
     }
     all.push_back(p);
   }
-  const bool stuck = found.violation && found.violation->invariant == kStuck;
   Stepper stepper(scenario, design, bounds.busy);
   for (size_t i = 0; i < found.path.size(); i++) {
     std::vector<Packet> packets = stepper.packets(found.path[i]);
     // An operation that breaks a rule as it begins.
-    if (i + 1 == found.path.size() && found.path[i].kind == MoveKind::kBegin && !stuck) {
+    if (i + 1 == found.path.size() && found.path[i].kind == MoveKind::kBegin && !found.deadlock) {
       packets.resize(1);
     }
     for (Packet& p : packets) all.push_back(std::move(p));
     stepper.apply(found.path[i]);
   }
-  if (stuck) {
+  if (found.deadlock) {
     for (const Move& m : stepper.moves()) {
       if (m.kind != MoveKind::kStep) continue;
       for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
     }
   }
-  if (expects != 0 && (stuck || !found.path.empty()))
+  if (expects != 0 && (found.deadlock || !found.path.empty())) {
     all[expects - 1].set(trace::f::expect::step, all.size());
+  }
   return all;
 }
 

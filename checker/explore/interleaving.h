@@ -69,7 +69,7 @@ class Interleaving {
  public:
   static constexpr int kWords = Width;
   using State = Words<Width>;
-  static constexpr uint32_t kBlock = 32768;
+  static constexpr uint32_t kBlock = 32768, kAlone = 2048;
 
   explicit Interleaving(const M& machines) : machines_(machines), layout_(machines.cells()) {}
 

@@ -16,8 +16,8 @@ Bounds bounds_of(const Scenario& scenario) {
 
 ExpectedVerdict verdict_of(const Exploration& x) {
   if (x.violation) return ExpectedVerdict::kViolated;
-  return x.doubts.empty() && x.bound.empty() && !x.interrupted ? ExpectedVerdict::kHolds
-                                                               : ExpectedVerdict::kInconclusive;
+  return x.doubts.empty() && x.bound.empty() ? ExpectedVerdict::kHolds
+                                             : ExpectedVerdict::kInconclusive;
 }
 
 const char* name_of(ExpectedVerdict verdict) {
@@ -31,7 +31,7 @@ const char* name_of(ExpectedVerdict verdict) {
 
 PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
-                     const Tick& tick) {
+                     const SearchTick& tick) {
   PinnedRun run;
   Exploration& x = run.found;
   x = explore(scenario, design, bounds, tick);

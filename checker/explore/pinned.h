@@ -29,6 +29,6 @@ const char* name_of(trace::ExpectedVerdict verdict);
 // `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
 PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
-                     const Tick& tick = {});
+                     const SearchTick& tick = {});
 
 }  // namespace mmucheck::explore

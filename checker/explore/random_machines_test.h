@@ -1,9 +1,10 @@
 // Layer: checker/explore, for tests. Contract: small random programs as step machines: threads that
 // read, write, count, exchange, lock, choose and loop over a few shared cells of a few bits, and
-// two properties. The same seed gives the same program everywhere. Threads that run the same
-// program are told so, for symmetry.
+// two properties, or given ones. The same seed gives the same program everywhere. Threads that run
+// the same program are told so, for symmetry.
 #pragma once
 
+#include <map>
 #include <random>
 #include <string>
 #include <vector>
@@ -36,6 +37,10 @@ struct RandomMachines {
   std::vector<std::vector<Instruction>> programs;                 // of each thread
   unsigned watched = 0, forbidden = 3, with = 1, with_value = 3;  // property 1
 
+  // These programs; property 1 is out of reach.
+  explicit RandomMachines(std::vector<std::vector<Instruction>> given)
+      : programs(std::move(given)), with(0), with_value(0) {}
+
   explicit RandomMachines(uint32_t seed) {
     std::mt19937 random(seed);
     const auto below = [&](unsigned n) { return static_cast<unsigned>(random() % n); };
@@ -65,6 +70,29 @@ struct RandomMachines {
 
   CellNumber bug() const { return shared; }
   CellNumber pc(unsigned thread) const { return shared + 1 + 2 * thread; }
+
+  static unsigned places() { return 8; }
+  template <class Store>
+  unsigned place(const Store& s, unsigned thread) const {
+    return s.get(pc(thread));
+  }
+  // Threads that run the same program.
+  std::vector<std::vector<std::vector<CellNumber>>> symmetric() const {
+    std::map<std::string, std::vector<std::vector<CellNumber>>> alike;
+    for (unsigned t = 0; t < threads(); t++) alike[text(t)].push_back({pc(t), pc(t) + 1});
+    std::vector<std::vector<std::vector<CellNumber>>> groups;
+    for (const auto& [program, blocks] : alike) groups.push_back(blocks);
+    return groups;
+  }
+  std::string text(unsigned thread) const {
+    std::string all;
+    for (const Instruction& i : programs[thread]) {
+      for (const unsigned v : {static_cast<unsigned>(i.op), i.cell, i.value, i.other, i.target}) {
+        all += std::to_string(v) + ",";
+      }
+    }
+    return all;
+  }
 
   unsigned threads() const { return static_cast<unsigned>(programs.size()); }
   std::vector<unsigned> cells() const {

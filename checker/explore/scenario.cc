@@ -93,18 +93,6 @@ void take_pinned(Scenario& s, const Event& e) {
 
 }  // namespace
 
-Packet::Packet(const Event& e) : event_(e), text_(e.text) {
-  event_.text = {};
-  event_.unknown = {};
-  event_.unknown_outer = {};
-}
-
-Event Packet::event() const {
-  Event e = event_;
-  e.text = text_;
-  return e;
-}
-
 size_t Scenario::operations() const {
   size_t n = 0;
   for (const auto& [tid, operations] : threads) n += operations.size();

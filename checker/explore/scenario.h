@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "checker/trace/event_source.h"
+#include "checker/trace/owned_event.h"
 
 namespace mmucheck::explore {
 
@@ -20,18 +21,7 @@ inline constexpr size_t kMaxOperations = 64;
 inline constexpr uint64_t kMaxOutcomes = 16;
 inline constexpr uint64_t kMaxStates = 100'000'000;
 
-// An event that owns its text.
-class Packet {
- public:
-  Packet() = default;
-  explicit Packet(const trace::Event& e);
-  trace::Event event() const;
-  void set(size_t field, uint64_t value) { event_.set(field, value); }
-
- private:
-  trace::Event event_;
-  std::string text_;
-};
+using Packet = trace::OwnedEvent;
 
 struct Operation {
   std::string name;             // of the stimulus

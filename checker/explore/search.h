@@ -12,6 +12,7 @@
 // - kWords: W; a state is W words. bytes(): what one occupies, see StateSet.
 // - kBlock: parents that are expanded before their successors are stored. How many states a search
 //   that hits a bound has seen depends on it.
+// - kAlone: fewer parents than that are not worth waking another worker for.
 // - initial(): the first state.
 // - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
 // - broken(words): the property that a state breaks, or kNothing.
@@ -88,7 +89,7 @@ class Search {
   static constexpr int W = S::kWords;
   using State = Words<W>;
   static constexpr uint32_t kBlock = S::kBlock;
-  static constexpr uint32_t kAlone = kBlock / 16;          // so few are one worker's
+  static constexpr uint32_t kAlone = S::kAlone;
   static constexpr uint64_t kBuffers = uint64_t{8} << 20;  // for the successors of a block
 
   Search(const S& system, const SearchBounds& bounds)
@@ -367,14 +368,18 @@ void Search<S>::do_block(uint64_t from, uint64_t to) {
   if (bounds_.max_states != 0 && result_.states >= bounds_.max_states) result_.bound = "max-states";
 }
 
-// What the level has shown, the shortest paths first. True: that is enough.
+// What the level has shown, the shortest paths first, then the lowest properties. True: that is
+// enough.
 template <class S>
 bool Search<S>::conclude() {
   for (const Violation& v : std::exchange(stuck_, {})) note(found_, v);
-  for (const Violation& v : std::exchange(by_step_, {})) note(found_, v);
+  Violations of_level = std::exchange(by_step_, {});
   for (Violations& of_shard : broken_) {
-    for (const Violation& v : std::exchange(of_shard, {})) note(found_, v);
+    for (const Violation& v : std::exchange(of_shard, {})) note(of_level, v);
   }
+  std::sort(of_level.begin(), of_level.end(),
+            [](const Violation& a, const Violation& b) { return a.property < b.property; });
+  for (const Violation& v : of_level) note(found_, v);
   return !bounds_.all && !found_.empty();
 }
 

@@ -126,7 +126,7 @@ struct Grid {
 };
 // Levels of the larger grids are many blocks.
 struct GridSystem : Interleaving<Grid, 1> {
-  static constexpr uint32_t kBlock = 64;
+  static constexpr uint32_t kBlock = 64, kAlone = 4;
   using Interleaving<Grid, 1>::Interleaving;
 };
 

@@ -29,22 +29,40 @@ Stepper::Stepper(const Scenario& scenario, const model::Design* design, unsigned
       busy_limit_(std::max(busy, scenario.busy)) {
   for (const Packet& p : scenario.prefix) replayer_->event(p.event());
   replayer_->settle();
-  for (const auto& [tid, operations] : scenario.threads) begun_[tid] = 0;
+  for (const auto& [tid, operations] : scenario.threads) own_.begun[tid] = 0;
 }
 
 void Stepper::restore(const State& s) {
   s.replay.restore(*replayer_);
-  begun_ = s.begun;
-  busy_used_ = s.busy;
-  yields_used_ = s.yields;
+  own_ = s.own;
 }
 
 std::vector<std::string> Stepper::parts() const {
   std::vector<std::string> all = SteppedState::parts(*replayer_);
   std::string own;
-  for (const auto& [tid, n] : begun_) own += std::to_string(n) + ",";
-  all.push_back(own + std::to_string(busy_used_) + "," + std::to_string(yields_used_));
+  for (const auto& [tid, n] : own_.begun) own += std::to_string(n) + ",";
+  all.push_back(own + std::to_string(own_.busy) + "," + std::to_string(own_.yields));
   return all;
+}
+
+Stepper::Part Stepper::keep(size_t i) const {
+  const size_t others = SteppedState::parts(*replayer_).size();
+  if (i < others) return {SteppedState::keep(*replayer_, i), {}};
+  return {nullptr, own_};
+}
+
+void Stepper::put(std::span<const Part* const> now, std::span<const Part* const> wanted) {
+  std::vector<const SteppedState::Part*> from, to;
+  for (const Part* p : now) {
+    if (p->replay != nullptr) from.push_back(p->replay.get());
+  }
+  for (const Part* p : wanted) {
+    p->replay != nullptr ? to.push_back(p->replay.get()) : static_cast<void>(own_ = p->own);
+  }
+  std::vector<SteppedState::KeptPart> here;
+  if (now.empty()) here = SteppedState::keep_all(*replayer_);
+  for (const SteppedState::KeptPart& p : here) from.push_back(p.get());
+  SteppedState::put(*replayer_, from, to);
 }
 
 std::vector<Move> Stepper::moves() const {
@@ -52,13 +70,13 @@ std::vector<Move> Stepper::moves() const {
   for (const auto& [tid, operations] : scenario_.threads) {
     if (SteppedState::running(*replayer_, tid)) {
       all.push_back({tid, MoveKind::kStep});
-      if (busy_used_ < busy_limit_ && SteppedState::may_be_busy(*replayer_, tid)) {
+      if (own_.busy < busy_limit_ && SteppedState::may_be_busy(*replayer_, tid)) {
         all.push_back({tid, MoveKind::kBusy});
       }
-      if (yields_used_ < scenario_.yields && SteppedState::walks(*replayer_, tid)) {
+      if (own_.yields < scenario_.yields && SteppedState::walks(*replayer_, tid)) {
         all.push_back({tid, MoveKind::kYield});
       }
-    } else if (begun_.at(tid) < operations.size()) {
+    } else if (own_.begun.at(tid) < operations.size()) {
       all.push_back({tid, MoveKind::kBegin});
     }
   }
@@ -67,7 +85,7 @@ std::vector<Move> Stepper::moves() const {
 
 std::vector<Packet> Stepper::packets(const Move& m) const {
   if (m.kind == MoveKind::kBegin) {
-    std::vector<Packet> all = scenario_.threads.at(m.thread)[begun_.at(m.thread)].packets;
+    std::vector<Packet> all = scenario_.threads.at(m.thread)[own_.begun.at(m.thread)].packets;
     all.push_back(step_packet(m.thread, 0));
     return all;
   }
@@ -95,8 +113,8 @@ std::vector<Packet> Stepper::packets(const Move& m) const {
 bool Stepper::apply(const Move& m) {
   if (m.kind == MoveKind::kYield) return apply_yield(m);
   for (const Packet& p : packets(m)) replayer_->event(p.event());
-  if (m.kind == MoveKind::kBegin) begun_[m.thread]++;
-  if (m.kind == MoveKind::kBusy) busy_used_++;
+  if (m.kind == MoveKind::kBegin) own_.begun[m.thread]++;
+  if (m.kind == MoveKind::kBusy) own_.busy++;
   return m.kind == MoveKind::kBegin || !SteppedState::blocked(*replayer_);
 }
 
@@ -107,17 +125,23 @@ bool Stepper::apply_yield(const Move& m) {
   if (SteppedState::yield_is_due(*replayer_, m.thread)) {
     restore(before);
     take_violations();
+    take_doubts();
     return false;
   }
-  yields_used_++;
+  own_.yields++;
   return true;
 }
 
 bool Stepper::over() const {
   for (const auto& [tid, operations] : scenario_.threads) {
-    if (begun_.at(tid) < operations.size() || SteppedState::running(*replayer_, tid)) return false;
+    if (own_.begun.at(tid) < operations.size() || SteppedState::running(*replayer_, tid))
+      return false;
   }
   return true;
+}
+
+std::vector<std::string> Stepper::take_doubts() {
+  return std::exchange(replayer_->verdict().inconclusive, {});
 }
 
 std::vector<report::Violation> Stepper::take_violations() {

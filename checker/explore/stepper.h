@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -32,23 +33,32 @@ struct Move {
 
 class Stepper {
  public:
+  // What is no state of the replayer.
+  struct Own {
+    std::map<uint32_t, size_t> begun;  // operations
+    unsigned busy = 0;                 // SEAMCALLs that were without a cause
+    unsigned yields = 0;
+  };
   struct State {
     replay::SteppedState replay;
-    std::map<uint32_t, size_t> begun;
-    unsigned busy = 0;
-    unsigned yields = 0;
+    Own own;
+  };
+  struct Part {
+    replay::SteppedState::KeptPart replay;  // none: the stepper's own
+    Own own;
   };
 
   // Runs the prefix. `scenario` and `design` (nullptr: as the scenario says) must outlive this.
   // `busy`: how many SEAMCALLs may answer BUSY without a cause in the model.
   Stepper(const Scenario& scenario, const model::Design* design, unsigned busy);
 
-  State save() const {
-    return {replay::SteppedState(*replayer_), begun_, busy_used_, yields_used_};
-  }
+  State save() const { return {replay::SteppedState(*replayer_), own_}; }
   void restore(const State& s);
   // Equal parts: the same future. Lengths vary.
   std::vector<std::string> parts() const;
+  Part keep(size_t i) const;  // part `i`
+  // Makes the state whose parts are `now` (none: whatever it is) into that of `wanted`.
+  void put(std::span<const Part* const> now, std::span<const Part* const> wanted);
 
   // Those to try in this state, in the order of threads.
   std::vector<Move> moves() const;
@@ -61,8 +71,8 @@ class Stepper {
 
   // What was broken since the last call.
   std::vector<report::Violation> take_violations();
-  // Why the scenario cannot be judged; empty: it can.
-  std::vector<std::string> doubts() const { return replayer_->verdict().inconclusive; }
+  // Why the scenario cannot be judged, since the last call; empty: it can.
+  std::vector<std::string> take_doubts();
   const replay::SyntheticReplayer& replayer() const { return *replayer_; }
 
  private:
@@ -70,10 +80,8 @@ class Stepper {
 
   const Scenario& scenario_;
   std::unique_ptr<replay::SyntheticReplayer> replayer_;
-  std::map<uint32_t, size_t> begun_;  // operations
   unsigned busy_limit_;
-  unsigned busy_used_ = 0;
-  unsigned yields_used_ = 0;
+  Own own_;
 };
 
 }  // namespace mmucheck::explore

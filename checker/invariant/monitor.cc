@@ -119,19 +119,19 @@ void Monitor::on(const ev::ChangedSpte& e) {
           view_.store.find_table(model::spte_to_pfn<>(e.new_spte)) != kNoTable);
   }
   if (k.was_leaf && !k.is_present && !e.shared && unmap_.root_valid) unmap_.leaf_gone = true;
+  const bool mirror = view_.vm.has_mirror && view_.is_mirror(e.table);
+  if (k.was_leaf && !k.is_present && !e.shared && unmap_.walking) {
+    const uint64_t bits = view_.vm.gfn_direct_bits;
+    check(id("MMU-ZAP-PRECISE"),
+          zap_was_asked_for<>(e.gfn & ~bits, e.level, unmap_.start, unmap_.end, mirror));
+  }
+  if (mirror && k.is_leaf) mirror_leaf(e);
 }
 
 void Monitor::on(const ev::Store& e) {
   if (e.how == ev::How::kCas) count(id("MMU-SPTE-STALE"));
   if (e.how == ev::How::kSet) count(id("MMU-SPTE-REPLACED"));
-  if (view_.platform == nullptr || !view_.is_mirror(e.table)) return;
-  // Thawed: whatever the hook has answered, others see this now.
-  if (model::is_frozen_spte<>(view_.fmt, e.old_spte) &&
-      !model::is_frozen_spte<>(view_.fmt, e.new_spte)) {
-    const int level = model::role_level(view_.role(e.table));
-    mirror_change(view_.field(CellKind::kSpGfn, e.table) + e.index * model::pages_per_hpage(level),
-                  level, e.new_spte);
-  }
+  if (view_.platform != nullptr && view_.is_mirror(e.table)) mirror_thaw(e);
 }
 
 void Monitor::on(const ev::InitSp& e) {
@@ -159,12 +159,10 @@ void Monitor::on(const ev::SetSpte& e) {
 
 void Monitor::on(const ev::SpteChanged& e) {
   count(id("MMU-WALK-COVER"));
-  // Before the hook there is nothing to agree with yet; until the single hook it follows a removal.
-  using Trace = model::MirrorTrace;
-  const bool hooked = view_.design.mirror_trace == Trace::kInFreeze ||
-                      (view_.design.mirror_trace == Trace::kAfterUnfreeze &&
-                       model::is_shadow_present_pte<>(e.new_spte));
-  if (view_.platform != nullptr && view_.is_mirror(e.table) && hooked) {
+  const bool mirror = view_.is_mirror(e.table);
+  check(id("MMU-WALK-INDEX"),
+        entry_is_walked<>({e.gfn}, view_.vm.gfn_direct_bits, mirror, e.level, e.index));
+  if (view_.platform != nullptr && mirror && !hook_to_come(e.new_spte)) {
     mirror_change(e.gfn, e.level, e.new_spte);
   }
 }
@@ -223,6 +221,7 @@ void Monitor::on(const ev::IterStart&) { count(id("MMU-WALK-START")); }
 
 void Monitor::on(const ev::Yield&) {
   count(id("MMU-WALK-PROGRESS"));
+  unmap_.walking = false;  // others may zap what they like now
   translations();
 }
 
@@ -256,10 +255,14 @@ void Monitor::enter_root(const ev::Enter& e) {
       check(id("MMU-ROOT-REF"), refs != 0);
       count(id("MMU-LOCK-EXCLUSIVE"));
       unmap_.root_valid = !view_.root_invalid(e.root);
-      if (view_.vm.has_mirror && unmaps_open_ == 1 &&
-          view_.design.unmap_filter == model::UnmapFilter::kAttrFilter) {
-        const uint64_t kind = view_.is_mirror(e.root) ? model::kFilterPrivate : model::kFilterShared;
-        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0);
+      unmap_.walking = unmaps_open_ == 1 && !unmaps_overlap_;
+      if (view_.vm.has_mirror && unmaps_open_ == 1) {
+        const bool mirror = view_.is_mirror(e.root);
+        const uint64_t kind = mirror ? model::kFilterPrivate : model::kFilterShared;
+        // Up to v19 private roots are visited to be spared.
+        const bool spared =
+            mirror && view_.design.unmap_filter == model::UnmapFilter::kOnlyPrivateShared;
+        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0 || spared);
       }
       return;
     case ev::Fn::kZapRoot:
@@ -378,7 +381,10 @@ void Monitor::enter_slot(const ev::Enter& e) {
       count(id("MMU-SLOT-GMEM"));
       if (e.a[0] == static_cast<uint64_t>(model::SlotChange::kDelete)) slot_deleted(e.a[1]);
       return;
-    case ev::Fn::kGmemInvalidateEnd: count(id("MMU-GMEM-TRUNC")); return;
+    case ev::Fn::kGmemInvalidateEnd:
+      count(id("MMU-GMEM-TRUNC"));
+      if (view_.platform != nullptr) pages_left_file(e);
+      return;
     default: return;
   }
 }
@@ -417,6 +423,7 @@ void Monitor::on(const ev::Enter& e) {
 void Monitor::unmapped(uint64_t flush) {
   const bool judged = unmaps_open_ == 1 && !unmaps_overlap_;
   if (unmaps_open_ > 0) unmaps_open_--;
+  unmap_.walking = false;
   unmaps_overlap_ &= unmaps_open_ > 0;
   if (!judged) return;
   check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);
@@ -496,6 +503,8 @@ void Monitor::on(const ev::Return& e) {
     default: return;
   }
 }
+
+void Monitor::on(const ev::RetryWait& e) { check(id("MMU-LOCK-LIVE"), !e.stuck); }
 
 void Monitor::on(const ev::Warn& e) {
   const Id rule = find_id(e.rule);

@@ -13,6 +13,7 @@
 
 #include "checker/invariant/ids.h"
 #include "checker/invariant/rules.h"
+#include "checker/invariant/td_rules.h"
 #include "model/store/radix_store.h"
 #include "model/tdp/kvm_memslot.h"
 
@@ -46,9 +47,16 @@ struct View {
 bool any_leaf(const View& view, uint32_t as_id, uint64_t start, uint64_t end, bool invalid_too,
               uint64_t filter);
 
+// Of a TD's page: is it in use by the TD, and does a CPU that runs a vCPU of the TD have a
+// translation to it?
+bool page_of_td(const View& view, uint64_t page);
+bool cached_inside(const View& view, uint64_t page);
+
 class Monitor {
  public:
   static constexpr uint64_t kRangeLimit = 512;
+  // So often is a guest refused an entry that a host wants before the host has given it up.
+  static constexpr uint64_t kGuestPatience = 4;
 
   Monitor(const View& view, Tally& tally) : view_(view), tally_(tally) {}
 
@@ -64,10 +72,24 @@ class Monitor {
   const View& view() const { return view_; }
 
   // What it remembers from one event to the next, for engines that tell states apart.
-  std::array<uint64_t, 14> memory() const {
+  using Memory = std::array<uint64_t, 19>;
+  Memory memory() const {
     return {tracking_, unmap_.leaf_gone, unmap_.root_valid, unmap_.attr_filter, unmap_.as_id,
             unmap_.start, unmap_.end, hooks_open_, unmaps_open_, unmaps_overlap_,
-            attributes_.open, attributes_.start, attributes_.end, attributes_.slot};
+            attributes_.open, attributes_.start, attributes_.end, attributes_.slot,
+            unmap_.walking, td_.last_epoch, td_.refused_gpa, td_.refused, td_.unaccepted_gpa};
+  }
+
+  // The inverse of memory().
+  void remember(const Memory& m) {
+    tracking_ = m[0] != 0;
+    unmap_ = {m[1] != 0, m[2] != 0, m[14] != 0, m[3], static_cast<uint32_t>(m[4]), m[5], m[6]};
+    hooks_open_ = static_cast<uint32_t>(m[7]);
+    unmaps_open_ = static_cast<uint32_t>(m[8]);
+    unmaps_overlap_ = m[9] != 0;
+    attributes_ = {m[10] != 0, m[11], m[12], static_cast<uint32_t>(m[13])};
+    td_ = {m[15], m[16], m[17], m[18]};
+    broken_.clear();
   }
 
   // A gfn is write-tracked from now on: leafs are looked up in their slot.
@@ -92,19 +114,37 @@ class Monitor {
   void on(const model::ev::Enter& e);
   void on(const model::ev::Return& e);
   void on(const model::ev::Warn& e);
+  void on(const model::ev::RetryWait& e);
   // --- td_monitor.cc ---
   void on(const model::ev::ExternalSet& e);
   void on(const model::ev::ExternalSetRet& e);
   void on(const model::ev::ExternalFree& e);
+  void on(const model::ev::FreedExternal& e);
+  void on(const model::ev::PutPage& e);
   void on(const model::ev::SeamcallRet& e);
   void on(const model::ev::SeptState& e);
   void on(const model::ev::TdDestroy& e);
+  void on(const model::ev::PamtRefs& e);
+  void on(const model::ev::AttributesSet& e);
   template <class E>
   void on(const E&) {}  // touches nothing that a rule is about
 
  private:
   void mirror_fault(const model::ev::Enter& e);
   void mirror_change(uint64_t gfn, int level, uint64_t spte);
+  void mirror_thaw(const model::ev::Store& e);
+  bool hook_to_come(uint64_t new_spte) const;
+  void mirror_leaf(const model::ev::ChangedSpte& e);
+  void private_removal(const model::ev::ExternalSet& e);
+  void children_first(const model::tdx::ModuleCall& c);
+  void pages_left_file(const model::ev::Enter& e);
+  bool hosts_page(uint64_t page) const;
+  // --- module_monitor.cc ---
+  void module_call(const model::tdx::ModuleCall& c);
+  void entry_call(const model::tdx::ModuleCall& c);
+  void contents(const model::tdx::ModuleCall& c, uint64_t before, uint64_t after);
+  void td_call(const model::tdx::ModuleCall& c);
+  void guest_waits(const model::tdx::ModuleCall& c);
   void leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t spte);
   void enter_range(const model::ev::Enter& e);
   void enter_slot(const model::ev::Enter& e);
@@ -124,6 +164,7 @@ class Monitor {
   // overlapped by another one: then neither is judged, since events name no thread.
   struct Unmap {
     bool leaf_gone = false, root_valid = true;
+    bool walking = false;  // over a root, and has not yielded there
     uint64_t attr_filter = 0;
     uint32_t as_id = 0;
     uint64_t start = 0, end = 0;
@@ -138,6 +179,12 @@ class Monitor {
     uint32_t slot = 0;
   };
   Attributes attributes_;
+  struct Td {
+    uint64_t last_epoch = 0;
+    uint64_t refused_gpa = 0, refused = 0;  // gpa + 1 of a guest's call, and how often in a row
+    uint64_t unaccepted_gpa = 0;            // gpa + 1: the leaf there is larger than was accepted
+  };
+  Td td_;
 };
 
 }  // namespace mmucheck::invariant

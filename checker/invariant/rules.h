@@ -6,6 +6,7 @@
 // is the catalogue's.
 #pragma once
 
+#include "model/address/alias.h"
 #include "model/spte/change.h"
 
 namespace mmucheck::invariant {
@@ -78,6 +79,15 @@ constexpr bool leaf_level_allowed(int level) { return level <= model::kMaxHugepa
 template <class D = Concrete>
 constexpr BoolOf<D> gfn_has_its_place(U64Of<D> gfn, int root_level) {
   return (gfn >> (9 * root_level)) == U64Of<D>(0);
+}
+
+// MMU-WALK-INDEX: `index` in a table of `level` is where the hardware's walk goes for `gfn`, with the
+// bit of the root's half or without it.
+template <class D = Concrete>
+constexpr BoolOf<D> entry_is_walked(model::Gfn<D> gfn, U64Of<D> direct_bits, bool mirror, int level,
+                                    U64Of<D> index) {
+  const U64Of<D> alias = model::gfn_for_root<D>(direct_bits, mirror, gfn).v;
+  return model::walk_index<D>({alias << model::kPageShift}, level) == index;
 }
 
 // MMU-FAULT-CONGRUENT.

@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 
 #include <array>
+#include <vector>
 
 #include "checker/invariant/ids.h"
 #include "checker/invariant/monitor.h"
+#include "checker/invariant/td_rules.h"
 #include "model/domain/term.h"
 
 namespace mmucheck::invariant {
@@ -31,6 +33,8 @@ TEST(Rules, BothDomainsAgree) {
       EXPECT_EQ(splittable<>(a, level), of(splittable<Term>(T(a), level)));
       EXPECT_EQ(gfn_has_its_place<>(a, level), of(gfn_has_its_place<Term>(T(a), level)));
       for (const uint64_t b : kWords) {
+        EXPECT_EQ(entry_is_walked<>({a}, b, false, level, a & 511),
+                  of(entry_is_walked<Term>({T(a)}, T(b), false, level, T(a & 511))));
         EXPECT_EQ(congruent<>(a, b, level), of(congruent<Term>(T(a), T(b), level)));
         EXPECT_EQ(child_fits<>(level, a, level + 1, b),
                   of(child_fits<Term>(level, T(a), level + 1, T(b))));
@@ -56,6 +60,56 @@ TEST(Rules, BothDomainsAgree) {
                 of(mmio_within_mask<Term>(T(a), T(b), T(npt.frozen))));
     }
   }
+}
+
+TEST(TdRules, BothDomainsAgree) {
+  namespace tdx = model::tdx;
+  using T = model::U64Of<Term>;
+  std::vector<uint64_t> words(kWords.begin(), kWords.end());
+  for (const tdx::SeptStateInfo& s : tdx::kSeptStates) {
+    words.push_back(tdx::make_sept_entry(s.state, 0x200400000));
+  }
+  for (const uint64_t a : words) {
+    for (int level = 0; level <= 3; level++) {
+      EXPECT_EQ(sept_entry_well_formed<>(a, level), of(sept_entry_well_formed<Term>(T(a), level)));
+    }
+    for (const uint64_t b : words) {
+      EXPECT_EQ(entered_after_block<>(a, b), of(entered_after_block<Term>(T(a), T(b))));
+      EXPECT_EQ(epoch_is_recent<>(a, b), of(epoch_is_recent<Term>(T(a), T(b))));
+      EXPECT_EQ(stays_pending<>(a, b), of(stays_pending<Term>(T(a), T(b))));
+      EXPECT_EQ(same_page_behind<>(a, b, 1), of(same_page_behind<Term>(T(a), T(b), 1)));
+      for (const bool mirror : {false, true}) {
+        EXPECT_EQ(zap_was_asked_for<>(a, 2, b, b + 512, mirror),
+                  of(zap_was_asked_for<Term>(T(a), 2, T(b), T(b + 512), mirror)));
+      }
+    }
+  }
+}
+
+TEST(TdRules, Values) {
+  namespace tdx = model::tdx;
+  using S = tdx::SeptEntryState;
+  EXPECT_TRUE(sept_entry_well_formed<>(tdx::kSeptFreeEntry, 3));
+  EXPECT_TRUE(sept_entry_well_formed<>(tdx::make_sept_entry(S::kMapped, 0x1000), 0));
+  EXPECT_FALSE(sept_entry_well_formed<>(tdx::make_sept_entry(S::kMapped, 0x1000), 1));
+  EXPECT_FALSE(sept_entry_well_formed<>(tdx::make_sept_entry(S::kNlMapped, 0x1000), 0));
+  EXPECT_TRUE(sept_entry_well_formed<>(tdx::make_sept_entry(S::kNlMapped, 0x1000), 1));
+  EXPECT_FALSE(sept_entry_well_formed<>(tdx::make_sept_entry(S::kMapped, 0), 3));
+  EXPECT_TRUE(entered_after_block<>(6, 5));
+  EXPECT_FALSE(entered_after_block<>(5, 5));
+  EXPECT_TRUE(epoch_is_recent<>(5, 6));
+  EXPECT_FALSE(epoch_is_recent<>(4, 6));
+  EXPECT_FALSE(epoch_is_recent<>(7, 6));
+  EXPECT_FALSE(stays_pending<>(tdx::make_sept_entry(S::kPending, 0x1000),
+                               tdx::make_sept_entry(S::kMapped, 0x1000)));
+  EXPECT_TRUE(stays_pending<>(tdx::make_sept_entry(S::kPending, 0x1000),
+                              tdx::make_sept_entry(S::kPendingBlocked, 0x1000)));
+  EXPECT_FALSE(same_page_behind<>(tdx::make_sept_entry(S::kMapped, 0x1000),
+                                  tdx::make_sept_entry(S::kBlocked, 0x2000), 0));
+  // A leaf of 2M that reaches beyond the range: shared memory comes back, private does not.
+  EXPECT_TRUE(zap_was_asked_for<>(0x200, 2, 0x210, 0x220, false));
+  EXPECT_FALSE(zap_was_asked_for<>(0x200, 2, 0x210, 0x220, true));
+  EXPECT_FALSE(zap_was_asked_for<>(0x200, 2, 0x400, 0x600, false));
 }
 
 TEST(Rules, SayWhatTheCatalogueSays) {

@@ -1,6 +1,10 @@
 // The part of Monitor that deals with TDs: mirror roots, hooks, SEAMCALLs.
+#include <algorithm>
+
+#include "checker/invariant/mirror_rule.h"
 #include "checker/invariant/monitor.h"
-#include "model/tdx/prologue.h"
+#include "model/address/alias.h"
+#include "model/tdp/alias.h"
 
 namespace mmucheck::invariant {
 
@@ -27,6 +31,30 @@ uint64_t sept_entry(const View& v, uint64_t gfn, int level) {
   return tdx::kSeptFreeEntry;
 }
 
+// Does the S-EPT page `table` of module level `level` map a gfn of [start, end)?
+bool sept_leaf_below(const View& v, uint32_t table, int level, uint64_t base, uint64_t start,
+                     uint64_t end) {
+  if (table == kNoTable) return false;
+  const uint64_t pages = tdx::sept_span(level) >> model::kPageShift;
+  for (uint64_t i = 0; i < tdx::kSeptEntries; i++) {
+    const uint64_t at = base + i * pages;
+    if (at + pages <= start) continue;
+    if (at >= end) return false;
+    const uint64_t e = v.store.get(cell::pte(table, i));
+    if (tdx::is_sept_leaf<>(e)) return true;
+    if (tdx::is_state<>(e, tdx::SeptEntryState::kNlMapped) &&
+        sept_leaf_below(v, v.store.find_table(tdx::sept_hpa<>(e, level) >> model::kPageShift),
+                        level - 1, at, start, end)) {
+      return true;
+    }
+  }
+  return false;
+}
+bool sept_maps(const View& v, uint64_t start, uint64_t end) {
+  const tdx::TdConfig& td = v.platform->tds[0];
+  return sept_leaf_below(v, v.store.find_table(td.sept_root), td.top_level(), 0, start, end);
+}
+
 // The mirror entry at the same place; false where no table leads there.
 bool mirror_entry(const View& v, uint64_t gfn, int level, uint64_t* spte) {
   uint32_t table = model::first_root(v);
@@ -39,21 +67,6 @@ bool mirror_entry(const View& v, uint64_t gfn, int level, uint64_t* spte) {
     table = v.store.find_table(model::spte_to_pfn<>(*spte));
   }
   return false;
-}
-
-// Both there, for the same page, or both not. A blocked leaf still is; what hardware sees of it is
-// another matter.
-bool agree(const View& v, int level, uint64_t spte, uint64_t entry) {
-  const bool empty = tdx::is_sept_free<>(entry) ||
-                     tdx::is_state<>(entry, tdx::SeptEntryState::kRemoved);
-  if (!model::is_shadow_present_pte<>(spte)) return empty;
-  if (empty || tdx::sept_state_is_any_blocked<>(entry)) return false;
-  const bool leaf = model::is_last_spte<>(spte, level);
-  if (leaf != tdx::is_sept_leaf<>(entry)) return false;
-  const uint64_t page = tdx::sept_hpa<>(entry, level - 1) >> model::kPageShift;
-  if (leaf) return page == model::spte_to_pfn<>(spte);
-  const uint32_t child = v.store.find_table(model::spte_to_pfn<>(spte));
-  return child != kNoTable && v.field(CellKind::kSpExternal, child) == page + 1;
 }
 
 uint64_t number_of(tdx::SeptEntryState state) {
@@ -76,17 +89,39 @@ bool accepts_only(const ev::SeptState& e) {
 // After the hook, and before anybody else: S-EPT pages stay where they are when the HKID is gone.
 void Monitor::mirror_change(uint64_t gfn, int level, uint64_t spte) {
   if (view_.field(CellKind::kHkidAssigned) == 0 || model::is_frozen_spte<>(view_.fmt, spte)) return;
-  check(id("TDX-SEPT-MIRROR"), agree(view_, level, spte, sept_entry(view_, gfn, level)));
+  const uint64_t entry = sept_entry(view_, gfn, level);
+  if (mirror_only_counted(view_, level, spte, entry)) return;
+  check(id("TDX-SEPT-MIRROR"), mirror_agrees(view_, level, spte, entry));
+}
+
+// tdx_gmem_max_mapping_level, and no pages but of 4K before FINALIZE.
+void Monitor::mirror_leaf(const ev::ChangedSpte& e) {
+  if (view_.platform == nullptr) return;
+  check(id("TDX-LEVEL-MAX"), e.level <= view_.design.private_max_level);
+}
+
+// What the guest has accepted, or what came with its image, cannot be brought back.
+void Monitor::private_removal(const ev::ExternalSet& e) {
+  if (view_.field(CellKind::kVmBugged) != 0) return;
+  const bool present = model::is_shadow_present_pte<>(e.new_spte);
+  if (present && !model::is_last_spte<>(e.new_spte, e.level)) return;  // it is split
+  const bool asked = !unmap_.walking || unmap_.attr_filter == 0 ||
+                     (unmap_.attr_filter & model::kFilterPrivate) != 0;
+  check(id("TDX-DATA-KEPT"),
+        (asked && !present) ||
+            !tdx::is_state<>(sept_entry(view_, e.gfn, e.level), tdx::SeptEntryState::kMapped));
 }
 
 void Monitor::on(const ev::ExternalSet& e) {
   hooks_open_++;
+  if (view_.design.mirror_rewrite == model::MirrorRewrite::kBug) count(id("MMU-MIRROR-REWRITE"));
   if (view_.platform == nullptr) return;
   count(id("TDX-BUG-NONPRESENT"));
   if (model::is_shadow_present_pte<>(e.old_spte)) {
     count(id("MMU-MIRROR-REMOVAL"));
     count(id("TDX-BUG-HKID"));
     count(id("TDX-BUG-LEVEL"));
+    if (model::is_last_spte<>(e.old_spte, e.level)) private_removal(e);
   } else if (model::is_last_spte<>(e.new_spte, e.level)) {
     count(id("TDX-BUG-LEVEL"));
   } else {
@@ -94,15 +129,104 @@ void Monitor::on(const ev::ExternalSet& e) {
   }
 }
 
-void Monitor::on(const ev::ExternalFree&) {
-  if (view_.platform != nullptr) count(id("TDX-BUG-HKID"));
+// An S-EPT page is about to be reclaimed: nothing is below it any more.
+void Monitor::on(const ev::ExternalFree& e) {
+  if (view_.platform == nullptr) return;
+  count(id("TDX-BUG-HKID"));
+  if (view_.field(CellKind::kVmBugged) != 0) return;
+  const uint64_t external = view_.field(CellKind::kSpExternal, e.table);
+  const uint32_t sept = external == 0 ? kNoTable : view_.store.find_table(external - 1);
+  bool empty = true;
+  for (uint32_t i = 0; i < model::kSpteEntPerPage && empty; i++) {
+    empty = !model::is_shadow_present_pte<>(view_.store.get(cell::pte(e.table, i)));
+    // Up to v19 leaves may outlive the HKID; the S-EPT is not told then.
+    if (sept != kNoTable && !view_.design.leaf_reclaim) {
+      empty = empty && !tdx::is_sept_leaf<>(view_.store.get(cell::pte(sept, i)));
+    }
+  }
+  check(id("TDX-SEPT-CHILDREN"), empty);
+}
+
+// The same for calls: what is below goes first, and nothing is blocked above what still has to go.
+void Monitor::children_first(const tdx::ModuleCall& c) {
+  using C = tdx::StatusCode;
+  if (c.leaf != tdx::Leaf::kMemPageRemove && c.leaf != tdx::Leaf::kMemSeptRemove &&
+      c.leaf != tdx::Leaf::kMemRangeBlock) {
+    return;
+  }
+  const bool below_blocked =
+      c.status.code() == C::kEptWalkFailed &&
+      tdx::is_state<>(c.pos.entry, tdx::SeptEntryState::kNlBlocked);
+  check(id("TDX-SEPT-CHILDREN"), !below_blocked && c.status.code() != C::kEptPageNotFree);
+}
+
+// No TD has it, no CPU that is in a TD reaches it, and no line of it waits under a private key.
+bool Monitor::hosts_page(uint64_t page) const {
+  return !page_of_td(view_, page) && !cached_inside(view_, page) &&
+         view_.store.get(cell::of(CellKind::kPageUnflushed, 0, page)) == 0;
+}
+
+// A page table of the S-EPT: PHYMEM.PAGE.WBINVD of it is nobody's habit.
+void Monitor::on(const ev::FreedExternal& e) {
+  if (view_.platform != nullptr) check(id("TDX-PAGE-RETURN"), !page_of_td(view_, e.frame));
+}
+
+void Monitor::on(const ev::PutPage& e) {
+  const uint64_t left = view_.store.get(cell::of(CellKind::kPagePins, 0, e.pfn));
+  check(id("TDX-PAGE-PINS"), left != ~uint64_t{0});
+  if (left == 0) check(id("TDX-PAGE-RETURN"), hosts_page(e.pfn));
+}
+
+// The pages of a hole go to the host: of each slot that is bound to the file, no S-EPT entry maps
+// one. Exempt: VMs that are dead, where a failed removal was reported already, and S-EPTs that
+// nobody can change any more.
+void Monitor::pages_left_file(const ev::Enter& e) {
+  if (view_.field(CellKind::kVmBugged) != 0 || view_.field(CellKind::kHkidAssigned) == 0) return;
+  bool mapped = false;
+  for (uint32_t s = 0; s < model::slot_bound(view_); s++) {
+    if (!model::slot_in_use(view_, s) || e.a[2] == 0 ||
+        model::slot_get(view_, s, model::SlotField::kGmem) != e.a[2]) {
+      continue;
+    }
+    const uint64_t origin = model::slot_get(view_, s, model::SlotField::kGmemOffset);
+    const uint64_t pages = model::slot_get(view_, s, model::SlotField::kNpages);
+    const uint64_t first = std::max(e.a[0], origin);
+    const uint64_t last = std::min({e.a[1], origin + pages, first + kRangeLimit});
+    const uint64_t base = model::slot_get(view_, s, model::SlotField::kBase);
+    if (first < last) {
+      mapped |= sept_maps(view_, base + (first - origin), base + (last - origin));
+    }
+  }
+  check(id("TDX-PAGE-RETURN"), !mapped);
 }
 
 void Monitor::on(const ev::ExternalSetRet& e) {
   if (hooks_open_ > 0) hooks_open_--;
   count(id("MMU-MIRROR-HOOK"));
+  if (view_.platform != nullptr && e.freed_pfn != 0) {
+    check(id("TDX-PAGE-RETURN"), hosts_page(e.freed_pfn - 1));
+  }
   // Under the write lock the mirror entry has gone already.
   if (view_.platform != nullptr && !e.shared) check(id("TDX-SEPT-MIRROR"), e.ret == 0);
+}
+
+// Thawed: whatever the hook has answered, others see this now.
+void Monitor::mirror_thaw(const ev::Store& e) {
+  if (!model::is_frozen_spte<>(view_.fmt, e.old_spte)) return;
+  if (model::is_frozen_spte<>(view_.fmt, e.new_spte)) return;
+  const int level = model::role_level(view_.role(e.table));
+  const model::Gfn<> sp_gfn{view_.field(CellKind::kSpGfn, e.table)};
+  mirror_change(model::entry_gfn<>(sp_gfn, e.index, level).v, level, e.new_spte);
+}
+
+// Does the tracepoint of this change of a mirror entry come before its hook?
+bool Monitor::hook_to_come(uint64_t new_spte) const {
+  switch (view_.design.mirror_trace) {
+    case model::MirrorTrace::kInFreeze: break;
+    case model::MirrorTrace::kAfterUnfreeze: return !model::is_shadow_present_pte<>(new_spte);
+    case model::MirrorTrace::kBeforeHook: return true;
+  }
+  return false;
 }
 
 // What nobody's hook did: somebody behind KVM's back. An ACCEPT of what is there changes nothing that
@@ -140,15 +264,44 @@ void Monitor::on(const ev::SeamcallRet& e) {
   if (tdx::leaf_info(e.leaf).states != 0) {
     check(id("TDX-TD-KEYS"), s.code() != C::kTdKeysNotConfigured);
   }
+  if (e.call == nullptr || view_.platform == nullptr) return;
+  children_first(*e.call);
+  module_call(*e.call);
 }
 
-void Monitor::on(const ev::TdDestroy& e) { check(id("TDX-TD-PAGES"), e.chldcnt == 0); }
+void Monitor::on(const ev::PamtRefs& e) { check(id("TDX-PAMT-PAIR"), e.refs == 0 || e.pair); }
+
+// What a range has become is what its private leafs say, once faults on it go on.
+void Monitor::on(const ev::AttributesSet& e) {
+  if (view_.platform == nullptr || (e.attributes & model::kMemoryAttributePrivate) != 0) return;
+  uint64_t spte = 0;
+  bool mapped = false;
+  for (uint64_t g = e.start; g < e.end && g - e.start < kRangeLimit && !mapped; g++) {
+    for (int level = model::kPgLevel4K; level <= model::kPgLevel2M && !mapped; level++) {
+      mapped = mirror_entry(view_, g, level, &spte) && model::is_last_spte<>(spte, level) &&
+               model::is_shadow_present_pte<>(spte);
+    }
+  }
+  check(id("MMU-ATTR-LEAF"), !mapped);
+}
+
+// A page that the module did not give back keeps its pin.
+void Monitor::on(const ev::TdDestroy& e) {
+  check(id("TDX-TD-PAGES"), e.chldcnt == 0);
+  if (view_.design.page_pins) {
+    check(id("TDX-PAGE-PINS"), view_.field(CellKind::kPinnedPages) <= e.chldcnt);
+  }
+}
 
 // vcpu, addr, gfn, ..., is_private: see ev::Fn::kTdpMap.
 void Monitor::mirror_fault(const ev::Enter& e) {
   const uint64_t bits = view_.vm.gfn_direct_bits;
-  const bool direct = model::is_addr_direct<>(bits, model::Gpa<>{e.a[1]});
-  check(id("MMU-MIRROR-PRIVATE"), direct != (e.a[7] != 0));
+  const model::Design& d = view_.design;
+  const bool is_private = e.a[7] != 0;
+  check(id("MMU-MIRROR-PRIVATE"),
+        model::fault_walks_mirror<>(d.root_choice, d.fault_addr, e.a[1], is_private, bits) ==
+            is_private);
+  if (is_private) count(id("MMU-MIRROR-SPLIT"));
   check(id("MMU-FAULT-ADDR"), ((e.a[1] >> model::kPageShift) & ~bits) == e.a[2]);
 }
 

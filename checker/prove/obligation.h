@@ -4,7 +4,8 @@
 // structural values (GPAW, level, entry format, mode of a lock) are enumerated: each combination is
 // a query over 64-bit variables, with a premise and a conclusion that the rules build as Terms. The
 // obligation is proved when the conclusion follows in every query; a premise that nothing satisfies
-// is a failure. Names are "group.name" and stable; no expectation is stated here.
+// is a failure. Names are "group.name" and stable: the ledger of claims (traces/claims.json) names its
+// evidence by them. No expectation is stated here.
 #pragma once
 
 #include <optional>
@@ -34,7 +35,6 @@ struct Obligation {
   std::string_view statement;
   std::string_view source;  // kernel function, TDX module function, or mail
   std::string_view bound;   // what the answer covers, a few words
-  std::string_view claim;   // id in the claims ledger; may be empty
   std::vector<Query> (*queries)();
 
   std::string_view group() const { return name.substr(0, name.find('.')); }

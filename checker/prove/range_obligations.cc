@@ -4,6 +4,7 @@
 
 #include "checker/prove/groups.h"
 #include "model/address/alias.h"
+#include "model/tdp/alias.h"
 
 namespace mmucheck::prove {
 namespace {
@@ -70,6 +71,29 @@ std::vector<Query> mapped_range_inner() {
   });
 }
 
+// An end that no gfn of a TD has: above the shared bit, which a large MAXPHYADDR lets through.
+std::vector<Query> mapped_range_beyond() {
+  return each_root([](const U& bits, bool mirror) -> Query {
+    const U start = var("start"), end = var("end"), gfn = var("gfn");
+    const U first = gfn_for_root<T>(bits, mirror, {start}).v;
+    const U last = gfn_for_root<T>(bits, mirror, {end}).v;
+    const U entry = gfn_for_root<T>(bits, mirror, {gfn}).v;
+    return {"",
+            start <= gfn && gfn < bits && bits < end && end <= U(uint64_t{1} << 40),
+            first <= entry && entry < last,
+            {{"from", first}, {"to", last}}};
+  });
+}
+std::vector<Query> plain_range() {
+  return each_root([](const U& bits, bool mirror) -> Query {
+    const U start = var("start"), end = var("end"), gfn = var("gfn");
+    const WalkRange<T> walk =
+        zap_range<T>(ZapBounds::kPlain, IterIndex::kGfnBits, mirror, start, end, bits);
+    const B visits = walk.start <= gfn && gfn < walk.end;
+    return {"", start < end && gfn < bits, iff(visits, start <= gfn && gfn < end), {}};
+  });
+}
+
 // kvm_gfn_for_root of fault->gfn in place of gpa_to_gfn(fault->addr).
 std::vector<Query> walk_start() {
   return each_root([](const U& bits, bool mirror) -> Query {
@@ -101,23 +125,28 @@ std::vector<Obligation> range_obligations() {
   return {
       {"range.walk-start",
        "a walk may start from kvm_gfn_for_root(fault->gfn) in place of gpa_to_gfn(fault->addr)",
-       "seed 000; v19 059: kvm_tdp_mmu_map", "GPAW 48 and 52, both roots, every gpa", "000.2",
-       walk_start},
+       "seed 000; v19 059: kvm_tdp_mmu_map", "GPAW 48 and 52, both roots, every gpa", walk_start},
       {"range.alias-keeps-gfn", "the alias that a root maps is of that gfn and of that root's half",
-       "v19: kvm_gfn_for_root", "GPAW 48 and 52, both roots, every gfn", "", alias_keeps_gfn},
+       "v19: kvm_gfn_for_root", "GPAW 48 and 52, both roots, every gfn", alias_keeps_gfn},
       {"range.mapped-bounds",
        "a zap that maps start and end to the root's half visits [start, end)",
-       "seeds 000 and 001; v19 059: tdp_mmu_zap_leafs", bound, "000.2", mapped_range},
+       "seeds 000 and 001; v19 059: tdp_mmu_zap_leafs", bound, mapped_range},
       {"range.mapped-bounds.inner",
        "the mapped bounds visit [start, end) where end is below the shared bit",
-       "seeds 000 and 001; v19 059: tdp_mmu_zap_leafs", bound, "000.2", mapped_range_inner},
+       "seeds 000 and 001; v19 059: tdp_mmu_zap_leafs", bound, mapped_range_inner},
+      {"range.mapped-bounds.beyond",
+       "the mapped bounds visit all from start on where end is above the shared bit",
+       "seeds 000 and 001; v19 059: tdp_mmu_zap_leafs", "GPAW 48 and 52, both roots, end to 2^40",
+       mapped_range_beyond},
+      {"range.plain-bounds", "bounds that are not mapped visit exactly [start, end)",
+       "tdp_mmu.c: tdp_mmu_zap_leafs (6.14)", bound, plain_range},
       {"range.sketch-loop",
        "the sketched loop, its gfn without the shared bit, visits exactly [start, end)",
-       "seed 000: for_each_tdp_pte_min_level of the proposal", bound, "000.10", sketch_loop},
+       "seed 000: for_each_tdp_pte_min_level of the proposal", bound, sketch_loop},
       {"range.sketch-loop.mirror-inner",
        "the sketched loop visits [start, end) of a mirror root, end below the shared bit",
        "seed 000: for_each_tdp_pte_min_level of the proposal", "GPAW 48 and 52, every such range",
-       "000.10", sketch_loop_mirror_inner},
+       sketch_loop_mirror_inner},
   };
 }
 

@@ -195,6 +195,23 @@ std::vector<Query> removable_is_dead() {
   });
 }
 
+// SEPT.REMOVE reads each of the 512 entries so.
+std::vector<Query> remove_wants_free() {
+  return each_level(0, kMaxSeptLevel - 1, [](const Entry& e) -> Query {
+    return {
+        "",
+        e.built(0xffff),
+        iff(is_sept_free<T>(e.word()), state() == U(static_cast<uint64_t>(SeptEntryState::kFree))),
+        {{"entry", e.word()}}};
+  });
+}
+// Nothing of the answer comes from the parent: a walk that ends above the target is another answer.
+std::vector<Query> walk_ends_at_blocked() {
+  return each_level(1, kMaxSeptLevel, [](const Entry& e) -> Query {
+    return {"", e.built(kAnyBlocked), !walk_continues<T>(e.word()), {{"entry", e.word()}}};
+  });
+}
+
 std::vector<Query> block_or_blocked() {
   return {{"",
            in(admitted(Leaf::kMemPageRemove)),
@@ -210,45 +227,50 @@ std::vector<Obligation> sept_obligations() {
   return {
       {"sept.states-closed",
        "block, unblock, relocate, demote and accept lead to one of the 16 states",
-       "TDX module: sept_manager.h, sept_state_lookup.c", every, "", states_closed},
+       "TDX module: sept_manager.h, sept_state_lookup.c", every, states_closed},
       {"sept.block-blocks", "RANGE.BLOCK leads to one of the three blocked states",
-       "TDX module: tdh_mem_range_block", every, "", block_blocks},
+       "TDX module: tdh_mem_range_block", every, block_blocks},
       {"sept.unblock-undoes-block", "RANGE.UNBLOCK after RANGE.BLOCK gives the state back",
-       "TDX module: tdh_mem_range_unblock", every, "", unblock_undoes_block},
+       "TDX module: tdh_mem_range_unblock", every, unblock_undoes_block},
       {"sept.unblock-undoes-block.not-blockedw",
        "RANGE.UNBLOCK gives the state back where writes were not blocked",
-       "TDX module: tdh_mem_range_unblock", every, "", unblock_undoes_block_unless_blockedw},
+       "TDX module: tdh_mem_range_unblock", every, unblock_undoes_block_unless_blockedw},
       {"sept.entry-round-trip", "an entry shows the state and the HPA that it was built of",
-       "TDX module: sept_manager.h", "every state, HPA and level", "", entry_round_trip},
+       "TDX module: sept_manager.h", "every state, HPA and level", entry_round_trip},
       {"sept.block-touches-state-only",
        "RANGE.BLOCK changes the state and RWX of its entry and no other bit of it",
-       "TDX module: tdh_mem_range_block", bound, "004.10", block_touches_state_only},
+       "TDX module: tdh_mem_range_block", bound, block_touches_state_only},
       {"sept.block-keeps-accept-counter",
        "RANGE.BLOCK keeps the ACCEPT counter of a 2M page whose ACCEPT was interrupted",
-       "TDX module: tdh_mem_range_block, tdg_mem_page_accept", "PENDING, module level 1", "",
+       "TDX module: tdh_mem_range_block, tdg_mem_page_accept", "PENDING, module level 1",
        block_keeps_counter},
       {"sept.unblock-restores-entry",
        "UNBLOCK after BLOCK gives the whole entry back, BLOCKEDW apart",
-       "TDX module: tdh_mem_range_unblock", bound, "", unblock_restores_entry},
+       "TDX module: tdh_mem_range_unblock", bound, unblock_restores_entry},
       {"sept.blocked-denies", "no walk passes a blocked entry, no access or ACCEPT succeeds at it",
-       "TDX module: sept_manager.h, secure_ept_walk", bound, "004.8", blocked_denies},
+       "TDX module: sept_manager.h, secure_ept_walk", bound, blocked_denies},
       {"sept.accept-grants", "what ACCEPT leaves is accessible in full and not pending",
-       "TDX module: tdg_mem_page_accept", bound, "", accept_grants},
+       "TDX module: tdg_mem_page_accept", bound, accept_grants},
       {"sept.pending-denies", "no access succeeds at a pending entry", "TDX module: sept_manager.h",
-       "every state, HPA and level", "", pending_denies},
+       "every state, HPA and level", pending_denies},
       {"sept.access-follows-state", "RWX of an entry say what its state says about access",
-       "TDX module: sept_manager.h", "every state, HPA and level", "", access_is_states},
+       "TDX module: sept_manager.h", "every state, HPA and level", access_is_states},
       {"sept.arch-state-tells-all", "no two states have the same architectural number",
-       "TDX module: sept_state_lookup.c", "every pair of states", "", arch_state_tells_all},
+       "TDX module: sept_state_lookup.c", "every pair of states", arch_state_tells_all},
       {"sept.arch-content-hides", "RCX shows none of the bits that the module keeps for itself",
-       "TDX module: sept_manager.h", "every state, HPA and level", "", arch_hides},
+       "TDX module: sept_manager.h", "every state, HPA and level", arch_hides},
       {"sept.remove-wants-tracking", "PAGE.REMOVE admits no state that is exempt from tracking",
-       "TDX module: tdh_mem_page_remove", bound, "", remove_wants_tracking},
+       "TDX module: tdh_mem_page_remove", bound, remove_wants_tracking},
       {"sept.remove-target-denies",
        "what PAGE.REMOVE takes as blocked, by its own entry alone, is a leaf that no access passes",
-       "TDX module: tdh_mem_page_remove", bound, "004.11", removable_is_dead},
+       "TDX module: tdh_mem_page_remove", bound, removable_is_dead},
+      {"sept.remove-wants-free",
+       "what SEPT.REMOVE takes for a free entry below it is an entry in the state FREE",
+       "TDX module: tdh_mem_sept_remove", "every state, HPA and level", remove_wants_free},
+      {"sept.walk-ends-at-blocked", "no SEAMCALL's walk passes a blocked entry above its target",
+       "TDX module: secure_ept_walk, lock_sept_check_and_walk", bound, walk_ends_at_blocked},
       {"sept.remove-can-be-prepared", "whatever PAGE.REMOVE admits is blocked or can be blocked",
-       "TDX module: tdh_mem_page_remove, tdh_mem_range_block", every, "", block_or_blocked},
+       "TDX module: tdh_mem_page_remove, tdh_mem_range_block", every, block_or_blocked},
   };
 }
 

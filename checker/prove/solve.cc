@@ -122,6 +122,7 @@ Result decide(const Obligation& obligation, const Limits& limits) {
     r.queries++;
     if (one.answer == Answer::kProved) continue;
     r.not_proved++;
+    if (one.answer == Answer::kRefuted) r.refuted.push_back(query.instance);
     if (one.answer > r.answer) {
       r.answer = one.answer;
       r.instance = query.instance;

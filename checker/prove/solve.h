@@ -41,6 +41,7 @@ struct Result {
   Answer answer = Answer::kProved;
   size_t queries = 0;        // decided
   size_t not_proved = 0;     // of them
+  std::vector<std::string> refuted;  // their instances, as far as there are values against them
   std::string instance;      // the first query with `answer`, unless proved
   QueryResult first;         // its result
   bool interrupted = false;  // then some queries are undecided

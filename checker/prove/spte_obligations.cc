@@ -32,36 +32,36 @@ std::vector<Query> each_format(Make make) {
   return q;
 }
 
-std::vector<Query> frozen() {
-  return each_format([](const NamedFormat& n) {
+// Each value of an entry, in VMs and, where the format has them, in TDs.
+template <class Make>
+std::vector<Query> each_vm(Make make) {
+  return each_format([&](const NamedFormat& n) {
     std::vector<Query> q;
     for (const bool td : {false, true}) {
       if (td && !(n.ept && n.ad_bits)) continue;
-      const SpteFormat f = td ? with_td_mmio_value(n.f) : n.f;
-      const U s = var("spte");
-      q.push_back({td ? "TD" : "",
-                   is_frozen_spte<T>(f, s),
-                   !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && s != U(kNonpresent),
-                   {}});
+      q.push_back(make(td ? with_td_mmio_value(n.f) : n.f, var("spte")));
+      q.back().instance = td ? "TD" : "";
     }
     return q;
   });
 }
 
+std::vector<Query> frozen() {
+  return each_vm([](const SpteFormat& f, const U& s) -> Query {
+    return {"",
+            is_frozen_spte<T>(f, s),
+            !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && s != U(kNonpresent),
+            {}};
+  });
+}
+
 std::vector<Query> nonpresent() {
-  return each_format([](const NamedFormat& n) {
-    std::vector<Query> q;
-    for (const bool td : {false, true}) {
-      if (td && !(n.ept && n.ad_bits)) continue;
-      const SpteFormat f = td ? with_td_mmio_value(n.f) : n.f;
-      const U s = var("spte");
-      q.push_back({td ? "TD" : "",
-                   s == U(kNonpresent),
-                   !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) &&
-                       !is_frozen_spte<T>(f, s) && !is_access_allowed<T>(f, {}, s),
-                   {}});
-    }
-    return q;
+  return each_vm([](const SpteFormat& f, const U& s) -> Query {
+    return {"",
+            s == U(kNonpresent),
+            !is_shadow_present_pte<T>(s) && !is_mmio_spte<T>(f, s) && !is_frozen_spte<T>(f, s) &&
+                !is_access_allowed<T>(f, {}, s),
+            {}};
   });
 }
 
@@ -163,45 +163,43 @@ std::vector<Query> ve_suppressed() {
   return q;
 }
 
-std::vector<Query> access_track() {
-  std::vector<Query> q;
-  for (const NamedFormat& n : formats()) {
-    if (n.ad_bits) continue;
+// Formats without A/D bits: leafs of a writable and of a read-only host page, and tracked.
+template <class Make>
+std::vector<Query> each_tracked_leaf(Make make) {
+  return each_format([&](const NamedFormat& n) {
+    std::vector<Query> q;
+    if (n.ad_bits) return q;
     for (const bool host_writable : {true, false}) {
       MakeSpte in;
       in.ad_disabled = true;
       in.host_writable = host_writable;
       const U s = make_spte<T>(n.f, in, var("pfn"), U(0));
-      const U tracked = mark_spte_for_access_track<T>(n.f, s);
-      q.push_back({n.name + (host_writable ? "" : ", read-only"),
-                   is_pfn(var("pfn")),
-                   is_access_track_spte<T>(n.f, tracked) && is_shadow_present_pte<T>(tracked) &&
-                       !is_access_allowed<T>(n.f, {}, tracked) &&
-                       spte_to_pfn<T>(tracked) == spte_to_pfn<T>(s),
-                   {{"spte", s}, {"tracked", tracked}}});
+      q.push_back(make(n.f, s, mark_spte_for_access_track<T>(n.f, s)));
+      q.back().instance = host_writable ? "" : "read-only";
+      q.back().premise = is_pfn(var("pfn"));
     }
-  }
-  return q;
+    return q;
+  });
+}
+
+std::vector<Query> access_track() {
+  return each_tracked_leaf([](const SpteFormat& f, const U& s, const U& tracked) -> Query {
+    return {"",
+            true,
+            is_access_track_spte<T>(f, tracked) && is_shadow_present_pte<T>(tracked) &&
+                !is_access_allowed<T>(f, {}, tracked) &&
+                spte_to_pfn<T>(tracked) == spte_to_pfn<T>(s),
+            {{"spte", s}, {"tracked", tracked}}};
+  });
 }
 
 // What comes back is what was there, but for W, which a fast page fault gives back by itself.
 std::vector<Query> access_track_restore() {
-  std::vector<Query> q;
-  for (const NamedFormat& n : formats()) {
-    if (n.ad_bits) continue;
-    for (const bool host_writable : {true, false}) {
-      MakeSpte in;
-      in.ad_disabled = true;
-      in.host_writable = host_writable;
-      const U s = make_spte<T>(n.f, in, var("pfn"), U(0));
-      const U back = restore_acc_track_spte<T>(n.f, mark_spte_for_access_track<T>(n.f, s));
-      q.push_back({n.name + (host_writable ? "" : ", read-only"),
-                   is_pfn(var("pfn")),
-                   (back | U(kPtWritable)) == (s | U(kPtWritable)),
-                   {{"spte", s}, {"back", back}}});
-    }
-  }
-  return q;
+  return each_tracked_leaf([](const SpteFormat& f, const U& s, const U& tracked) -> Query {
+    const U back = restore_acc_track_spte<T>(f, tracked);
+    return {
+        "", true, (back | U(kPtWritable)) == (s | U(kPtWritable)), {{"spte", s}, {"back", back}}};
+  });
 }
 
 std::vector<Query> mmio() {
@@ -263,37 +261,33 @@ std::vector<Obligation> spte_obligations() {
   constexpr std::string_view leafs = "NPT and EPT, levels 1-3, every fault, pfn, old value";
   return {
       {"spte.frozen", "a frozen entry is not present, not MMIO, and not the non-present value",
-       "spte.h: FROZEN_SPTE", "NPT and EPT of 6.12 and 7.2, VMs and TDs", "", frozen},
+       "spte.h: FROZEN_SPTE", "NPT and EPT of 6.12 and 7.2, VMs and TDs", frozen},
       {"spte.nonpresent",
        "what a zap leaves is not present, not MMIO, not frozen, and forbids access",
-       "spte.h: SHADOW_NONPRESENT_VALUE", "NPT and EPT of 6.12 and 7.2, VMs and TDs", "",
-       nonpresent},
+       "spte.h: SHADOW_NONPRESENT_VALUE", "NPT and EPT of 6.12 and 7.2, VMs and TDs", nonpresent},
       {"spte.nonleaf", "a table's entry is present, no leaf, and keeps the frame of its page",
-       "spte.c: make_nonleaf_spte", "NPT and EPT of 6.12 and 7.2, levels 2-5, every pfn", "",
-       nonleaf},
+       "spte.c: make_nonleaf_spte", "NPT and EPT of 6.12 and 7.2, levels 2-5, every pfn", nonleaf},
       {"spte.leaf", "a leaf is present, a leaf at its level, of its pfn, within MAXPHYADDR",
-       "spte.c: make_spte", leafs, "", leaf},
+       "spte.c: make_spte", leafs, leaf},
       {"spte.leaf-writable",
        "W implies MMU-writable implies host-writable in every leaf that is made",
-       "spte.c: make_spte; spte.h: check_spte_writable_invariants", leafs, "", leaf_writable},
+       "spte.c: make_spte; spte.h: check_spte_writable_invariants", leafs, leaf_writable},
       {"spte.leaf-nx", "no huge leaf is executable while the NX workaround is on (MMU-NX-EXEC)",
-       "spte.c: make_spte", leafs, "", leaf_nx},
+       "spte.c: make_spte", leafs, leaf_nx},
       {"spte.ve-suppressed",
        "every EPT entry that is made suppresses #VE or misconfigures (MMU-SPTE-VE)",
-       "spte.c: make_spte, make_nonleaf_spte, make_mmio_spte", "EPT of 6.12 and 7.2", "",
+       "spte.c: make_spte, make_nonleaf_spte, make_mmio_spte", "EPT of 6.12 and 7.2",
        ve_suppressed},
       {"spte.access-track", "an access-tracked leaf is present, keeps its pfn, and forbids access",
-       "spte.c: mark_spte_for_access_track", "EPT without A/D bits, every pfn", "", access_track},
+       "spte.c: mark_spte_for_access_track", "EPT without A/D bits, every pfn", access_track},
       {"spte.access-track.restore", "restoring gives back the leaf, W apart",
-       "spte.h: restore_acc_track_spte", "EPT without A/D bits, every pfn", "",
-       access_track_restore},
+       "spte.h: restore_acc_track_spte", "EPT without A/D bits, every pfn", access_track_restore},
       {"spte.mmio", "an MMIO entry is known as one, not present, and keeps its generation",
-       "spte.c: make_mmio_spte; spte.h: get_mmio_spte_generation", bound, "", mmio},
+       "spte.c: make_mmio_spte; spte.h: get_mmio_spte_generation", bound, mmio},
       {"spte.split", "a split leaf's child maps its part of the frame with the same bits",
-       "spte.c: make_huge_page_split_spte", "NPT and EPT, four entries, every huge leaf", "",
-       split},
+       "spte.c: make_huge_page_split_spte", "NPT and EPT, four entries, every huge leaf", split},
       {"spte.recover", "a huge leaf recovered from a small one covers its frame with the same W",
-       "spte.c: make_huge_spte", "NPT and EPT, every small leaf", "", recover},
+       "spte.c: make_huge_spte", "NPT and EPT, every small leaf", recover},
   };
 }
 

@@ -6,6 +6,9 @@
 #include "checker/prove/three_domains_test.h"
 #include "model/address/alias.h"
 #include "model/spte/change.h"
+#include "model/spte/role.h"
+#include "model/spte/shadowed_translation.h"
+#include "model/tdp/alias.h"
 #include "model/tdx/leaf.h"
 #include "model/tdx/lock_word.h"
 #include "model/tdx/operand_rules.h"
@@ -53,8 +56,8 @@ TEST(ThreeDomains, Address) {
   RULE(words, 2, "strip", strip_direct_bits<D>(in[0], {in[1]}).v);
   RULE(words, 2, "is_gfn_alias", is_gfn_alias<D>(in[0], {in[1]}));
   RULE(words, 1, "bits_of_root", gfn_bits_of_root<D>(in[0], false));
-  RULE(words, 2, "for_root direct", gfn_for_root<D>(in[0], false, {in[1]}).v);
-  RULE(words, 2, "for_root mirror", gfn_for_root<D>(in[0], true, {in[1]}).v);
+  RULE(words, 2, "for_root direct", gfn_for_root<D>(in[0], false, Gfn<D>{in[1]}).v);
+  RULE(words, 2, "for_root mirror", gfn_for_root<D>(in[0], true, Gfn<D>{in[1]}).v);
   RULE(words, 1, "walk_index", walk_index<D>({in[0]}, 4));
   RULE(words, 2, "entry_gfn", entry_gfn<D>({in[0]}, in[1], 3).v);
   RULE(words, 2, "stripped_addr", seed000_stripped_addr<D>(in[0], {in[1]}).v);
@@ -64,6 +67,35 @@ TEST(ThreeDomains, Address) {
   RULE(words, 3, "loop mirror", seed000_loop_goes_on<D>(in[0], true, {in[1]}, {in[2]}));
   RULE(words, 1, "gpa_is_private", gpa_is_private<D>(in[0], 48));
   RULE(words, 1, "has_its_place", invariant::gfn_has_its_place<D>(in[0], 4));
+  RULE(words, 3, "entry_is_walked",
+       invariant::entry_is_walked<D>({in[0]}, in[1], false, 3, in[2] & U64Of<D>(511)));
+}
+
+TEST(ThreeDomains, Aliases) {
+  RULE(words, 2, "fault_addr", fault_addr<D>(FaultAddr::kStripped, in[0], in[1]));
+  RULE(words, 3, "fault_source_addr",
+       fault_source_addr<D>(FaultSource::kPrefault, in[0], in[1] < in[2], in[2]));
+  RULE(words, 3, "fault_source_private",
+       fault_source_private<D>(FaultSource::kEptViolation, in[0], in[1] < in[2], in[2]));
+  RULE(words, 3, "fault_walks_mirror, by address",
+       fault_walks_mirror<D>(RootChoice::kByAddress, FaultAddr::kStripped, in[0], in[1] < in[2],
+                             in[2]));
+  RULE(words, 3, "fault_walks_mirror, by is_private",
+       fault_walks_mirror<D>(RootChoice::kByPrivate, FaultAddr::kWalked, in[0], in[1] < in[2],
+                             in[2]));
+  RULE(words, 3, "zap_range start",
+       zap_range<D>(ZapBounds::kPerRoot, IterIndex::kRawGfn, true, in[0], in[1], in[2]).start);
+  RULE(words, 3, "zap_range end",
+       zap_range<D>(ZapBounds::kSeed000End, IterIndex::kGfnBits, false, in[0], in[1], in[2]).end);
+  RULE(words, 2, "flush_past_spared_root", flush_past_spared_root<D>(false, in[0] < in[1]));
+  RULE(words, 1, "role level", role_word_with_level<U64Of<D>>(in[0], 3));
+  RULE(words, 1, "role mirror", role_word_mirror<U64Of<D>>(in[0]));
+}
+
+TEST(ThreeDomains, ShadowedTranslations) {
+  RULE(words, 2, "shadowed word", shadowed_translation<D>(kShadowedV2, in[0], in[1]));
+  RULE(words, 1, "shadowed gfn", shadowed_gfn<D>(kShadowedLanded, in[0]));
+  RULE(words, 1, "shadowed access", shadowed_access<D>(kShadowed73, in[0]));
 }
 
 // The formats are structural: each rule in each of them.
@@ -83,6 +115,7 @@ void spte_rules(const NamedFormat& n) {
   SPTE(1, "access", is_access_allowed<D>(f, {}, in[0]));
   SPTE(1, "nonleaf", make_nonleaf_spte<D>(f, in[0], false));
   SPTE(2, "leaf", make_spte<D>(f, {.level = 2, .nx_huge_page_enabled = true}, in[0], in[1]));
+  SPTE(2, "read-only leaf", make_spte<D>(f, {.access = kAccUser}, in[0], in[1]));
   SPTE(2, "prefetched leaf",
        make_spte<D>(f, {.ad_disabled = true, .prefetch = true, .write_tracked = true}, in[0],
                     in[1]));

@@ -47,7 +47,7 @@ U random_u64(TestRng& rng, int depth) {
 
 TEST(Translate, RandomTerms) {
   TestRng rng(7);
-  for (int k = 0; k < 1000; k++) {
+  for (int k = 0; k < 400; k++) {
     const U term = random_u64(rng, 1 + static_cast<int>(rng() % 5));
     const TermEnv env = {{"a", model::random_word(rng)}, {"b", model::random_word(rng)}};
     ThirdDomain z3(term.n);
@@ -63,7 +63,7 @@ TEST(Translate, EveryObligation) {
     for (size_t k = 0; k < queries.size(); k += 1 + queries.size() / 2) {
       const Query& q = queries[k];
       ThirdDomain premise(q.premise.n), conclusion(q.conclusion.n);
-      for (int i = 0; i < 10; i++) {
+      for (int i = 0; i < 5; i++) {
         TermEnv env;
         for (const std::string& name : variables_of(q)) {
           env.emplace_back(name, model::random_word(rng));
@@ -79,7 +79,7 @@ TEST(Translate, EveryObligation) {
 TEST(Translate, SmtLibSaysTheSame) {
   for (const Obligation& o : obligations()) {
     const std::vector<Query> queries = o.queries();
-    for (size_t k = 0; k < queries.size(); k += 1 + queries.size() / 3) {
+    for (size_t k = 0; k < queries.size(); k += 1 + queries.size() / 2) {
       z3::context context;
       Translator translate(context);
       const z3::expr_vector read = context.parse_string(to_smtlib(o, queries[k]).c_str());

@@ -8,6 +8,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
+#include "checker/replay/corpus_designs.h"
 #include "checker/replay/replay_trace.h"
 
 namespace mmucheck::replay {
@@ -151,6 +152,8 @@ std::vector<CorpusCase> find_corpus(const std::string& directory) {
       const fs::path folder = path.parent_path();
       cases.push_back({folder.lexically_relative(directory).generic_string(),
                        recording_in(folder), path.string()});
+    } else if (name == kDesignsFile) {
+      cases.push_back({path.lexically_relative(directory).generic_string(), {}, path.string()});
     } else if (is_trace(name)) {
       cases.push_back({path.lexically_relative(directory).generic_string(), path.string(), {}});
     }
@@ -162,6 +165,7 @@ std::vector<CorpusCase> find_corpus(const std::string& directory) {
 }
 
 CorpusResult run_corpus_case(const CorpusCase& what, const OpenTrace& open) {
+  if (what.expect_file.ends_with(kDesignsFile)) return run_designs_case(what, open);
   CorpusResult r;
   r.what = what;
   FileExpectation expected;
@@ -203,7 +207,7 @@ std::string corpus_text(const std::vector<CorpusResult>& results, bool all) {
     out += fmt::format("{:<4}  {:<{}}  {}", r.ok() ? "ok" : "FAIL", r.what.path, width, r.expected);
     if (!r.ok()) out += fmt::format("\n      got {}: {}", r.got.empty() ? "nothing" : r.got, r.problem);
     const report::SpteChanges& c = r.verdict.spte_changes;
-    if (r.ok() && !r.what.expect_file.empty()) {
+    if (r.ok() && !r.what.trace.empty() && !r.what.expect_file.empty()) {
       out += fmt::format("  {} changes, {} predicted", c.observed, c.predicted);
     }
     out += "\n";

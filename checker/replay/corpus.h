@@ -4,8 +4,9 @@
 // recording stands in a folder with `expect.json`:
 //   {"verdict": "holds", "spte_changes": {"observed": 5674, "predicted": 5674}}
 // where each part but the verdict may be missing; the recording is that folder's trace.txt.xz,
-// trace.txt.zst, trace.txt.gz or trace.txt. Folders without expectation are not looked at. Cases
-// run in the order of their paths, so the result does not depend on the file system.
+// trace.txt.zst, trace.txt.gz or trace.txt. A `designs.json` is a case of its own
+// (corpus_designs.h). Folders without expectation are not looked at. Cases run in the order of their
+// paths, so the result does not depend on the file system.
 #pragma once
 
 #include <functional>
@@ -20,8 +21,8 @@ namespace mmucheck::replay {
 
 struct CorpusCase {
   std::string path;          // below the directory, with '/'
-  std::string trace;         // file that is replayed
-  std::string expect_file;   // expect.json; empty: the trace says it
+  std::string trace;         // file that is replayed; empty: those that expect_file names
+  std::string expect_file;   // expect.json or designs.json; empty: the trace says it
 };
 
 struct CorpusResult {

@@ -107,6 +107,20 @@ TEST_F(Corpus, ObservationsMustComeTrue) {
             report::Outcome::kDiverged);
 }
 
+// The kernel tries again as long as no signal is pending.
+TEST_F(Corpus, APrivateFaultWithoutARootEnds) {
+  const report::Verdict v = verdict(
+      "packet { mmu_format { format: SPTE_FORMAT_EPT } }\n"
+      "packet { vm_create { vm_type: 5 } }\n"
+      "packet { memslot_create { slot: 0 npages: 0x1000 flags: 4 gmem_fd: 3 } }\n"
+      "packet { vcpu_create { } }\n"
+      "packet { set_attributes { start: 0x10 end: 0x20 attributes: 8 } }\n"
+      "packet { mock_finalize { } }\n"
+      "packet { guest_access { gpa: 0x10000 is_private: true } }\n"
+      "packet { root_load { } }\n");
+  EXPECT_EQ(report::outcome_of(v), report::Outcome::kHolds);
+}
+
 TEST_F(Corpus, WhatMakesNoSenseIsInconclusive) {
   for (const char* packet :
        {"fault { gfn: 1 }", "memslot_delete { slot: 7 }", "seamcall { }", "design { name: \"x\" }",

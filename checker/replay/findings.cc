@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "checker/invariant/catalogue.h"
+#include "checker/replay/td_state.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::replay {
@@ -52,6 +53,11 @@ report::Violation violation_of(invariant::Id rule) {
     v.source = std::string(i->source);
   }
   return v;
+}
+
+std::vector<std::string> state_of_violation(const VmModel& v, invariant::Id rule) {
+  if (v.world.platform == nullptr || !invariant::kIds[rule].starts_with("TDX-SEPT-")) return {};
+  return td_disagreement(v);
 }
 
 void put_counts(report::Verdict& verdict, const invariant::Tally& tally) {

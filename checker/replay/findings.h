@@ -3,6 +3,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 #include "checker/invariant/ids.h"
 #include "checker/replay/predicted.h"
@@ -18,6 +19,10 @@ std::string event_text(const Predicted& p);
 
 // Statement and source of `rule` filled in; the rest is the caller's.
 report::Violation violation_of(invariant::Id rule);
+
+struct VmModel;
+// What a violation of `rule` shows of the VM: of a TD's S-EPT, where the mirror does not agree.
+std::vector<std::string> state_of_violation(const VmModel& v, invariant::Id rule);
 
 // Every invariant of the catalogue with its counts, in the catalogue's order.
 void put_counts(report::Verdict& verdict, const invariant::Tally& tally);

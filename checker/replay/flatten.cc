@@ -15,6 +15,16 @@ namespace ev = model::ev;
 
 namespace {
 uint64_t u(int v) { return static_cast<uint64_t>(int64_t{v}); }
+
+trace::HookKind hook_of(ev::HookKind hook) {
+  switch (hook) {
+    case ev::HookKind::kSet: return trace::HookKind::kSet;
+    case ev::HookKind::kLink: return trace::HookKind::kLink;
+    case ev::HookKind::kZap: return trace::HookKind::kZap;
+    case ev::HookKind::kRemove: break;
+  }
+  return trace::HookKind::kRemove;
+}
 }  // namespace
 
 void Flatten::operator()(const ev::Store& e) { env.note_store(e); }
@@ -204,7 +214,8 @@ void Flatten::operator()(const ev::ExternalSet& e) {
               .set(x::gfn, e.gfn)
               .set(x::old_spte, e.old_spte)
               .set(x::new_spte, e.new_spte)
-              .set(x::level, u(e.level)));
+              .set(x::level, u(e.level))
+              .set(x::hook, static_cast<uint64_t>(hook_of(e.hook))));
 }
 
 void Flatten::operator()(const ev::ExternalSetRet& e) {

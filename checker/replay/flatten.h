@@ -37,6 +37,10 @@ struct Flatten {
   void operator()(const model::ev::Lock&) {}
   void operator()(const model::ev::Unlock&) {}
   void operator()(const model::ev::MarkDirty&) {}
+  void operator()(const model::ev::RetryWait&) {}
+  void operator()(const model::ev::PamtRefs&) {}
+  void operator()(const model::ev::AttributesSet&) {}
+  void operator()(const model::ev::PutPage&) {}
   void operator()(const model::ev::CmpxchgSpte& e);
   void operator()(const model::ev::CmpxchgSpteRet& e);
   void operator()(const model::ev::ChangedSpte& e);

@@ -91,6 +91,10 @@ class Rules {
     if (view_.host.format == model::PageTableFormat::kEpt && view_.vm.gfn_direct_bits == 0) {
       rule(id("MMU-SPTE-VE"), invariant::ve_suppressed<>(new_spte));
     }
+    if (k.was_leaf && !k.is_present && step_.zap_end != 0) {
+      rule(id("MMU-ZAP-PRECISE"),
+           invariant::zap_was_asked_for<>(gfn, level, step_.zap_start, step_.zap_end, false));
+    }
     if (p != nullptr && p->kind == e_.kind && step_.zaps && e_.has(gfn_at)) {
       rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at]);
     }
@@ -312,6 +316,9 @@ View view_of(const VmModel& v) {
 }
 
 std::vector<Id> broken_by(const View& view, const ObservedStep& step) {
+  if (view.platform != nullptr) {
+    if (std::vector<Id> broken = td_broken_by(view, step); !broken.empty()) return broken;
+  }
   return Rules(view, step).broken();
 }
 

@@ -24,9 +24,15 @@ struct ObservedStep {
   bool updates_slot = false;
   bool removes_slot = false;  // from where it was
   uint8_t attr_filter = 0;    // of the unmap that is going on; 0: none
+  uint64_t zap_start = 0, zap_end = 0;  // gfns of an unmap, where they are one range; else 0
+  bool private_fault = false;
+  int call_level = 0;  // of a SEAMCALL that no hook made
 };
 
 // In the order of the kernel's checks; empty when no rule speaks against it.
 std::vector<invariant::Id> broken_by(const invariant::View& view, const ObservedStep& step);
+
+// Of a TD's calls, S-EPT entries, private faults and end (observed_td_rules.cc).
+std::vector<invariant::Id> td_broken_by(const invariant::View& view, const ObservedStep& step);
 
 }  // namespace mmucheck::replay

@@ -44,6 +44,7 @@ struct Runner {
   Run operator()(GmemRelease& m) { return kvm_gmem_release(w, m); }
   Run operator()(VcpuInit& m) { return tdx_td_vcpu_init(w, m); }
   Run operator()(GuestAccept& m) { return guest_accept(w, m); }
+  Run operator()(GmemConvert& m) { return kvm_gmem_set_attributes(w, m); }
 
   // Callers that take mmu_lock around one machine and show nothing of it.
   Run locked(DirtyLogChunk& m) {

@@ -21,8 +21,8 @@ using Machine =
                  model::SetMemoryRegion, model::SetMemAttributes, model::GmemInvalidate,
                  model::ZapGfnRange, model::FlushShadowAll, model::DestroyVm, model::DirtyLogChunk,
                  DirtyLogFlush, model::RecoverNxHugePages, model::ZapAllFast, model::MapPrivatePfn,
-                 model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter,
-                 model::GmemRelease, model::VcpuInit, model::GuestAccept>;
+                 model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter, model::GmemRelease,
+                 model::VcpuInit, model::GuestAccept, model::GmemConvert>;
 
 struct Operation {
   Machine machine;

@@ -358,6 +358,9 @@ void Replayer::take_findings(VmModel& v, const Event& e, Thread* t) {
     report::Violation x = rule == invariant::kNoId ? report::Violation{} : violation_of(rule);
     x.invariant = b.rule;
     x.place = place(e);
+    if (rule != invariant::kNoId && verdict_.violations.empty()) {
+      x.state = state_of_violation(v, rule);
+    }
     if (t != nullptr && !t->stack.empty()) {
       x.operation =
           fmt::format("{} started at line {}", t->stack.back().name, t->stack.back().line);

@@ -194,6 +194,8 @@ class ReplayEnv {
   // Physical address of an entry; 0 for none.
   uint64_t sptep(uint32_t table, uint32_t index) const;
   uint64_t pfn(uint32_t table) const;
+  // Where each thread stands in a hook; pc 0: in none.
+  const std::unordered_map<uint32_t, model::TdxHook>& hooks() const { return hooks_; }
   // Gives a table the frame that the recording shows.
   void adopt_frame(uint32_t table, uint64_t pfn);
 

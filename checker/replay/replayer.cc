@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "checker/replay/field_ranges.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/missing_probe.h"
 #include "checker/replay/packets.h"
@@ -78,8 +79,12 @@ void Replayer::event(const Event& e) {
     case PacketClass::kConfig: return config(e);
     case PacketClass::kInput:
       verdict_.inputs[std::string(trace::kind_name(e.kind))]++;
+      check_field_ranges(verdict_.file, e);
       return input(e);
-    case PacketClass::kStimulus: verdict_.events++; return stimulus(e);
+    case PacketClass::kStimulus:
+      verdict_.events++;
+      check_field_ranges(verdict_.file, e);
+      return stimulus(e);
     case PacketClass::kObservation:
       verdict_.events++;
       observed_ = true;
@@ -211,11 +216,11 @@ void Replayer::input(const Event& e) {
     case K::kStep: {
       start_deferred(e, t);
       for (uint64_t n = e.get_or(f::step::count, 1); n > 0; n--) {
-        if (const Predicted* p = advance(e, t)) {
-          const Predicted copy = *p;
-          predicted(e, copy);
-          went_on(e, t, copy.kind);
-        }
+        const Predicted* p = advance(e, t);
+        if (p == nullptr) break;
+        const Predicted copy = *p;
+        predicted(e, copy);
+        went_on(e, t, copy.kind);
       }
       return;
     }
@@ -264,6 +269,7 @@ void Replayer::stimulus(const Event& e) {
     return;
   }
   if (!finish_operations(e, t)) return;
+  t.has_deferred = false;  // it showed nothing: nobody knows for whom it was
   if (e.kind == K::kPageFault && t.owes_exit != 0 && observed_ &&
       test(visible_, K::kUserspaceExit)) {
     const std::string expected = "userspace_exit  err " + std::to_string(t.owes_exit);

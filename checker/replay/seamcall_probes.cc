@@ -52,6 +52,8 @@ constexpr Named kNamed[] = {
     {S::kMngKeyFreeid, Leaf::kMngKeyFreeid},
     {S::kMemPageAccept, Leaf::kPageAccept},
     {S::kMemPageRelocate, Leaf::kMemPageRelocate},
+    {S::kPhymemPamtAdd, Leaf::kPhymemPamtAdd},
+    {S::kPhymemPamtRemove, Leaf::kPhymemPamtRemove},
 };
 
 template <class Is>

@@ -1,5 +1,7 @@
 #include "checker/replay/vm_model.h"
 
+#include <algorithm>
+
 namespace mmucheck::replay {
 
 VmModel::VmModel(uint32_t vm_id, const HostFacts& host, const trace::KindSet& visible)
@@ -26,6 +28,7 @@ void VmModel::become_td(int gpaw) {
                  .gpaw = gpaw});
   platform.tdmr_pages = kPhysicalPages;
   platform.first_private_hkid = 1;
+  platform.version = model::module_version(world.design);
   platform.tds = tds;
   world.platform = &platform;
   model::tdx_td_init(world);
@@ -38,6 +41,14 @@ void VmModel::add_td_vcpu() {
   platform.vcpus = vcpus;
   auto module = model::tdx_module(world);
   model::tdx::set_up_vcpu(module, vcpu, model::tdx::kNone, 0);
+}
+
+bool VmModel::follow(uint64_t gpa) {
+  if (std::find(followed.begin(), followed.end(), gpa) != followed.end()) return true;
+  if (followed.size() >= kMaxFollowed) return false;
+  followed.push_back(gpa);
+  platform.followed = followed;
+  return true;
 }
 
 void VmModel::reclaim(uint32_t table) {

@@ -7,9 +7,9 @@
 #include <unordered_map>
 
 #include "checker/replay/replay_env.h"
+#include "model/tdp/kvm_accept.h"
 #include "model/tdp/kvm_gmem.h"
 #include "model/tdp/kvm_dirty_log.h"
-#include "model/tdp/kvm_guest.h"
 #include "model/tdp/kvm_lifecycle.h"
 #include "model/tdp/nx_recovery.h"
 #include "model/tdp/reap.h"
@@ -41,6 +41,9 @@ struct VmModel {
   // A VM with a mirror root becomes the only TD of a TDX module; `gpaw` is 48 or 52.
   void become_td(int gpaw);
   void add_td_vcpu();
+  // From now on CPUs cache translations of this page of the TD; false: there are kMaxFollowed.
+  static constexpr size_t kMaxFollowed = 1024;
+  bool follow(uint64_t gpa);
 
   // The frame of a removed table is used again although no callback was recorded.
   void reclaim(uint32_t table);
@@ -55,6 +58,7 @@ struct VmModel {
   model::tdx::Platform platform;
   std::vector<model::tdx::TdConfig> tds;
   std::vector<model::tdx::VcpuConfig> vcpus;
+  std::vector<uint64_t> followed;
   std::unique_ptr<invariant::Monitor> monitor;
   std::unordered_map<uint64_t, uint64_t> gmem_names;  // by the number in events: file handle + 1
   // free_roots names a root, not a vCPU: which one it was taken to be, where several had that root.

@@ -10,22 +10,6 @@ using namespace model;  // NOLINT
 
 namespace {
 
-std::string kind_of(const VmModel& v, uint64_t spte, int level) {
-  const SpteFormat& f = v.world.fmt;
-  if (is_shadow_present_pte<>(spte)) {
-    if (!is_last_spte<>(spte, level)) return "table";
-    std::string s = has_bits<>(spte, 1) ? "r" : "-";
-    s += is_writable_pte<>(spte) ? "w" : "-";
-    s += is_executable_pte<>(f, spte) ? "x" : "-";
-    if (is_mmu_writable_spte<>(f, spte) && !is_writable_pte<>(spte)) s += " write-protected";
-    if (is_access_track_spte<>(f, spte)) s += " access-tracked";
-    return s;
-  }
-  if (is_frozen_spte<>(f, spte)) return "frozen";
-  if (is_mmio_spte<>(f, spte)) return "--- MMIO";
-  return "---";
-}
-
 // The entry that decides how `gfn` is mapped: its value and level.
 uint64_t lookup(const VmModel& v, uint32_t root, uint64_t gfn, int* level) {
   uint32_t table = root;
@@ -58,6 +42,22 @@ RootState root_state(const VmModel& v, uint32_t root) {
 
 }  // namespace
 
+std::string spte_text(const VmModel& v, uint64_t spte, int level) {
+  const SpteFormat& f = v.world.fmt;
+  if (is_shadow_present_pte<>(spte)) {
+    if (!is_last_spte<>(spte, level)) return "table";
+    std::string s = has_bits<>(spte, 1) ? "r" : "-";
+    s += is_writable_pte<>(spte) ? "w" : "-";
+    s += is_executable_pte<>(f, spte) ? "x" : "-";
+    if (is_mmu_writable_spte<>(f, spte) && !is_writable_pte<>(spte)) s += " write-protected";
+    if (is_access_track_spte<>(f, spte)) s += " access-tracked";
+    return s;
+  }
+  if (is_frozen_spte<>(f, spte)) return "frozen";
+  if (is_mmio_spte<>(f, spte)) return "--- MMIO";
+  return "---";
+}
+
 std::vector<MappedRange> ranges_of(const VmModel& v, uint32_t root, uint64_t from, uint64_t to) {
   std::vector<MappedRange> ranges;
   for (uint64_t at = from; at < to;) {
@@ -65,7 +65,7 @@ std::vector<MappedRange> ranges_of(const VmModel& v, uint32_t root, uint64_t fro
     const uint64_t spte = lookup(v, root, at, &here.level);
     here.gfn = gfn_round_for_level<>(at, here.level);
     here.npages = pages_per_hpage(here.level);
-    here.what = kind_of(v, spte, here.level);
+    here.what = spte_text(v, spte, here.level);
     here.leaf = is_shadow_present_pte<>(spte);
     here.pfn = here.leaf ? spte_to_pfn<>(spte) : 0;
     at = here.gfn + here.npages;
@@ -97,23 +97,23 @@ VmState state_of(const VmModel& v) {
     s.slots.push_back({get(SlotField::kAsId), get(SlotField::kId), get(SlotField::kBase),
                        get(SlotField::kNpages), get(SlotField::kHva), get(SlotField::kFlags),
                        get(SlotField::kInvalid) != 0});
-    if (!v.world.vm.has_private_mem) continue;
-    const SlotState& last = s.slots.back();
-    for (uint64_t gfn = last.base; gfn < last.base + last.npages; gfn++) {
-      if (!(v.store.get(cell::of(CellKind::kMemAttr, 0, gfn)) & kMemoryAttributePrivate)) continue;
-      if (!s.private_gfns.empty() && s.private_gfns.back().end == gfn) {
-        s.private_gfns.back().end++;
-      } else {
-        s.private_gfns.push_back({gfn, gfn + 1});
-      }
-    }
   }
+  // In the order of the gfns.
+  v.store.for_each([](uint32_t) {},
+                   [&s](Cell c, uint64_t value) {
+                     if (c.kind != CellKind::kMemAttr || !(value & kMemoryAttributePrivate)) return;
+                     if (s.private_gfns.empty() || s.private_gfns.back().end != c.index) {
+                       s.private_gfns.push_back({c.index, c.index});
+                     }
+                     s.private_gfns.back().end++;
+                   });
   s.invalidate_seq = v.world.field(CellKind::kInvalidateSeq);
   s.invalidations = v.world.field(CellKind::kInvalidateInProgress);
   if (s.invalidations != 0) {
     s.invalidating = {v.world.field(CellKind::kInvalidateStart),
                       v.world.field(CellKind::kInvalidateEnd)};
   }
+  if (v.world.vm.has_mirror) s.td = td_state_of(v);
   return s;
 }
 
@@ -123,6 +123,10 @@ std::vector<std::string> state_around(const VmModel& v, uint64_t gfn, int level,
   const uint64_t step = pages_per_hpage(level);
   const uint64_t from = gfn > radius * step ? gfn - radius * step : 0;
   const uint64_t to = gfn + (radius + 1) * step;
+  if (v.world.vm.has_mirror) {
+    const uint64_t start = from & ~v.world.vm.gfn_direct_bits;
+    return td_table(td_state_of(v, start, start + (to - from)));
+  }
   for (uint32_t r = first_root(v.world); r != kNoTable; r = list_next_root(v.world, r)) {
     lines.push_back(text_of(root_state(v, r)));
     for (const MappedRange& range : ranges_of(v, r, from, to)) {

@@ -4,10 +4,11 @@
 // 4 KiB frames; permissions as the CPU sees them, "---" is not present.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "checker/replay/vm_model.h"
+#include "checker/replay/td_state.h"
 
 namespace mmucheck::replay {
 
@@ -43,10 +44,14 @@ struct VmState {
   bool abandoned = false;  // after a divergence: no more the kernel's state
   std::vector<RootState> roots;  // newest first
   std::vector<SlotState> slots;
-  std::vector<GfnRange> private_gfns;  // by their attributes, where slots are
+  std::vector<GfnRange> private_gfns;  // by their attributes
   uint64_t invalidate_seq = 0, invalidations = 0;
   GfnRange invalidating;  // while there are invalidations
+  std::optional<TdState> td;  // of a VM with a mirror root
 };
+
+// Permissions and kind of an entry; "---" is not present.
+std::string spte_text(const VmModel& v, uint64_t spte, int level);
 
 // How `root` maps [from, to), holes too.
 std::vector<MappedRange> ranges_of(const VmModel& v, uint32_t root, uint64_t from, uint64_t to);
@@ -54,7 +59,8 @@ std::vector<MappedRange> ranges_of(const VmModel& v, uint32_t root, uint64_t fro
 // What is there; holes are left out. Takes the time of a walk over all tables and memslots.
 VmState state_of(const VmModel& v);
 
-// As lines: each root, and its ranges within `radius` entries of the level that `gfn` is looked at.
+// As lines: each root, and its ranges within `radius` entries of the level that `gfn` is looked at;
+// where there is a mirror root, all trees side by side.
 std::vector<std::string> state_around(const VmModel& v, uint64_t gfn, int level,
                                       uint64_t radius = 8);
 

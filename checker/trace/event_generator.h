@@ -1,21 +1,15 @@
 // Layer: checker/trace, tests only. Contract: random events that are valid in every encoding: each
-// kind, any subset of fields, any value that the field's type can hold. The text of a generated
-// event is in `text`, to which it points.
+// kind, any subset of fields, any value that the field's type can hold.
 #pragma once
 
 #include <rapidcheck.h>
 
-#include <memory>
 #include <string>
 
 #include "checker/trace/event_kinds.h"
+#include "checker/trace/owned_event.h"
 
 namespace mmucheck::trace {
-
-struct OwnedEvent {
-  Event event;
-  std::shared_ptr<std::string> text;
-};
 
 // Mostly small numbers, sometimes extreme ones: every length of varint occurs.
 inline uint64_t random_number() {
@@ -25,8 +19,7 @@ inline uint64_t random_number() {
 }
 
 inline OwnedEvent random_event(const KindInfo& info) {
-  OwnedEvent out;
-  Event& e = out.event;
+  Event e;
   start_event(e, info.kind);
   e.cls = static_cast<PacketClass>(*rc::gen::inRange(0, 4));
   e.ts_ns = random_number();
@@ -44,11 +37,10 @@ inline OwnedEvent random_event(const KindInfo& info) {
     }
     e.set(i, value);
   }
-  if (!info.text_field.empty()) {
-    out.text = std::make_shared<std::string>(*rc::gen::arbitrary<std::string>());
-    e.text = *out.text;
-  }
-  return out;
+  std::string text;
+  if (!info.text_field.empty()) text = *rc::gen::arbitrary<std::string>();
+  e.text = text;
+  return OwnedEvent(e);
 }
 
 inline OwnedEvent random_event() {

@@ -106,7 +106,7 @@ enum class ModuleParam : uint32_t {
   kMockBusyZapEvery = 8
 };
 enum class MmioType : uint32_t { kUnsatisfiedRead = 0, kRead = 1, kWrite = 2 };
-enum class HookKind : uint32_t { kUnknown = 0, kLink = 1, kSet = 2, kRemove = 3, kFree = 4 };
+enum class HookKind : uint32_t { kUnknown = 0, kLink = 1, kSet = 2, kRemove = 3, kFree = 4, kZap = 5 };
 enum class SeamcallLeaf : uint32_t {
   kUnknown = 0,
   kMemSeptAdd = 1,
@@ -135,7 +135,9 @@ enum class SeamcallLeaf : uint32_t {
   kPhymemCacheWb = 24,
   kMngKeyFreeid = 25,
   kMemPageAccept = 26,
-  kMemPageRelocate = 27
+  kMemPageRelocate = 27,
+  kPhymemPamtAdd = 28,
+  kPhymemPamtRemove = 29
 };
 
 }  // namespace mmucheck::trace

@@ -109,8 +109,9 @@ TEST(EventKinds, EnumsAgree) {
   EXPECT_EQ(v1::MODULE_PARAM_MOCK_BUSY_ZAP_EVERY,
             static_cast<int>(ModuleParam::kMockBusyZapEvery));
   EXPECT_EQ(v1::MMIO_TYPE_WRITE, static_cast<int>(MmioType::kWrite));
-  EXPECT_EQ(v1::HOOK_KIND_FREE, static_cast<int>(HookKind::kFree));
-  EXPECT_EQ(v1::SEAMCALL_LEAF_MEM_PAGE_RELOCATE, static_cast<int>(SeamcallLeaf::kMemPageRelocate));
+  EXPECT_EQ(v1::HOOK_KIND_ZAP, static_cast<int>(HookKind::kZap));
+  EXPECT_EQ(v1::SEAMCALL_LEAF_PHYMEM_PAMT_REMOVE,
+            static_cast<int>(SeamcallLeaf::kPhymemPamtRemove));
   EXPECT_EQ(v1::PACKET_CLASS_OBSERVATION, static_cast<int>(PacketClass::kObservation) + 1);
 }
 

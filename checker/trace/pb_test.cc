@@ -93,7 +93,7 @@ RC_GTEST_PROP(Pb, RoundTripOfRandomEvents, ()) {
   std::vector<OwnedEvent> owned;
   std::vector<Event> events;
   for (int i = 0; i < 50; ++i) owned.push_back(random_event());
-  for (const OwnedEvent& o : owned) events.push_back(o.event);
+  for (const OwnedEvent& o : owned) events.push_back(o.event());
   const auto source = opened(written("x.pb", {}, events));
   Event event;
   for (const Event& expected : events) {

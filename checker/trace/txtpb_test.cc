@@ -75,7 +75,7 @@ RC_GTEST_PROP(Txtpb, RoundTripOfEveryKind, ()) {
   std::vector<OwnedEvent> owned;
   std::vector<Event> events;
   for (const KindInfo& info : all_kinds()) owned.push_back(random_event(info));
-  for (const OwnedEvent& o : owned) events.push_back(o.event);
+  for (const OwnedEvent& o : owned) events.push_back(o.event());
   const std::string text = written("x.txtpb", {}, events);
   const auto source = opened(text);
   Event event;

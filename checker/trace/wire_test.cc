@@ -55,8 +55,8 @@ RC_GTEST_PROP(Wire, EncodesLikeTheGeneratedClasses, ()) {
   for (const KindInfo& info : all_kinds()) {
     const OwnedEvent owned = random_event(info);
     std::string bytes;
-    wire::encode(owned.event, bytes);
-    RC_ASSERT(bytes == to_proto(owned.event).SerializeAsString());
+    wire::encode(owned.event(), bytes);
+    RC_ASSERT(bytes == to_proto(owned.event()).SerializeAsString());
   }
 }
 
@@ -64,10 +64,10 @@ RC_GTEST_PROP(Wire, DecodesWhatTheGeneratedClassesWrite, ()) {
   wire::Decoder decoder;
   for (const KindInfo& info : all_kinds()) {
     const OwnedEvent owned = random_event(info);
-    const std::string bytes = to_proto(owned.event).SerializeAsString();
+    const std::string bytes = to_proto(owned.event()).SerializeAsString();
     Event out;
     RC_ASSERT(decoder.decode(bytes, out) == wire::Decoded::kEvent);
-    RC_ASSERT(same_event(owned.event, out));
+    RC_ASSERT(same_event(owned.event(), out));
   }
 }
 
@@ -75,7 +75,7 @@ RC_GTEST_PROP(Wire, DecodesWhatTheGeneratedClassesWrite, ()) {
 void damage_and_compare(const KindInfo& info) {
   const OwnedEvent owned = random_event(info);
   std::string bytes;
-  wire::encode(owned.event, bytes);
+  wire::encode(owned.event(), bytes);
   const auto flips = *rc::gen::inRange(1, 4);
   for (int i = 0; i < flips; ++i) {
     const auto at = *rc::gen::inRange<size_t>(0, bytes.size());

@@ -8,7 +8,7 @@
 namespace mmucheck::model {
 namespace {
 
-constexpr uint64_t kInputs = 100'000;
+constexpr uint64_t kGfns = 100'000;
 
 std::array<uint64_t, 2> gfn_and_bits(TestRng& rng) {
   // The direct bits are none or one bit; often the one of a guest physical address width.
@@ -21,12 +21,12 @@ std::array<uint64_t, 2> gfn_and_bits(TestRng& rng) {
 TEST(Address, DomainsAgreePerLevel) {
   TestRng rng(3);
   for (int level = kPgLevel4K; level <= kPgLevel256T; level++) {
-    compare_domains<2>("gfn_round_for_level", rng, kInputs / 5,
+    compare_domains<2>("gfn_round_for_level", rng, kGfns / 5,
                        [&]<class D>(D, const std::array<U64Of<D>, 2>& in) {
                          return gfn_round_for_level<D>(in[0], level);
                        },
                        gfn_and_bits);
-    compare_domains<2>("spte_index", rng, kInputs / 5,
+    compare_domains<2>("spte_index", rng, kGfns / 5,
                        [&]<class D>(D, const std::array<U64Of<D>, 2>& in) {
                          return spte_index<D>(in[0] | in[1], level);
                        },
@@ -36,25 +36,25 @@ TEST(Address, DomainsAgreePerLevel) {
 
 TEST(Address, DomainsAgreeOnDirectBits) {
   TestRng rng(4);
-  compare_domains<2>("gpa_to_gfn", rng, kInputs,
+  compare_domains<2>("gpa_to_gfn", rng, kGfns,
                      []<class D>(D, const std::array<U64Of<D>, 2>& in) {
                        return gpa_to_gfn<D>(Gpa<D>{in[0]}).v;
                      },
                      gfn_and_bits);
   const uint64_t direct = compare_domains<2>(
-      "is_addr_direct", rng, kInputs,
+      "is_addr_direct", rng, kGfns,
       []<class D>(D, const std::array<U64Of<D>, 2>& in) {
         return is_addr_direct<D>(in[1], Gpa<D>{in[0]});
       },
       gfn_and_bits);
-  EXPECT_GT(direct, kInputs / 10);
-  EXPECT_LT(direct, kInputs - kInputs / 10);
-  compare_domains<2>("strip_direct_bits", rng, kInputs,
+  EXPECT_GT(direct, kGfns / 10);
+  EXPECT_LT(direct, kGfns - kGfns / 10);
+  compare_domains<2>("strip_direct_bits", rng, kGfns,
                      []<class D>(D, const std::array<U64Of<D>, 2>& in) {
                        return strip_direct_bits<D>(in[1], Gfn<D>{in[0]}).v;
                      },
                      gfn_and_bits);
-  compare_domains<2>("is_gfn_alias", rng, kInputs,
+  compare_domains<2>("is_gfn_alias", rng, kGfns,
                      []<class D>(D, const std::array<U64Of<D>, 2>& in) {
                        return is_gfn_alias<D>(in[1], Gfn<D>{in[0]});
                      },

@@ -113,7 +113,7 @@ constexpr Design v8() {
   d.name = "v8";
   d.source = "TDX series v8 (August 2022), patch 053/103; seed 002";
   before_single_hook(d);
-  d.external_hook = ExternalHook::kSingle;
+  d.external_hook = ExternalHook::kEveryChange;
   d.mirror_trace = MirrorTrace::kBeforeHook;
   d.fault_addr = FaultAddr::kRaw;
   d.root_choice = RootChoice::kByPrivate;
@@ -240,7 +240,8 @@ constexpr Design huge() {
   d.private_max_level = 2;
   d.private_demote = true;
   d.conversion_split = ConversionSplit::kInWindow;
-  d.split_range = SplitRange::kWidened;
+  d.split_range = SplitRange::kWidenedConversion;
+  d.accept_inhibit = AcceptInhibit::kSlotBit;
   return d;
 }
 

@@ -26,7 +26,8 @@ enum class VmDestroyZap : uint8_t { kSharedSilentInvalidate, kExclusive };
 // The calls from the TDP MMU to what owns the S-EPT (kvm_x86_ops).
 enum class ExternalHook : uint8_t {
   kNone,
-  kSingle,  // v8: handle_changed_private_spte; 7.x: set_external_spte, and free_external_spt
+  kSingle,  // 7.x: set_external_spte, and free_external_spt
+  kEveryChange,  // v8: handle_changed_private_spte, for the entry of a removed table, too
   kFour,    // 6.14 .. 6.19: link, set, free, remove
   kFive,    // v10 .. v19: link, set, zap (which blocks), remove, free
 };
@@ -44,7 +45,11 @@ enum class IterIndex : uint8_t {
   kSeed000Sketch,  // stripped; the mask is OR-ed in if mirrored, and end goes through
                    // kvm_gfn_for_root while iter.gfn does not
 };
-enum class ZapBounds : uint8_t { kPlain, kPerRoot };
+enum class ZapBounds : uint8_t {
+  kPlain,
+  kPerRoot,
+  kSeed000End,  // end through kvm_gfn_for_root, start and iter.gfn not: the loop of the sketch alone
+};
 
 // --- how a mirror entry and its S-EPT entry change together (seeds 002 and 004) ---
 enum class MirrorSet : uint8_t {
@@ -84,13 +89,17 @@ enum class UnmapFilter : uint8_t {
   kAttrFilter,         // KVM_FILTER_PRIVATE, KVM_FILTER_SHARED
   kOnlyPrivateShared,  // only_private gates private roots, shared roots are always zapped
   kExcludeFlags,       // exclude_private, exclude_shared
+  kExcludeUnguarded,   // the same without the test of kvm_gfn_shared_mask()
+  kExcludePrivateOnly, // the same without exclude_shared
   kNone,               // every root
 };
 
 // --- pending: huge private pages, Dynamic PAMT, in-place conversion ---
 enum class ConversionSplit : uint8_t { kNever, kBeforeWindow, kInWindow };
-enum class SplitRange : uint8_t { kExact, kWidened };
+enum class SplitRange : uint8_t { kExact, kWidened, kWidenedConversion };
+enum class AcceptInhibit : uint8_t { kNone, kSlotBit };
 enum class DemoteProtocol : uint8_t { kBlockTrackDemote, kDemoteOnly };
+enum class DemoteInterrupted : uint8_t { kBug, kLoop };
 enum class PamtPut : uint8_t { kDecAndLock, kDecOutside, kLocked };
 enum class GmemFilter : uint8_t { kByOperation, kUnionOfPresent, kOtherAlias, kBoth };
 
@@ -163,6 +172,7 @@ struct Design {
   bool page_pins = false;
   bool premap_count = false;        // before FINALIZE: count, and PAGE.ADD later (nr_premapped)
   bool leaf_reclaim = false;        // leaves may be there after the HKID went: PHYMEM.PAGE.RECLAIM
+  bool module_switch_flush = true;  // VP.ENTER flushes where another vCPU ran last on the CPU
   bool retry_tests_slot = true;     // the TDX retry loop ends on an INVALID slot
   bool retry_eats_vm_dead = false;  // that loop consumes KVM_REQ_VM_DEAD when it tests for it
 
@@ -194,8 +204,10 @@ struct Design {
   int private_max_level = 1;
   bool private_demote = false;
   DemoteProtocol demote_protocol = DemoteProtocol::kBlockTrackDemote;
+  DemoteInterrupted demote_interrupted = DemoteInterrupted::kBug;
   ConversionSplit conversion_split = ConversionSplit::kNever;
   SplitRange split_range = SplitRange::kExact;
+  AcceptInhibit accept_inhibit = AcceptInhibit::kNone;
   bool dynamic_pamt = false;
   PamtPut pamt_put = PamtPut::kDecAndLock;
   bool gmem_in_place = false;

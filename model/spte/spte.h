@@ -137,8 +137,14 @@ constexpr U64Of<D> make_nonleaf_spte(const SpteFormat& f, U64Of<D> child_pfn, bo
   return (child_pfn << kPageShift) | U64Of<D>(bits);
 }
 
+inline constexpr unsigned kAccExec = 1;   // ACC_EXEC_MASK
+inline constexpr unsigned kAccWrite = 2;  // ACC_WRITE_MASK
+inline constexpr unsigned kAccUser = 4;   // ACC_USER_MASK
+inline constexpr unsigned kAccAll = kAccExec | kAccWrite | kAccUser;
+
 struct MakeSpte {  // the structural inputs of make_spte
   int level = 1;
+  unsigned access = kAccAll;     // pte_access: all of it for TDP, the guest's for shadow paging
   bool ad_disabled = false;      // role.ad_disabled
   bool wrprot_only = false;      // PML in a guest_mode root: W stands in for D
   bool prefetch = false;
@@ -147,13 +153,14 @@ struct MakeSpte {  // the structural inputs of make_spte
   bool nx_huge_page_enabled = false;
 };
 
-// make_spte for TDP (role.access allows everything). The caller marks the page dirty when the
+// make_spte. The caller marks the page dirty when the
 // result is writable and the slot is dirty-tracked, and reports WRITE_PROTECTED when a write met
 // `write_tracked` and the old value did not already grant it.
 template <class D = Concrete>
 constexpr U64Of<D> make_spte(const SpteFormat& f, const MakeSpte& in, U64Of<D> pfn,
                              U64Of<D> old_spte) {
-  uint64_t bits = kMmuPresent | f.present | f.read | f.user | f.memtype;
+  uint64_t bits = kMmuPresent | f.present | f.read | f.memtype;
+  if ((in.access & kAccUser) != 0) bits |= f.user;
   if (in.ad_disabled) {
     bits |= f.ad_disabled;
   } else if (in.wrprot_only) {
@@ -162,12 +169,13 @@ constexpr U64Of<D> make_spte(const SpteFormat& f, const MakeSpte& in, U64Of<D> p
   const bool has_ad = !in.ad_disabled;
   const bool a_mask = has_ad || f.accessed_is_plain_bit;
   if (!in.prefetch && a_mask) bits |= f.accessed;
-  bits |= in.level > kPgLevel4K && in.nx_huge_page_enabled ? f.nx : f.exec;
+  const bool nx_policy = in.level > kPgLevel4K && in.nx_huge_page_enabled;
+  bits |= (in.access & kAccExec) != 0 && !nx_policy ? f.exec : f.nx;
   if (in.level > kPgLevel4K) bits |= kPtPageSize;
   if (in.host_writable) bits |= f.host_writable;
 
   U64Of<D> spte = (pfn << kPageShift) | U64Of<D>(bits);
-  if (in.host_writable) {
+  if (in.host_writable && (in.access & kAccWrite) != 0) {
     const BoolOf<D> old_grants =
         is_last_spte<D>(old_spte, in.level) && is_writable_pte<D>(old_spte);
     const BoolOf<D> granted = old_grants || BoolOf<D>(!in.write_tracked);

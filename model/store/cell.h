@@ -57,11 +57,13 @@ enum class CellKind : uint8_t {
   kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
   kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
   kNrPremapped,    // kvm_tdx->nr_premapped
+  kPamtSpinlock,   // pamt_lock (Dynamic PAMT): 1 while held
+  kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
+  kPinnedPages,    // get_page() of private pages less put_page(), of all pages
   // Where machines are driven step by step (model/vm/step.h):
   kSlotsLock,      // kvm->slots_lock: 1 while held
-  kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
   kRcuReaders,     // walks without mmu_lock under way
   kTlbVcpus,       // vCPUs with cached translations have numbers below
 
@@ -80,8 +82,9 @@ enum class CellKind : uint8_t {
   kDirtyBit,       // object = slot handle, index = page offset in the slot
   kWriteTrack,     // object = slot handle, index = page offset: gfn is write-tracked
   kPagePins,       // get_page() of private pages: object = 0, index = pfn
-  kTlb,            // cached translations: object = vCPU, index: see model/tdp/tlb.h
   kSrcuReaders,    // object = 0 or 1: read-side sections of kvm->srcu
+  kPamtRefs,       // Dynamic PAMT: references of a 2M region; index = its first page
+  kTlb,            // cached translations: object = vCPU, index: see model/tdp/tlb.h
   kVcpuInCall,     // object = vCPU: 1 while it is on its way into the TD, or in a TDCALL
   kGmemBinding,    // object = slot handle: the file that has it in its bindings, + 1
   kGmemLock,       // object = 0, index = file handle + 1: filemap_invalidate_lock is held
@@ -109,8 +112,9 @@ enum class CellKind : uint8_t {
   kTdvpsAssoc,     // CPU + 1
   kTdvpsInside,    // 1 from VP.ENTER to TD exit
   kLpLastVcpu,     // object = CPU: vCPU number + 1 that ran there last
-  kLpTranslation,  // object = CPU, index = TD << 32 | number of a followed page: cached entry
+  kLpTranslation,  // object = CPU, index = TD << 40 | page of the gpa: cached entry
   kKotLock,        // sharex word
+  kPageUnflushed,  // object = 0, index = page: left a TD, not written back since: TDR page + 1
 };
 
 inline constexpr CellKind kFirstTableField = CellKind::kSpRole;
@@ -118,7 +122,7 @@ inline constexpr CellKind kLastTableField = CellKind::kSpExternal;
 inline constexpr CellKind kFirstScalar = CellKind::kRootHead;
 inline constexpr CellKind kLastScalar = CellKind::kTlbVcpus;
 inline constexpr CellKind kFirstModuleCell = CellKind::kPamtType;
-inline constexpr CellKind kLastCellKind = CellKind::kKotLock;
+inline constexpr CellKind kLastCellKind = CellKind::kPageUnflushed;
 
 enum class SpState : uint8_t {
   kFree,        // not a page table; any access is a violation

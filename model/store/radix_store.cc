@@ -4,7 +4,9 @@
 
 namespace mmucheck::model {
 
-RadixStore::RadixStore(const RadixStore& o) { *this = o; }
+RadixStore::RadixStore(const RadixStore& o) {
+  *this = o;
+}
 
 RadixStore& RadixStore::operator=(const RadixStore& o) {
   if (this == &o) return *this;
@@ -56,6 +58,20 @@ bool RadixStore::move_table(uint32_t table, uint64_t pfn) {
   by_pfn_.emplace(pfn, table);
   set(cell::of(CellKind::kSpPfn, table), pfn);
   return true;
+}
+
+void RadixStore::put_table(uint32_t table, std::span<const std::pair<Cell, uint64_t>> cells) {
+  if (is_live(table)) return;
+  while (tables_.size() <= table) {
+    free_ids_.insert(static_cast<uint32_t>(tables_.size()));
+    tables_.emplace_back();
+  }
+  free_ids_.erase(table);
+  tables_[table] = std::make_unique<Table>();
+  tables_[table]->pte.fill(kNonpresent);
+  for (const auto& [c, v] : cells) set(c, v);
+  by_pfn_.emplace(get(cell::of(CellKind::kSpPfn, table)), table);
+  live_++;
 }
 
 uint32_t RadixStore::find_table(uint64_t pfn) const {

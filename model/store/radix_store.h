@@ -11,6 +11,7 @@
 #include <cstdint>
 #include <memory>
 #include <set>
+#include <span>
 #include <unordered_map>
 #include <utility>
 #include <vector>
@@ -41,6 +42,9 @@ class RadixStore {
   bool move_table(uint32_t table, uint64_t pfn);
   // The table that lives in frame `pfn`, or kNoTable.
   uint32_t find_table(uint64_t pfn) const;
+  // A table that is not live becomes it, with the cells that for_each() showed of it: its frame is
+  // no live table's.
+  void put_table(uint32_t table, std::span<const std::pair<Cell, uint64_t>> cells);
   bool is_live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
 
   // Visits what makes the store's content, in an order that depends on the content only:
@@ -72,9 +76,7 @@ class RadixStore {
       return static_cast<size_t>(h ^ (h >> 31));
     }
   };
-  static Key key(Cell c) {
-    return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index};
-  }
+  static Key key(Cell c) { return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index}; }
 
   std::vector<std::unique_ptr<Table>> tables_;
   std::set<uint32_t> free_ids_;
@@ -106,7 +108,10 @@ void RadixStore::for_each(TableF table, CellF cell) const {
   for (size_t i = 0; i < kScalars; i++) {
     if (scalar_[i] != 0) cell(Cell{kind(kFirstScalar, i), 0, 0}, scalar_[i]);
   }
-  std::vector<std::pair<Key, uint64_t>> rest(sparse_.begin(), sparse_.end());
+  std::vector<std::pair<Key, uint64_t>> rest;
+  for (const auto& [k, v] : sparse_) {
+    if (v != 0) rest.emplace_back(k, v);
+  }
   std::sort(rest.begin(), rest.end(), [](const auto& x, const auto& y) {
     return std::pair(x.first.a, x.first.b) < std::pair(y.first.a, y.first.b);
   });
@@ -128,8 +133,8 @@ inline uint64_t RadixStore::get(Cell c) const {
       poisoned_reads_++;
       return 0;
     }
-    return tables_[c.object]->field[static_cast<size_t>(c.kind) -
-                                    static_cast<size_t>(kFirstTableField)];
+    return tables_[c.object]
+        ->field[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstTableField)];
   }
   if (c.kind <= kLastScalar) {
     return scalar_[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstScalar)];
@@ -143,8 +148,8 @@ inline void RadixStore::set(Cell c, uint64_t v) {
     if (is_live(c.object)) tables_[c.object]->pte[c.index] = v;
   } else if (c.kind <= kLastTableField) {
     if (is_live(c.object)) {
-      tables_[c.object]->field[static_cast<size_t>(c.kind) -
-                               static_cast<size_t>(kFirstTableField)] = v;
+      tables_[c.object]
+          ->field[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstTableField)] = v;
     }
   } else if (c.kind <= kLastScalar) {
     scalar_[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstScalar)] = v;

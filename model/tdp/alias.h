@@ -53,7 +53,7 @@ template <class D = Concrete>
 constexpr WalkRange<D> zap_range(ZapBounds bounds, IterIndex index, bool mirror, U64Of<D> start,
                                  U64Of<D> end, U64Of<D> direct_bits) {
   const bool adjusted = bounds == ZapBounds::kPerRoot;
-  const bool end_too = adjusted || index == IterIndex::kSeed000Sketch;
+  const bool end_too = bounds != ZapBounds::kPlain || index == IterIndex::kSeed000Sketch;
   return {adjusted ? gfn_for_root<D>(mirror, start, direct_bits) : start,
           end_too ? gfn_for_root<D>(mirror, end, direct_bits) : end};
 }
@@ -72,6 +72,31 @@ constexpr U64Of<D> fault_walked_gpa(FaultAddr meaning, U64Of<D> addr, BoolOf<D> 
                                     U64Of<D> direct_bits) {
   if (meaning != FaultAddr::kStripped) return addr;
   return D::ite(is_private, addr, addr | (direct_bits << kPageShift));
+}
+
+// Where a fault comes from, and what it says of itself then. `gpa` is the guest's: an access to the
+// shared half of a TD has the bit; who names a page by its gfn alone (pre-fault, populate) goes by
+// the attributes or knows.
+enum class FaultSource : uint8_t {
+  kEptViolation,  // vmx/common.h: __vmx_handle_ept_violation, vt_is_tdx_private_gpa
+  kPrefault,      // x86.c: kvm_arch_vcpu_pre_fault_memory
+  kPopulate,      // mmu.c: kvm_tdp_mmu_map_private_pfn
+};
+template <class D = Concrete>
+constexpr U64Of<D> fault_source_addr(FaultSource source, U64Of<D> gpa, BoolOf<D> attr_private,
+                                     U64Of<D> direct_bits) {
+  if (source != FaultSource::kPrefault) return gpa;
+  return D::ite(attr_private, gpa, gpa | (direct_bits << kPageShift));
+}
+template <class D = Concrete>
+constexpr BoolOf<D> fault_source_private(FaultSource source, U64Of<D> gpa, BoolOf<D> attr_private,
+                                         U64Of<D> direct_bits) {
+  switch (source) {
+    case FaultSource::kEptViolation: break;
+    case FaultSource::kPrefault: return attr_private;
+    case FaultSource::kPopulate: return BoolOf<D>(true);
+  }
+  return !is_addr_direct<D>(direct_bits, Gpa<D>{gpa});
 }
 
 // tdp_mmu_get_root_for_fault: is it the mirror root?
@@ -101,14 +126,36 @@ struct AliasesZapped {
   bool in_direct = false;
 };
 
+// Seed 001: the two tests of its loop. `asks_mask`: the flags count only where there is a
+// kvm_gfn_shared_mask().
+constexpr AliasesZapped exclude_aliases_zapped(bool has_mirror, bool asks_mask,
+                                               bool exclude_private, bool exclude_shared) {
+  const bool counts = has_mirror || !asks_mask;
+  return {has_mirror && !(counts && exclude_private), !(counts && exclude_shared)};
+}
+
+// What tdp_mmu_zap_leafs returns for a private root that it is told to spare (v8 to v19: false, not
+// the flush that earlier roots owe).
+template <class D = Concrete>
+constexpr BoolOf<D> flush_past_spared_root(bool zap_drops_flush, BoolOf<D> flush) {
+  return zap_drops_flush ? BoolOf<D>(false) : flush;
+}
+
 // What is asked for comes in today's encoding, whatever the design: each caller says the same
 // thing in its own (below). `has_mirror`: the VM has a shared bit.
 constexpr AliasesZapped aliases_zapped(UnmapFilter filter, bool has_mirror, uint64_t attr_filter) {
   const bool asks_private = attr_filter & kFilterPrivate, asks_shared = attr_filter & kFilterShared;
+  if (filter == UnmapFilter::kExcludeUnguarded) {
+    return exclude_aliases_zapped(has_mirror, false, !asks_private, !asks_shared);
+  }
   if (!has_mirror) return {false, true};
   switch (filter) {
-    case UnmapFilter::kAttrFilter:
-    case UnmapFilter::kExcludeFlags: return {asks_private, asks_shared};
+    case UnmapFilter::kAttrFilter: return {asks_private, asks_shared};
+    case UnmapFilter::kExcludeFlags:
+      return exclude_aliases_zapped(has_mirror, true, !asks_private, !asks_shared);
+    case UnmapFilter::kExcludePrivateOnly:
+      return exclude_aliases_zapped(has_mirror, true, !asks_private, false);
+    case UnmapFilter::kExcludeUnguarded: break;
     case UnmapFilter::kOnlyPrivateShared: return {asks_private, true};
     case UnmapFilter::kNone: break;
   }

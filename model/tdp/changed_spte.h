@@ -27,7 +27,7 @@ struct ChangedSpte {
   };
   enum Stage : uint8_t {
     kEnter, kEntered, kInHook, kHooked, kTraced, kRemoveEntered, kChildren, kInFreeHook, kFreed,
-    kParentTrace, kInLateHook, kInBlockHook
+    kParentHook, kParentHooked, kParentTrace, kInLateHook, kInBlockHook
   };
   uint8_t pc = 0;
   int8_t depth = -1;
@@ -326,8 +326,19 @@ Run handle_changed_spte(W& w, ChangedSpte& m) {
         f.stage = kFreed;
         [[fallthrough]];
       case kFreed:
-        f.stage = kParentTrace;
+        f.stage = mirror && w.design.external_hook == ExternalHook::kEveryChange ? kParentHook
+                                                                                 : kParentTrace;
         call_rcu_free_sp(w, f.child);
+        if (w.pause()) return Run::kRan;
+        continue;
+      case kParentHook:  // what had to be done is done already
+        f.stage = kParentHooked;
+        w.emit(ev::ExternalSet{f.gfn, f.level, f.old_spte, f.new_spte});
+        if (w.pause()) return Run::kRan;
+        [[fallthrough]];
+      case kParentHooked:
+        f.stage = kParentTrace;
+        w.emit(ev::ExternalSetRet{0, m.shared});
         if (w.pause()) return Run::kRan;
         [[fallthrough]];
       case kParentTrace:

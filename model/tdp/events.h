@@ -8,6 +8,10 @@
 
 #include "model/tdx/leaf.h"
 
+namespace mmucheck::model::tdx {
+struct ModuleCall;
+}
+
 namespace mmucheck::model::ev {
 
 enum class How : uint8_t { kCas, kXchg, kAnd, kSet };
@@ -63,16 +67,28 @@ struct MarkDirty { uint32_t slot; uint64_t gfn; };
 struct PfnHint { bool dirty; };  // kvm_set_pfn_dirty or kvm_set_pfn_accessed (6.12)
 
 // --- external page tables ---
-struct ExternalSet { uint64_t gfn; int level; uint64_t old_spte, new_spte; };
-struct ExternalSetRet { int ret; bool shared; };
+// `hook`: which one, where there are several; kSet where one has all changes.
+enum class HookKind : uint8_t { kSet, kLink, kZap, kRemove };
+struct ExternalSet {
+  uint64_t gfn; int level; uint64_t old_spte, new_spte; HookKind hook = HookKind::kSet;
+};
+// `freed_pfn`: of the leaf that a removal took away, plus 1; 0: the hook removed none.
+struct ExternalSetRet { int ret; bool shared; uint64_t freed_pfn = 0; };
 struct ExternalFree { uint32_t table; };
+struct PutPage { uint64_t pfn; };  // put_page() of a private page
 
 // --- the TDX module: gpa and hpa in bytes, KVM's level; 0 where the leaf has none ---
 struct Seamcall { tdx::Leaf leaf; uint64_t gpa; int level; uint64_t hpa; };
 // `level`: KVM's, of the entry where the walk ended; 0 without one.
-struct SeamcallRet { tdx::Leaf leaf; uint64_t status; int level; };
+// `call`: all of it, as long as the event is looked at; none where it never began.
+struct SeamcallRet {
+  tdx::Leaf leaf; uint64_t status; int level;
+  const tdx::ModuleCall* call = nullptr;
+};
 // Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
 struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
+// Dynamic PAMT: the references of the 2M region at `page`, and whether its pair is there.
+struct PamtRefs { uint64_t page, refs; bool pair; };
 // An S-EPT entry changed: HPA in bits 51:12, architectural number of the state in 7:0.
 struct SeptState { uint64_t gpa; int level; uint64_t old_state, new_state; };
 
@@ -112,12 +128,18 @@ enum class Fn : uint8_t {
   kVmSetMemAttributes,  // start, end, attributes: the tracepoint
   kSetMemAttr,          // returns 0 or an error
   kPreSetAttr, kPostSetAttr,  // start, end, slot
-  kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages
+  kGmemInvalidate, kGmemInvalidateEnd,  // start, end in file pages, file handle + 1
   kFlushMemslot,        // slot
   kReleaseHkid,
 };
 struct Enter { Fn fn; uint32_t root; uint64_t a[13]; };
 struct Return { Fn fn; uint64_t value; };
+
+// Memory attributes of a range have changed, and the invalidation is over.
+struct AttributesSet { uint64_t start, end, attributes; };
+// A fault decides to try again without leaving its SRCU section; `stuck`: what it waits for waits
+// for that section to end.
+struct RetryWait { bool stuck; };
 
 // A WARN or BUG condition of the kernel that fired, by the id of the invariant catalogue.
 struct Warn { const char* rule; };

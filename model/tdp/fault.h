@@ -53,15 +53,16 @@ void kvm_mmu_hugepage_adjust(W& w, Fault& f) {
   f.pfn &= ~mask;
 }
 
-// A small page already split for the NX workaround keeps its region small.
+// A small page already split for the NX workaround keeps its region small; so does any table of a
+// mirror root, since nothing is promoted there (TDX huge pages v3 06/24).
 template <class W>
-void disallowed_hugepage_adjust(W& w, Fault& f, uint64_t spte, int cur_level) {
+void disallowed_hugepage_adjust(W& w, Fault& f, uint64_t spte, int cur_level, bool mirror) {
   if (cur_level <= kPgLevel4K || cur_level != f.goal_level || !is_shadow_present_pte<>(spte) ||
       is_large_pte<>(spte)) {
     return;
   }
   const uint32_t child = w.child_table(spte, cur_level);
-  if (child == kNoTable || !w.field(CellKind::kSpNx, child)) return;
+  if (child == kNoTable || !(mirror || w.field(CellKind::kSpNx, child))) return;
   f.pfn |= f.gfn & (pages_per_hpage(cur_level) - pages_per_hpage(cur_level - 1));
   f.goal_level--;
 }

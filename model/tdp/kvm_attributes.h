@@ -3,7 +3,7 @@
 // kvm_arch_post_set_memory_attributes, hugepage_has_attrs, kvm_mmu_init_memslot_memory_attributes).
 #pragma once
 
-#include "model/tdp/kvm_unmap.h"
+#include "model/tdp/private_split.h"
 
 namespace mmucheck::model {
 
@@ -143,7 +143,15 @@ struct SetMemAttributes {
   SlotWalk slots = {};
   StraddlingPages straddling = {};
   UnmapGfnRange unmap = {};
+  SplitBoundary split = {};  // pending
 };
+
+// TDX huge pages v3: the pre-set hook splits what becomes shared in part. RFC v5 has no such hook.
+template <class W>
+bool conversion_splits(const W& w, uint64_t attributes) {
+  return w.vm.has_mirror && w.design.conversion_split == ConversionSplit::kInWindow &&
+         !(attributes & kMemoryAttributePrivate);
+}
 
 template <class W>
 Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
@@ -180,6 +188,14 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
         invalidate_range_add(w, m.huge, m.huge + m.straddling.pages);
         MMU_STEP(m, 5);
       }
+      m.split = {};
+      if (conversion_splits(w, m.attributes)) {
+        m.split.as_id = static_cast<int16_t>(slot_get(w, m.slots.part.slot, SlotField::kAsId));
+        m.split.start = m.slots.part.start;
+        m.split.end = m.slots.part.end;
+        MMU_CALL(m, 11, split_boundary_leafs(w, m.split));
+        if (m.split.failed) break;
+      }
       m.unmap = {};
       m.unmap.slot = m.slots.part.slot;
       m.unmap.start = m.slots.part.start;
@@ -195,7 +211,7 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
       mmu_unlock(w, LockMode::kWrite);
       MMU_LEFT(m, 21);
     }
-    for (uint64_t g = m.start; g < m.end; g++) {
+    for (uint64_t g = m.start; g < m.end && !m.split.failed; g++) {
       w.store.set(cell::of(CellKind::kMemAttr, 0, g), m.attributes);
     }
     m.slots.started = false;
@@ -209,12 +225,14 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
       }
       MMU_EMIT(m, 9, ev::Enter{ev::Fn::kPostSetAttr, kNoTable,
                                {m.slots.part.start, m.slots.part.end, m.slots.part.slot}});
-      update_mixed_info(w, m.slots.part, m.attributes);
+      if (!m.split.failed) update_mixed_info(w, m.slots.part, m.attributes);
     }
     if (m.found) mmu_unlock(w, LockMode::kWrite);
+    if (!m.split.failed) w.emit(ev::AttributesSet{m.start, m.end, m.attributes});
   }
   set_slots_lock(w, false);
-  MMU_EMIT(m, 10, ev::Return{ev::Fn::kSetMemAttr, 0});
+  MMU_EMIT(m, 10, ev::Return{ev::Fn::kSetMemAttr,
+                             m.split.failed ? static_cast<uint64_t>(int64_t{-12}) : 0});
   MMU_END(m);
 }
 

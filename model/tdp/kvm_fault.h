@@ -25,6 +25,8 @@ struct PageFault {
   bool own_invalidation = false;  // this thread's page walk ran a notifier on the slot
   bool mmio_hit = false;
   bool mismatch = false;          // is_private against the attributes, at the fault's start
+  uint8_t srcu = 0;
+  bool stuck = false;             // it retries on a slot whose updater waits for it
   uint32_t gone_slot = kNoSlot;   // taken to be deleted when faultin was over
   bool address_unknown = false;   // nothing shows which gfn it is
   bool seq_moved = false;         // between the fault's start and the end of faultin
@@ -32,7 +34,6 @@ struct PageFault {
   int8_t invalid_slot = 0;        // the slot was being deleted or moved at the start
   bool began_open = false;        // an invalidation of the gfn was open then
   bool holds_page = false;        // found, and not yet given back
-  uint8_t srcu = 0;
   int32_t faultin = 0;            // RET_PF_* or an error
   RetPf ret = RetPf::kInvalid;
   Fault fault = {};
@@ -134,20 +135,26 @@ void faultin_begin(const W& w, PageFault& m) {
 }
 
 // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, try again by themselves
-// while the VM lives; the latter leaves a memslot that goes away to the next exit (6.18).
+// while the VM lives; the latter leaves a memslot that goes away to the next exit (6.18). Its test
+// for a dead VM took the request away up to 6.19: kvm_vcpu_ioctl() refuses the vCPU all the same.
 template <class W>
-bool retries_locally(W& w, const PageFault& m) {
-  if (m.fault.prefetch) return w.field(CellKind::kVmBugged) == 0;
-  if (!w.vm.has_mirror || !m.fault.is_private) return false;
+bool retries_locally(W& w, PageFault& m) {
+  if (!m.fault.prefetch && !(w.vm.has_mirror && m.fault.is_private)) return false;
   if (w.field(CellKind::kVmBugged) != 0) {
-    if (w.design.retry_eats_vm_dead) {
+    if (!m.fault.prefetch && w.design.retry_eats_vm_dead) {
       w.store.set(cell::of(CellKind::kVcpuRequest, m.fault.vcpu, kVmDeadSeen), 1);
     }
     return false;
   }
+  if (!w.env.lock_steps()) return true;
   const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
-  return !(w.env.lock_steps() && w.design.retry_tests_slot && slot != kNoSlot &&
-           slot_get(w, slot, SlotField::kInvalid) != 0);
+  const bool invalid = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0;
+  const bool again = m.fault.prefetch || !invalid || !w.design.retry_tests_slot;
+  // The next attempt of a pre-fault may end on such a slot (6.18).
+  const bool next_ends = m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot;
+  m.stuck = again && invalid && !next_ends && m.srcu != w.field(CellKind::kSrcuIndex);
+  w.emit(ev::RetryWait{m.stuck});
+  return again;
 }
 
 // Would another attempt end as this one did, whoever goes on spinning?
@@ -207,7 +214,7 @@ Run page_fault(W& w, PageFault& m) {
   }
   do {  // a pre-fault tries again by itself
     MMU_LEFT_IF(m, 14, m.ret == RetPf::kRetry);
-    if (m.ret == RetPf::kRetry && detail::spins(w, m)) return Run::kBlocked;
+    if (m.ret == RetPf::kRetry && (m.stuck || detail::spins(w, m))) return Run::kBlocked;
     m.fast = {};
     m.fast.fault = m.fault;
     m.fast.fault.slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);

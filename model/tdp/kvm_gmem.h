@@ -3,7 +3,7 @@
 // _end; 7.x: __kvm_gmem_invalidate_start).
 #pragma once
 
-#include "model/tdp/kvm_unmap.h"
+#include "model/tdp/kvm_gmem_convert.h"
 
 namespace mmucheck::model {
 
@@ -13,6 +13,7 @@ struct GmemInvalidate {
   uint64_t start = 0;  // file pages
   uint64_t end = 0;
   InvalidateRange range = {};
+  GmemZap zap = {};  // of pending series, in place of `range`
 };
 
 // Punch hole, truncation and release alike. The write lock is dropped between the halves, where
@@ -22,15 +23,25 @@ Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
   MMU_BEGIN(m);
   if (gmem_lock_held(w, m.gmem)) return Run::kBlocked;
   set_gmem_lock(w, m.gmem, true);
-  MMU_EMIT(m, 1, ev::Enter{ev::Fn::kGmemInvalidate, kNoTable, {m.start, m.end}});
+  MMU_EMIT(m, 1, ev::Enter{ev::Fn::kGmemInvalidate, kNoTable, {m.start, m.end, m.gmem}});
   m.range = {};
   m.range.attr_filter = kFilterPrivate;
   m.range.slots.kind = RangeKind::kGmem;
   m.range.slots.gmem = m.gmem;
   m.range.slots.start = m.start;
   m.range.slots.end = m.end;
-  MMU_CALL(m, 2, invalidate_range_start(w, m.range));
-  MMU_EMIT(m, 3, ev::Enter{ev::Fn::kGmemInvalidateEnd, kNoTable, {m.start, m.end}});
+  if (gmem_change_is_pending(w)) {
+    m.zap = {};
+    m.zap.slots = m.range.slots;
+    MMU_CALL(m, 5, gmem_split_and_zap(w, m.zap));
+    m.range.found = m.zap.found;
+  } else {
+    MMU_CALL(m, 2, invalidate_range_start(w, m.range));
+  }
+  // A hole that could not be split for is not punched.
+  if (!m.zap.failed) {
+    MMU_EMIT(m, 3, ev::Enter{ev::Fn::kGmemInvalidateEnd, kNoTable, {m.start, m.end, m.gmem}});
+  }
   if (m.range.found) {
     MMU_LOCK(m, 20, LockMode::kWrite);
     invalidate_end(w);

@@ -20,6 +20,15 @@ void tdx_td_init(W& w) {
   w.set_field(CellKind::kHkidAssigned, 0, 1);
 }
 
+// What differs between versions of the module. KVM does what pending series do only where it can.
+inline tdx::ModuleVersion module_version(const Design& design) {
+  tdx::ModuleVersion v;
+  v.flush_on_vcpu_switch = design.module_switch_flush;
+  v.dynamic_pamt = design.dynamic_pamt;
+  v.non_blocking_resize = design.demote_protocol == DemoteProtocol::kDemoteOnly;
+  return v;
+}
+
 struct TdxFinalize {
   uint8_t pc = 0;
   int32_t ret = 0;
@@ -48,12 +57,23 @@ struct ReleaseHkid {
   Seamcall call = {};
 };
 
-// tdx_mmu_release_hkid: no vCPU is associated any more, caches are written back, the key goes.
+// tdx_mmu_release_hkid: vCPUs, which are out of the guest for good, are flushed from their CPUs,
+// caches are written back, the key goes.
 template <class W>
 Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
   constexpr tdx::Leaf calls[] = {tdx::Leaf::kMngVpflushdone, tdx::Leaf::kPhymemCacheWb,
                                  tdx::Leaf::kMngKeyFreeid};
   MMU_BEGIN(m);
+  kick_vcpus_out(w);
+  for (m.next = 0; m.next < w.platform->vcpus.size(); m.next++) {
+    if (w.field(CellKind::kTdvpsAssoc, m.next) == 0) continue;
+    m.call = tdh(w, tdx::Leaf::kVpFlush, 0, 0, 0);
+    m.call.call.vcpu = m.next;
+    m.call.call.lp = static_cast<uint32_t>(w.field(CellKind::kTdvpsAssoc, m.next) - 1);
+    m.call.call.in.rcx = w.platform->vcpus[m.next].tdvpr << kPageShift;
+    MMU_CALL(m, 2, seamcall(w, m.call));
+    tdx_bug_on(w, m.call);
+  }
   for (m.next = 0; m.next < 3; m.next++) {
     m.call = tdh(w, calls[m.next], 0, 0, 0);
     MMU_CALL(m, 1, seamcall(w, m.call));
@@ -90,6 +110,13 @@ constexpr bool is_tdcall(tdx::Leaf leaf) {
          leaf == tdx::Leaf::kPageAttrWr;
 }
 
+// vcpu_enter_guest: KVM_REQ_VM_DEAD keeps a vCPU out, unless somebody took the request away.
+template <class W>
+bool vm_dead_is_due(const W& w, uint32_t vcpu) {
+  return w.field(CellKind::kVmBugged) != 0 &&
+         w.store.get(cell::of(CellKind::kVcpuRequest, vcpu, kVmDeadSeen)) == 0;
+}
+
 namespace detail {
 
 template <class W>
@@ -104,18 +131,20 @@ void prepare_raw(W& w, RawSeamcall& m, tdx::Leaf leaf) {
 
 }  // namespace detail
 
-// A SEAMCALL behind KVM's back, or a guest's TDCALL. Where machines are driven step by step a vCPU
+// A SEAMCALL behind KVM's back, or what a guest does. Where machines are driven step by step a vCPU
 // enters the TD before a TDCALL, and looks at wait_for_sept_zap and at KVM_REQ_VM_DEAD before that
-// (tdx_vcpu_run).
+// (tdx_vcpu_run); one that is on its way out is waited for by who kicks it.
 template <class W>
 Run raw_seamcall(W& w, RawSeamcall& m) {
-  const bool guest = w.env.lock_steps() && (is_tdcall(m.leaf) || m.leaf == tdx::Leaf::kVpEnter);
+  const bool enters = is_tdcall(m.leaf) || m.leaf == tdx::Leaf::kVpEnter;
+  const bool guest = w.env.lock_steps() && (enters || m.leaf == tdx::Leaf::kTdExit);
+  const bool looks = (guest && enters) || m.leaf == tdx::Leaf::kVpEnter;
   MMU_BEGIN(m);
-  if (guest && w.field(CellKind::kWaitForSeptZap) != 0) return Run::kBlocked;
-  if (guest && w.field(CellKind::kVmBugged) != 0 &&
-      w.store.get(cell::of(CellKind::kVcpuRequest, m.vcpu, kVmDeadSeen)) == 0) {
-    return Run::kDone;
+  if (guest && enters && w.field(CellKind::kTdvpsInside, m.vcpu) == 0 &&
+      w.field(CellKind::kWaitForSeptZap) != 0) {
+    return Run::kBlocked;
   }
+  if (looks && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   if (guest) {
     w.set_field(CellKind::kVcpuInCall, m.vcpu, 1);
     if (w.field(CellKind::kTdvpsInside, m.vcpu) == 0 && is_tdcall(m.leaf)) {
@@ -123,11 +152,14 @@ Run raw_seamcall(W& w, RawSeamcall& m) {
       MMU_CALL(m, 2, seamcall(w, m.call));
     }
   }
-  if (!guest || (w.field(CellKind::kTdvpsInside, m.vcpu) != 0) == is_tdcall(m.leaf)) {
+  if (!guest || (w.field(CellKind::kTdvpsInside, m.vcpu) != 0) == (m.leaf != tdx::Leaf::kVpEnter)) {
     detail::prepare_raw(w, m, m.leaf);
     MMU_CALL(m, 1, seamcall(w, m.call));
   }
-  if (guest) w.set_field(CellKind::kVcpuInCall, m.vcpu, 0);
+  if (guest) {
+    w.set_field(CellKind::kVcpuInCall, m.vcpu, 0);
+    MMU_LEFT(m, 3);
+  }
   MMU_END(m);
 }
 
@@ -181,7 +213,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
     }
   }
   if (w.env.lock_steps()) w.set_field(CellKind::kVcpuInCall, 0, 0);
-  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0});
+  MMU_EMIT(m, 3, ev::SeamcallRet{tdx::Leaf::kVpEnter, m.call.status.v, 0, nullptr});
   MMU_END(m);
 }
 

@@ -180,8 +180,8 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
   m.iter = detail::fault_walk(w, m.root, m.fault);
   while (true) {
     MMU_NEXT_PTE(m, 2, m.iter, detail::fault_walk_end(w, m.root, m.fault));
-    if (m.fault.nx_workaround) {
-      disallowed_hugepage_adjust(w, m.fault, m.iter.old_spte, m.iter.level);
+    if (m.fault.nx_workaround || w.is_mirror(m.root)) {
+      disallowed_hugepage_adjust(w, m.fault, m.iter.old_spte, m.iter.level, w.is_mirror(m.root));
     }
     // Frozen by another task: give up rather than allocate a table in vain.
     if (is_frozen_spte<>(w.fmt, m.iter.old_spte)) break;
@@ -200,7 +200,10 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
     m.link = {};
     m.split = {};
     if (is_shadow_present_pte<>(m.iter.old_spte)) {
-      if (w.is_mirror(m.sp)) w.warn("MMU-MIRROR-SPLIT");
+      // Without BLOCK and TRACK a split can be undone, so a fault may do it.
+      if (w.is_mirror(m.sp) && w.design.demote_protocol != DemoteProtocol::kDemoteOnly) {
+        w.warn("MMU-MIRROR-SPLIT");
+      }
       MMU_CALL(m, 5, tdp_mmu_split_huge_page(w, m.split, m.iter, m.sp, true));
       m.link.lost = m.split.lost;
     } else {

@@ -2,7 +2,7 @@
 // all that is below the entry that was blocked in the S-EPT, children first, then the entry itself.
 //
 // The proposal's own calls: PAGE.REMOVE and SEPT.REMOVE of entries that were not blocked one by one.
-// The caller holds mmu_lock for read. Source: seed 004 (January 2023); claims 004.6 to 004.12.
+// The caller holds mmu_lock for read. Source: seed 004 (January 2023).
 #pragma once
 
 #include "model/tdp/tdx.h"

@@ -46,6 +46,7 @@ Run tdp_mmu_split_huge_pages_root(W& w, SplitRoot& m) {
         mmu_unlock(w, m.shared ? LockMode::kRead : LockMode::kWrite);
         w.env.before(Point::kUnlocked, kNoTable, 0);
         m.sp = tdp_mmu_alloc_sp(w, ev::TableKind::kSplit);
+        if (m.sp != kNoTable && w.is_mirror(m.root)) kvm_mmu_alloc_external_spt(w, m.sp);
         MMU_STEP(m, 4);
         if (!w.env.lock_free(!m.shared)) return Run::kBlocked;
         mmu_lock(w, m.shared ? LockMode::kRead : LockMode::kWrite);

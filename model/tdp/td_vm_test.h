@@ -51,7 +51,9 @@ class TdEnv : public TestEnv<RadixStore> {
     statuses.pop_front();
     return s;
   }
+  std::string hooks;  // that were called: by the first letter of their names
   void emit(const ev::ExternalSet& e) {
+    hooks += "slzr"[static_cast<size_t>(e.hook)];
     events.push_back("hook " + std::to_string(e.gfn) + " " + std::to_string(e.level) +
                      (is_shadow_present_pte<>(e.old_spte) ? " remove" : " add"));
   }
@@ -81,7 +83,7 @@ class Td {
     w.host.format = PageTableFormat::kEpt;
     w.host.maxphyaddr = 52;
     w.fmt = make_spte_format(design, w.host);
-    w.vm = {kSharedBit, true, true, false, 1};
+    w.vm = {kSharedBit, true, true, false};
     w.set_field(CellKind::kSlotBound, 0, 1);
     slot_set(w, 0, SlotField::kInUse, 1);
     slot_set(w, 0, SlotField::kNpages, kSharedBit);
@@ -191,6 +193,8 @@ class Td {
     platform_.tdmr_pages = 1 << 19;
     platform_.hkid_mask = uint64_t{63} << 46;
     platform_.first_private_hkid = 32;
+    platform_.version.dynamic_pamt = design.dynamic_pamt;
+    platform_.version.non_blocking_resize = design.demote_protocol == DemoteProtocol::kDemoteOnly;
     platform_.tds = {&config_, 1};
     platform_.vcpus = vcpus_;
     w.platform = &platform_;

@@ -9,191 +9,39 @@
 // v8..v19 and 6.14..6.19, by the design's choices.
 #pragma once
 
-#include "model/tdp/page_table.h"
-#include "model/tdp/tdx_hook.h"
-#include "model/tdx/call.h"
-#include "model/vm/step.h"
+#include "model/tdp/pamt.h"
 
 namespace mmucheck::model {
-
-template <class W>
-auto tdx_module(W& w) {
-  return tdx::ModuleWorld{w.store, *w.platform};
-}
-
-// kvm_tdx->state is TD_STATE_RUNNABLE.
-template <class W>
-bool td_runnable(const W& w) {
-  return w.field(CellKind::kTdRunnable) != 0;
-}
-template <class W>
-bool is_hkid_assigned(const W& w) {
-  return w.field(CellKind::kHkidAssigned) != 0;
-}
-
-// tdx_operand_busy: whatever the operand.
-constexpr bool tdx_operand_busy(tdx::Status s) {
-  return s.code() == tdx::StatusCode::kOperandBusy;
-}
-
-// A SEAMCALL on the entry of `level` for `gfn`, or on the page `hpa`; 0 and level 0: none.
-template <class W>
-Seamcall tdh(const W& w, tdx::Leaf leaf, uint64_t gfn, int level, uint64_t hpa) {
-  Seamcall m;
-  m.gpa = gfn << kPageShift;
-  m.level = static_cast<int8_t>(level);
-  m.hpa = hpa;
-  tdx::ModuleCall& c = m.call;
-  c.leaf = leaf;
-  const uint64_t tdr = w.platform->tds[0].tdr << kPageShift;
-  switch (leaf) {
-    case tdx::Leaf::kMemTrack:
-    case tdx::Leaf::kMrFinalize:
-    case tdx::Leaf::kMngVpflushdone:
-    case tdx::Leaf::kMngKeyFreeid: c.in.rcx = tdr; break;
-    case tdx::Leaf::kPhymemPageReclaim:
-    case tdx::Leaf::kPhymemPageWbinvd: c.in.rcx = hpa; break;
-    case tdx::Leaf::kPhymemCacheWb: break;
-    case tdx::Leaf::kVpEnter:
-    case tdx::Leaf::kVpInit:
-    case tdx::Leaf::kVpFlush: break;  // the caller names the vCPU
-    default:
-      c.in.rcx = m.gpa | static_cast<uint64_t>(level - 1);
-      c.in.rdx = tdr;
-      c.in.r8 = hpa;
-  }
-  return m;
-}
-
-namespace detail {
-
-// Content and state of an S-EPT entry as RCX and RDX would show them: the HPA, and the
-// architectural number of the state in the low byte.
-constexpr uint64_t sept_hpa_and_state(uint64_t e, int level) {
-  const bool empty = tdx::is_sept_free<>(e) || tdx::is_state<>(e, tdx::SeptEntryState::kRemoved);
-  return (empty ? 0 : tdx::sept_hpa<>(e, level)) | tdx::sept_arch_state<>(tdx::sept_state<>(e));
-}
-
-template <class W>
-void emit_sept_change(W& w, const tdx::ModuleCall& c) {
-  if (c.pos.table == kNoTable || !w.store.is_live(c.pos.table)) return;
-  constexpr uint64_t locks = tdx::kSeptTdel | tdx::kSeptTdhp;
-  const uint64_t now = w.store.get(c.pos.cell()) & ~locks;
-  if (now == (c.entry & ~locks)) return;
-  const uint64_t gpa = c.gpa & ~(tdx::sept_span(c.pos.level) - 1);
-  w.emit(ev::SeptState{gpa, c.pos.level + 1, sept_hpa_and_state(c.entry, c.pos.level),
-                       sept_hpa_and_state(now, c.pos.level)});
-}
-
-}  // namespace detail
-
-// spin_lock(&kvm_tdx->seamcall_lock), where a waiter is a thread that is blocked.
-template <class W>
-bool try_seamcall_lock(W& w) {
-  if (w.field(CellKind::kSeamcallLock) != 0) return false;
-  w.set_field(CellKind::kSeamcallLock, 0, 1);
-  return true;
-}
-
-// The module's phases are steps of their own. What the environment injects (BUSY from somebody who
-// is not stepped, a failure that a trace asks for) takes the place of the call.
-template <class W>
-Run seamcall(W& w, Seamcall& m) {
-  const bool locks = w.design.seamcall_lock && !w.design.seamcall_lock_spans_set;
-  MMU_BEGIN(m);
-  if (locks && !try_seamcall_lock(w)) return Run::kBlocked;
-  MMU_EMIT(m, 1, ev::Seamcall{m.call.leaf, m.gpa, m.level, m.hpa});
-  m.call.status = w.env.injected_status(m.call.leaf);
-  if (m.call.status.ok()) {
-    while (true) {
-      {
-        auto module = tdx_module(w);
-        if (tdx::step(module, m.call) == Run::kDone) break;
-      }
-      MMU_STEP(m, 2);
-    }
-    if (m.call.status.ok()) detail::emit_sept_change(w, m.call);
-  }
-  if (locks) w.set_field(CellKind::kSeamcallLock, 0, 0);
-  MMU_EMIT(m, 3, ev::SeamcallRet{m.call.leaf, m.call.status.v,
-                                 m.call.pos.table == kNoTable ? 0 : m.call.pos.level + 1});
-  MMU_END(m);
-}
-
-// TDX_BUG_ON: any status but success.
-template <class W>
-bool tdx_bug_on(W& w, const Seamcall& m) {
-  if (m.call.status.ok()) return false;
-  w.store.add(cell::of(CellKind::kTdxBugs), 1);
-  kvm_bug(w, "TDX-BUG-SEAMCALL");
-  return true;
-}
-
-// Is a vCPU past its look at wait_for_sept_zap, or in a TDCALL? A kick waits for it.
-template <class W>
-bool kick_must_wait(const W& w) {
-  if (!w.env.lock_steps()) return false;
-  for (uint32_t vcpu = 0; vcpu < w.platform->vcpus.size(); vcpu++) {
-    if (w.field(CellKind::kVcpuInCall, vcpu) != 0) return true;
-  }
-  return false;
-}
-
-// KVM_REQ_OUTSIDE_GUEST_MODE: returns when every vCPU is out of the guest.
-template <class W>
-void kick_vcpus_out(W& w) {
-  auto module = tdx_module(w);
-  for (uint32_t vcpu = 0; vcpu < w.platform->vcpus.size(); vcpu++) {
-    if (module.get(CellKind::kTdvpsInside, vcpu) != 0) tdx::td_exit(module, vcpu);
-  }
-}
-
-namespace detail {
-
-inline void prepare_again(Seamcall& m) {
-  const tdx::Registers in = m.call.in;
-  const tdx::Leaf leaf = m.call.leaf;
-  m.pc = 0;
-  m.call = {};
-  m.call.leaf = leaf;
-  m.call.in = in;
-}
-
-}  // namespace detail
-
-// tdh_do_no_vcpus: BUSY once means that a vCPU holds a lock; the second try has none to meet. v19
-// spins until REMOVE and TRACK meet no lock: a thread that does is blocked.
-template <class W>
-Run tdh_do_no_vcpus(W& w, NoVcpus& m) {
-  MMU_BEGIN(m);
-  MMU_CALL(m, 1, seamcall(w, m.call));
-  if (!tdx_operand_busy(m.call.call.status)) {
-    // Done.
-  } else if (w.design.seamcall_busy == SeamcallBusy::kRetryFault) {
-    if (m.call.call.leaf != tdx::Leaf::kMemRangeBlock) {
-      detail::prepare_again(m.call);
-      m.pc = 1;
-      return Run::kBlocked;
-    }
-  } else if (w.design.seamcall_busy == SeamcallBusy::kKickRetry) {
-    w.set_field(CellKind::kWaitForSeptZap, 0, 1);
-    MMU_STEP(m, 2);
-    if (kick_must_wait(w)) return Run::kBlocked;
-    kick_vcpus_out(w);
-    detail::prepare_again(m.call);
-    MMU_CALL(m, 3, seamcall(w, m.call));
-    w.set_field(CellKind::kWaitForSeptZap, 0, 0);
-  }
-  MMU_END(m);
-}
 
 namespace detail {
 
 template <class W>
 void pin_page(W& w, uint64_t pfn, bool get) {
-  if (w.design.page_pins) {
-    w.store.add(cell::of(CellKind::kPagePins, 0, pfn), get ? 1 : ~uint64_t{0});
+  if (!w.design.page_pins) return;
+  w.store.add(cell::of(CellKind::kPagePins, 0, pfn), get ? 1 : ~uint64_t{0});
+  w.store.add(cell::of(CellKind::kPinnedPages), get ? 1 : ~uint64_t{0});
+  if (!get) w.emit(ev::PutPage{pfn});
+}
+
+// What a hook that sets an entry tells when it returns.
+inline ev::ExternalSetRet hook_returns(const TdxHook& hook) {
+  const bool splits = is_shadow_present_pte<>(hook.new_spte) &&
+                      !is_last_spte<>(hook.new_spte, hook.level);
+  const bool removed = hook.ret == 0 && is_shadow_present_pte<>(hook.old_spte) &&
+                       is_last_spte<>(hook.old_spte, hook.level) && !splits;
+  return {hook.ret, hook.shared, removed ? spte_to_pfn<>(hook.old_spte) + 1 : 0};
+}
+
+// Which hook a change calls; `second`: of the two that take a leaf away.
+template <class W>
+ev::HookKind hook_kind(const W& w, const TdxHook& hook, bool second) {
+  const bool several = w.design.external_hook == ExternalHook::kFour ||
+                       w.design.external_hook == ExternalHook::kFive;
+  if (!several) return ev::HookKind::kSet;
+  if (is_shadow_present_pte<>(hook.old_spte)) {
+    return w.design.two_pass_zap && !second ? ev::HookKind::kZap : ev::HookKind::kRemove;
   }
+  return is_last_spte<>(hook.new_spte, hook.level) ? ev::HookKind::kSet : ev::HookKind::kLink;
 }
 
 // A page that a fault before FINALIZE only counted: there is nothing to block.
@@ -255,7 +103,7 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
   if (!w.locked_for_write() && w.design.mirror_removal == MirrorRemoval::kWriteLock) {
     w.warn("MMU-MIRROR-REMOVAL");
   }
-  if (!is_hkid_assigned(w) || hook.level != kPgLevel4K) {
+  if (!is_hkid_assigned(w) || hook.level > w.design.private_max_level) {
     kvm_bug(w, is_hkid_assigned(w) ? "TDX-BUG-LEVEL" : "TDX-BUG-HKID");
     m.pc = 0;
     return Run::kDone;
@@ -269,7 +117,8 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
   } else if (!tdx_bug_on(w, hook.tdh.call)) {
     if (w.design.two_pass_zap) {
       MMU_EMIT(m, 6, ev::ExternalSetRet{0, hook.shared});
-      MMU_EMIT(m, 7, ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte});
+      MMU_EMIT(m, 7, ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte,
+                                     detail::hook_kind(w, hook, true)});
     }
     if (td_runnable(w)) {
       hook.track = {};
@@ -278,12 +127,109 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
     hook.tdh = {0, tdh(w, tdx::Leaf::kMemPageRemove, hook.gfn, hook.level, 0)};
     MMU_CALL(m, 4, tdh_do_no_vcpus(w, hook.tdh));
     if (!tdx_bug_on(w, hook.tdh.call)) {
-      hook.tdh.call = tdh(w, tdx::Leaf::kPhymemPageWbinvd, 0, 0,
-                          spte_to_pfn<>(hook.old_spte) << kPageShift);
-      MMU_CALL(m, 5, seamcall(w, hook.tdh.call));
-      if (!tdx_bug_on(w, hook.tdh.call)) hook.ret = 0;
+      for (hook.next = 0; hook.next < pages_per_hpage(hook.level); hook.next++) {
+        hook.tdh.call = tdh(w, tdx::Leaf::kPhymemPageWbinvd, 0, 0,
+                            (spte_to_pfn<>(hook.old_spte) + hook.next) << kPageShift);
+        MMU_CALL(m, 5, seamcall(w, hook.tdh.call));
+        if (tdx_bug_on(w, hook.tdh.call)) break;
+      }
+      if (hook.tdh.call.call.status.ok()) hook.ret = 0;
       if (hook.ret == 0) detail::pin_page(w, spte_to_pfn<>(hook.old_spte), false);
+      if (hook.ret == 0 && hook.level == kPgLevel4K) {
+        hook.pamt = {};
+        MMU_CALL(m, 8, tdx_pamt_put(w, hook, spte_to_pfn<>(hook.old_spte)));
+      }
     }
+  }
+  MMU_END(m);
+}
+
+namespace detail {
+
+// tdx_spte_to_sept_pt: the page of the table that a mirror entry points to, for the module.
+template <class W>
+bool spte_to_sept_page(W& w, uint64_t spte, uint64_t* page) {
+  const uint32_t child = w.store.find_table(spte_to_pfn<>(spte));
+  const uint64_t external =
+      child == kNoTable ? 0 : w.env.external_page(child, w.field(CellKind::kSpExternal, child));
+  if (external == 0) return false;
+  w.set_field(CellKind::kSpExternal, child, external);
+  *page = external - 1;
+  return true;
+}
+
+// Of 4K: an S-EPT page, or a leaf.
+template <class W>
+bool takes_pamt_ref(const W& w, const TdxHook& hook) {
+  return w.design.dynamic_pamt &&
+         (hook.level == kPgLevel4K || !is_last_spte<>(hook.new_spte, hook.level));
+}
+
+// Pending: a 2M leaf of a mirror root becomes a table of 4K leafs.
+template <class W>
+bool splits_private_leaf(const W& w, const TdxHook& hook) {
+  return w.design.private_demote && hook.level > kPgLevel4K &&
+         is_last_spte<>(hook.old_spte, hook.level) && is_shadow_present_pte<>(hook.new_spte) &&
+         !is_last_spte<>(hook.new_spte, hook.level);
+}
+
+}  // namespace detail
+
+// tdx_sept_split_private_spte (TDX huge pages v3 09/24): BLOCK, TRACK, kick, DEMOTE; or DEMOTE alone
+// where the module can. Under the read lock the former refuses: what is BUSY after BLOCK could not be
+// undone. Nothing is unblocked when it fails: the VM is dead.
+template <class W>
+Run tdx_sept_split_private_spte(W& w, TdxHook& hook) {
+  TdxHook::Part& m = hook.part;
+  const bool demote_only = w.design.demote_protocol == DemoteProtocol::kDemoteOnly;
+  MMU_BEGIN(m);
+  hook.ret = -5;
+  if (!is_hkid_assigned(w) || !detail::spte_to_sept_page(w, hook.new_spte, &hook.page)) {
+    kvm_bug(w, is_hkid_assigned(w) ? "TDX-BUG-SPT" : "TDX-BUG-HKID");
+    return Run::kDone;
+  }
+  if (hook.shared && !demote_only) {
+    hook.ret = -95;
+    return Run::kDone;
+  }
+  if (!demote_only) {
+    hook.tdh = {0, tdh(w, tdx::Leaf::kMemRangeBlock, hook.gfn, hook.level, 0)};
+    MMU_CALL(m, 1, tdh_do_no_vcpus(w, hook.tdh));
+    if (tdx_bug_on(w, hook.tdh.call)) {
+      m.pc = 0;
+      return Run::kDone;
+    }
+    hook.track = {};
+    MMU_CALL(m, 2, detail::track_and_kick(w, hook));
+  }
+  hook.pamt = {};
+  MMU_CALL(m, 3, tdx_pamt_get(w, hook, hook.page));
+  hook.ret = hook.pamt_ret;
+  if (hook.ret == 0) {
+    do {
+      hook.tdh = {0, tdh(w, tdx::Leaf::kMemPageDemote, hook.gfn, hook.level,
+                         hook.page << kPageShift)};
+      hook.tdh.call.call.pamt_pair = w.design.dynamic_pamt;  // for the guest's region
+      if (hook.shared) {
+        MMU_CALL(m, 4, seamcall(w, hook.tdh.call));
+      } else {
+        MMU_CALL(m, 5, tdh_do_no_vcpus(w, hook.tdh));
+      }
+    } while (hook.tdh.call.call.status.code() == tdx::StatusCode::kInterruptedRestartable &&
+             w.design.demote_interrupted == DemoteInterrupted::kLoop);
+    if (hook.shared && tdx_operand_busy(hook.tdh.call.call.status)) {
+      hook.ret = -16;
+    } else {
+      hook.ret = tdx_bug_on(w, hook.tdh.call) ? -5 : 0;
+    }
+    hook.pamt = {};
+    if (hook.ret != 0) {
+      MMU_CALL(m, 6, tdx_pamt_put(w, hook, hook.page));
+    } else if (w.design.dynamic_pamt) {
+      detail::set_pamt_refs(w, spte_to_pfn<>(hook.old_spte), kSpteEntPerPage);
+    }
+  } else {
+    kvm_bug(w, "TDX-BUG-SEAMCALL");  // blocked, and nothing undoes it
   }
   MMU_END(m);
 }
@@ -299,17 +245,12 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
     tdx::Leaf call = tdx::Leaf::kMemSeptAdd;
     uint64_t page = spte_to_pfn<>(hook.new_spte);
     if (!leaf) {
-      const uint32_t child = w.store.find_table(page);
-      const uint64_t external =
-          child == kNoTable ? 0 : w.env.external_page(child, w.field(CellKind::kSpExternal, child));
-      if (external == 0) {
+      if (!detail::spte_to_sept_page(w, hook.new_spte, &page)) {
         kvm_bug(w, "TDX-BUG-SPT");
         m.pc = 0;
         return Run::kDone;
       }
-      w.set_field(CellKind::kSpExternal, child, external);
-      page = external - 1;
-    } else if (hook.level > w.vm.tdx_level_limit) {
+    } else if (hook.level > gmem_max_mapping_level(w, kMaxHugepageLevel)) {
       kvm_bug(w, "TDX-BUG-LEVEL");
       m.pc = 0;
       return Run::kDone;
@@ -325,12 +266,29 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
     }
     hook.tdh.call = tdh(w, call, hook.gfn, hook.level, page << kPageShift);
   }
-  MMU_CALL(m, 1, seamcall(w, hook.tdh.call));
-  if (tdx_operand_busy(hook.tdh.call.call.status) &&
-      w.design.seamcall_busy != SeamcallBusy::kBug) {
-    hook.ret = -16;
-  } else if (!tdx_bug_on(w, hook.tdh.call)) {
-    hook.ret = 0;
+  hook.page = hook.tdh.call.hpa >> kPageShift;
+  hook.pamt = {};
+  hook.pamt_ret = 0;
+  if (detail::takes_pamt_ref(w, hook)) {
+    hook.next = static_cast<uint16_t>(hook.tdh.call.call.leaf);
+    MMU_CALL(m, 2, tdx_pamt_get(w, hook, hook.page));
+    hook.tdh.call = tdh(w, static_cast<tdx::Leaf>(hook.next), hook.gfn, hook.level,
+                        hook.page << kPageShift);
+  }
+  if (hook.pamt_ret != 0) {  // the mapper tries again: no error of the module
+    hook.ret = hook.pamt_ret;
+  } else {
+    MMU_CALL(m, 1, seamcall(w, hook.tdh.call));
+    if (tdx_operand_busy(hook.tdh.call.call.status) &&
+        w.design.seamcall_busy != SeamcallBusy::kBug) {
+      hook.ret = -16;
+    } else if (!tdx_bug_on(w, hook.tdh.call)) {
+      hook.ret = 0;
+    }
+    if (hook.ret != 0 && detail::takes_pamt_ref(w, hook)) {
+      hook.pamt = {};
+      MMU_CALL(m, 3, tdx_pamt_put(w, hook, hook.page));
+    }
   }
   // Where errors go nowhere the mapping stays, and so does its pin.
   if (hook.ret != 0 && is_last_spte<>(hook.new_spte, hook.level) &&
@@ -345,13 +303,15 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
 template <class W>
 Run set_external_spte(W& w, TdxHook& hook) {
   MMU_BEGIN(hook);
-  w.emit(ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte});
+  w.emit(ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte,
+                         detail::hook_kind(w, hook, false)});
   hook.ret = w.env.external_result(hook.gfn, hook.level, hook.old_spte, hook.new_spte);
   MMU_STEP(hook, 1);
   if (w.platform == nullptr && hook.ret == 0 && w.design.two_pass_zap &&
       is_shadow_present_pte<>(hook.old_spte)) {
     MMU_EMIT(hook, 6, ev::ExternalSetRet{0, hook.shared});
-    w.emit(ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte});
+    w.emit(ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte,
+                           detail::hook_kind(w, hook, true)});
     hook.ret = w.env.external_result(hook.gfn, hook.level, hook.old_spte, hook.new_spte);
     MMU_STEP(hook, 7);
   }
@@ -359,6 +319,8 @@ Run set_external_spte(W& w, TdxHook& hook) {
     hook.part = {};
     if (is_shadow_present_pte<>(hook.old_spte) && w.design.leaf_reclaim && !is_hkid_assigned(w)) {
       MMU_CALL(hook, 5, reclaim_leaf(w, hook));
+    } else if (detail::splits_private_leaf(w, hook)) {
+      MMU_CALL(hook, 8, tdx_sept_split_private_spte(w, hook));
     } else if (is_shadow_present_pte<>(hook.old_spte)) {
       MMU_CALL(hook, 2, tdx_sept_remove_leaf_spte(w, hook));
     } else if (!is_shadow_present_pte<>(hook.new_spte)) {
@@ -368,7 +330,7 @@ Run set_external_spte(W& w, TdxHook& hook) {
       MMU_CALL(hook, 3, tdx_sept_map_spte(w, hook));
     }
   }
-  MMU_EMIT(hook, 4, ev::ExternalSetRet{hook.ret, hook.shared});
+  MMU_EMIT(hook, 4, detail::hook_returns(hook));
   MMU_END(hook);
 }
 
@@ -407,6 +369,10 @@ Run free_external_spt(W& w, TdxHook& hook, uint32_t table) {
                           (w.field(CellKind::kSpExternal, table) - 1) << kPageShift);
       MMU_CALL(hook, 2, seamcall(w, hook.tdh.call));
       if (tdx_bug_on(w, hook.tdh.call)) hook.ret = -5;
+      if (hook.ret == 0) {
+        hook.pamt = {};
+        MMU_CALL(hook, 3, tdx_pamt_put(w, hook, w.field(CellKind::kSpExternal, table) - 1));
+      }
     }
   }
   if (hook.ret == 0) {

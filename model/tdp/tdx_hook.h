@@ -31,8 +31,12 @@ struct TdxHook {
   bool shared = false;  // the change is atomic, under mmu_lock for read
   Part part = {};
   Part track = {};
+  Part pamt = {};      // tdx_pamt_get or tdx_pamt_put
+  uint16_t next = 0;   // of the pages of a leaf; of a mapping: its leaf function
   int32_t ret = 0;
+  int32_t pamt_ret = 0;
   uint64_t gfn = 0;
+  uint64_t page = 0;  // that the SEAMCALL takes
   uint64_t old_spte = 0;
   uint64_t new_spte = 0;
   NoVcpus tdh = {};

@@ -71,7 +71,6 @@ struct VmConfig {
   bool has_mirror = false;       // kvm_has_mirrored_tdp
   bool has_private_mem = false;  // VM types with memory attributes
   bool default_type = true;      // KVM_X86_DEFAULT_VM
-  int tdx_level_limit = 1;       // highest level of a private mapping
 };
 
 template <class StoreT, class EnvT>

@@ -32,7 +32,7 @@ Run tdp_mmu_zap_leafs(W& w, ZapLeafs& m) {
   MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapLeafsRoot, m.root, m.start, m.end, m.can_yield, m.flush});
   if (!w.locked_for_write()) w.warn("MMU-LOCK-EXCLUSIVE");
   if (!m.zap_private && w.is_mirror(m.root)) {
-    if (w.design.zap_drops_flush) m.flush = false;
+    m.flush = flush_past_spared_root<>(w.design.zap_drops_flush, m.flush);
     MMU_EMIT(m, 6, ev::Return{ev::Fn::kZapLeafsRoot, m.flush});
     m.pc = 0;
     return Run::kDone;

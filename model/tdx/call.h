@@ -9,6 +9,7 @@
 #include "model/tdx/mem_range.h"
 #include "model/tdx/mem_sept.h"
 #include "model/tdx/mem_size.h"
+#include "model/tdx/phymem_pamt.h"
 #include "model/vm/step.h"
 
 namespace mmucheck::model::tdx {
@@ -68,6 +69,8 @@ Status run_phase(W& w, ModuleCall& c) {
     case Leaf::kPhymemCacheWb: return run_phase_of<PhymemCacheWb>(w, c);
     case Leaf::kPhymemPageReclaim: return run_phase_of<PhymemPageReclaim>(w, c);
     case Leaf::kPhymemPageWbinvd: return run_phase_of<PhymemPageWbinvd>(w, c);
+    case Leaf::kPhymemPamtAdd: return run_phase_of<PhymemPamtAdd>(w, c);
+    case Leaf::kPhymemPamtRemove: return run_phase_of<PhymemPamtRemove>(w, c);
     case Leaf::kPageAccept: return run_phase_of<PageAccept>(w, c);
     case Leaf::kPageAttrRd: return run_phase_of<PageAttrRd>(w, c);
     case Leaf::kPageAttrWr: return run_phase_of<PageAttrWr>(w, c);
@@ -105,7 +108,8 @@ void end_call(W& w, ModuleCall& c) {
   if (c.children_locked > 0) MemPagePromote::release_children(w, c);
   release_all(w, c);
   const bool exits = c.status.code() == StatusCode::kTdExitEptViolation;
-  if (exits) td_exit(w, c.vcpu);
+  // A trace may have a guest's calls without the VP.ENTER before them.
+  if (exits && w.get(CellKind::kTdvpsInside, c.vcpu) != 0) td_exit(w, c.vcpu);
   const bool attr = c.leaf == Leaf::kPageAttrRd || c.leaf == Leaf::kPageAttrWr;
   if (attr && !exits && !c.status.ok()) c.out.rcx = c.out.rdx = 0;
 }

@@ -188,9 +188,8 @@ struct GuestAccess {
   static Status acquire(W& w, ModuleCall& c) {
     detail::enter_guest_call(w, c);
     c.gpa = c.in.rcx;
-    const uint32_t slot = followed_page(w, c.gpa);
     const uint64_t cached =
-        slot == kNone ? 0 : w.store.get(translation_cell(c.lp, c.td, slot));
+        is_followed(w, c.gpa) ? w.store.get(translation_cell(c.lp, c.td, c.gpa)) : 0;
     c.pos = sept_walk(w, c.td, c.gpa, 0);
     if (cached != 0) c.pos.entry = cached;
     return {};
@@ -215,21 +214,20 @@ struct GuestAccess {
     const uint64_t span = sept_span(c.pos.level);
     const uint64_t base = c.pos.entry & sept_hpa_mask(c.pos.level);
     c.accessed_page = (base | (c.gpa & (span - 1))) >> 12;
-    const uint32_t slot = followed_page(w, c.gpa);
-    if (slot != kNone) {  // as a 4K translation, whatever the size of the leaf
+    if (is_followed(w, c.gpa)) {  // as a 4K translation, whatever the size of the leaf
       const uint64_t flags = c.pos.entry & ~kSeptHpa;
-      w.store.set(translation_cell(c.lp, c.td, slot), flags | c.accessed_page << 12);
+      w.store.set(translation_cell(c.lp, c.td, c.gpa), flags | c.accessed_page << 12);
     }
     return Status(StatusCode::kAccessOk);
   }
 
  private:
   template <class W>
-  static uint32_t followed_page(W& w, uint64_t gpa) {
-    for (uint32_t i = 0; i < w.platform.followed.size(); i++) {
-      if (w.platform.followed[i] == (gpa & kSeptHpa)) return i;
+  static bool is_followed(W& w, uint64_t gpa) {
+    for (const uint64_t page : w.platform.followed) {
+      if (page == (gpa & kSeptHpa)) return true;
     }
-    return kNone;
+    return false;
   }
 };
 

@@ -20,6 +20,7 @@ enum class Leaf : uint8_t {
   kMemRangeUnblock,
   kMemTrack, kMrFinalize, kVpEnter, kVpFlush, kVpInit, kMngVpflushdone, kMngKeyFreeid, kPhymemCacheWb,
   kPhymemPageReclaim, kPhymemPageWbinvd,
+  kPhymemPamtAdd, kPhymemPamtRemove,  // Dynamic PAMT
   // TDCALLs of the guest
   kPageAccept, kPageAttrRd, kPageAttrWr,
   // what a guest or the hardware does without a call
@@ -86,7 +87,7 @@ struct LeafInfo {
   LockMode tdr, tree;
 };
 
-inline constexpr std::array<LeafInfo, 29> kLeafInfo = [] {
+inline constexpr std::array<LeafInfo, 31> kLeafInfo = [] {
   using S = SeptEntryState;
   using detail::kAll, detail::kBuild, detail::kChange, detail::kGrow, detail::kLeaves;
   using M = LockMode;
@@ -98,7 +99,7 @@ inline constexpr std::array<LeafInfo, 29> kLeafInfo = [] {
   constexpr OpStateSet add = static_cast<OpStateSet>(detail::kWrite);
   constexpr OpStateSet remove =
       static_cast<OpStateSet>(kChange | op_set(OpState::kFailedImport));
-  return std::array<LeafInfo, 29>{{
+  return std::array<LeafInfo, 31>{{
       {Leaf::kMemPageAdd, "TDH.MEM.PAGE.ADD", 2, set_of(S::kFree), kBuild, 0, 0, 0, M::kExclusive,
        M::kNone},
       {Leaf::kMemSeptAdd, "TDH.MEM.SEPT.ADD", 3, sept_set(S::kFree, S::kNlMapped), add, 1,
@@ -143,6 +144,8 @@ inline constexpr std::array<LeafInfo, 29> kLeafInfo = [] {
       {Leaf::kPhymemPageReclaim, "TDH.PHYMEM.PAGE.RECLAIM", 28, 0, 0, 0, 0, 0, M::kShared,
        M::kNone},
       {Leaf::kPhymemPageWbinvd, "TDH.PHYMEM.PAGE.WBINVD", 41, 0, 0, 0, 0, 0, M::kNone, M::kNone},
+      {Leaf::kPhymemPamtAdd, "TDH.PHYMEM.PAMT.ADD", 58, 0, 0, 0, 0, 0, M::kNone, M::kNone},
+      {Leaf::kPhymemPamtRemove, "TDH.PHYMEM.PAMT.REMOVE", 59, 0, 0, 0, 0, 0, M::kNone, M::kNone},
       {Leaf::kPageAccept, "TDG.MEM.PAGE.ACCEPT", 6,
        sept_set(S::kPending, S::kPendingExportedDirty), 0, 0, 1, 0, M::kNone, M::kNone},
       {Leaf::kPageAttrRd, "TDG.MEM.PAGE.ATTR.RD", 23,

@@ -157,12 +157,15 @@ struct PhymemPageWbinvd {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     const uint64_t page = (c.in.rcx & ~w.platform.hkid_mask) >> 12;
-    return c.page_size == k4K && pamt_type(w, k4K, page) == Pt::kNda
+    const bool small = c.page_size == k4K || (c.page_size == k2M && w.platform.version.dynamic_pamt);
+    return small && pamt_type(w, c.page_size, page) == Pt::kNda
                ? Status{}
                : Status(StatusCode::kPageMetadataIncorrect, Operand::kRcx);
   }
   template <class W>
-  static Status commit(W&, ModuleCall&) {
+  static Status commit(W& w, ModuleCall& c) {
+    const uint64_t page = (c.in.rcx & ~w.platform.hkid_mask) >> 12;
+    w.set(CellKind::kPageUnflushed, 0, page, 0);
     return {};
   }
 };

@@ -69,7 +69,7 @@ struct MemPageRemove : SeptCall {
   static Status commit(W& w, ModuleCall& c) {
     const bool import = op_state_in(w.op_state(c.td), kImportOpStates);
     w.store.set(c.pos.cell(), import ? kSeptRemovedEntry : kSeptFreeEntry);
-    pamt_free(w, c.page_size, c.page);
+    pamt_leave(w, c.page_size, c.page, tdr_page(w, c));
     add_chldcnt(w, c, ~pages_of(c.page_size) + 1);
     c.out.rcx = c.page << 12;
     return {};
@@ -94,7 +94,7 @@ struct MemPageRelocate : SeptCall {
   static Status commit(W& w, ModuleCall& c) {
     const uint64_t state = unblocked_state<>(sept_state<>(c.entry));
     w.store.set(c.pos.cell(), make_sept_entry<>(state, c.new_page << 12));
-    pamt_free(w, k4K, c.page);
+    pamt_leave(w, k4K, c.page, tdr_page(w, c));
     pamt_use(w, k4K, c.new_page, Pt::kReg, tdr_page(w, c));
     c.out.rcx = c.page << 12;
     return {};

@@ -85,7 +85,7 @@ struct MemSeptRemove : SeptCall {
   static Status commit(W& w, ModuleCall& c) {
     w.store.set(c.pos.cell(), kSeptFreeEntry);
     free_sept_page(w, c.page);
-    pamt_free(w, k4K, c.page);
+    pamt_leave(w, k4K, c.page, tdr_page(w, c));
     add_chldcnt(w, c, ~uint64_t{0});
     c.out.rcx = c.page << 12;
     return {};

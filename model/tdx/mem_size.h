@@ -32,7 +32,7 @@ struct MemPagePromote : SeptCall {
     w.store.set(c.pos.cell(), w.store.get(cell::pte(table, 0)) & ~kSeptTdel);
     c.children_locked = 0;  // they go with their page
     free_sept_page(w, c.page);
-    pamt_free(w, k4K, c.page);
+    pamt_leave(w, k4K, c.page, tdr_page(w, c));
     pamt_promote(w, c.pos.level, c.new_page, tdr_page(w, c));
     add_chldcnt(w, c, ~uint64_t{0});
     c.out.rcx = c.page << 12;
@@ -89,8 +89,11 @@ struct MemPageDemote {
   template <class W>
   static Status check(W& w, ModuleCall& c) {
     Status s = check_state(c);
-    if (s.ok()) s = check_blocked_and_tracked(w, c);
+    if (s.ok() && !w.platform.version.non_blocking_resize) s = check_blocked_and_tracked(w, c);
     if (s.ok()) s = lock_new_page(w, c, c.in.r8, k4K, Operand::kR8);
+    if (s.ok() && w.platform.version.dynamic_pamt && !c.pamt_pair) {
+      s = {StatusCode::kMissingPamtPagePair, Operand::kRcx};
+    }
     if (!s.ok()) return s;
     if (interrupted(c, 1)) {
       c.out.rcx = c.in.rcx;

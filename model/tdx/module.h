@@ -36,13 +36,34 @@ enum class Pt : uint8_t {
   kTdr = 4,
   kTdcx = 5,
   kTdvpr = 6,
-  kEpt = 8
+  kEpt = 8,
+  kPamt = 0xf,  // of a 2M entry whose 4K entries lie in a pair of pages (Dynamic PAMT)
 };
+struct PtName {
+  Pt type;
+  const char* name;
+};
+inline constexpr std::array<PtName, 8> kPtNames = {{{Pt::kNda, "NDA"},
+                                                    {Pt::kRsvd, "RSVD"},
+                                                    {Pt::kReg, "REG"},
+                                                    {Pt::kTdr, "TDR"},
+                                                    {Pt::kTdcx, "TDCX"},
+                                                    {Pt::kTdvpr, "TDVPR"},
+                                                    {Pt::kEpt, "EPT"},
+                                                    {Pt::kPamt, "PAMT"}}};
+constexpr const char* pt_name(Pt type) {
+  for (const PtName& p : kPtNames) {
+    if (p.type == type) return p.name;
+  }
+  return "?";
+}
 
 // What differs between versions of the module (reference: 1.5.01).
 struct ModuleVersion {
   Operand untracked_unblock = Operand::kSeptTree;  // RCX from 1.5.05 on
   bool flush_on_vcpu_switch = true;                // 1.0 did not
+  bool dynamic_pamt = false;                       // 4K entries of a 2M range come with PAMT.ADD
+  bool non_blocking_resize = false;                // DEMOTE of an entry that is not blocked
 };
 
 struct TdConfig {
@@ -151,6 +172,7 @@ struct ModuleCall {
   uint32_t vcpu = 0;          // guest calls, VP.ENTER, TD exit
   uint32_t lp = 0;            // VP.ENTER, VP.FLUSH; of a guest call, where the vCPU runs
   uint32_t intr_after = 0;    // the poll that finds an interrupt pending; 0: none does
+  bool pamt_pair = false;     // DEMOTE with Dynamic PAMT: R12 and R13 are a pair of pages
   bool access_write = false;  // kGuestAccess
   bool access_exec = false;
   Registers in = {};
@@ -168,6 +190,7 @@ struct ModuleCall {
   uint64_t entry = 0;     // as read under it
   uint64_t page = 0;      // that the entry points to; RECLAIM, WBINVD: the operand
   uint64_t new_page = 0;
+  Pt new_page_was = Pt::kNda;  // before this call took it
   int page_size = 0;
   int value = 0;  // of the leaf's own
   uint32_t held_count = 0;

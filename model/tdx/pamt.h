@@ -2,7 +2,8 @@
 //
 // A range has its entry at one size; at the others it is NDA. A page that is named by its address
 // is locked on the way down: the 1G entry shared, the 2M entry shared unless the range is used at
-// 1G, then the entry itself. A page that an S-EPT entry points to is locked alone.
+// 1G, then the entry itself. A page that an S-EPT entry points to is locked alone. With Dynamic PAMT
+// a 2M entry leads to 4K entries only while it has a pair of pages (Pt::kPamt).
 // Source: TDX module 1.5, pamt_manager.c (pamt_walk, pamt_implicit_get_and_lock, pamt_promote,
 // pamt_demote), helpers.c.
 #pragma once
@@ -29,11 +30,30 @@ template <class W>
 void pamt_free(W& w, int size, uint64_t page) {
   set_pamt_type(w, size, page, Pt::kNda);
 }
+namespace detail {
+// Of the 4K pages of a page of up to 2M; a gigabyte comes and goes in no call of KVM's.
+template <class W>
+void note_lines(W& w, int size, uint64_t page, uint64_t owner_plus_1) {
+  if (size > k2M) return;
+  for (uint64_t i = 0; i < pages_of(size); i++) {
+    w.store.set(cell::of(CellKind::kPageUnflushed, 0, page_round(page, size) + i), owner_plus_1);
+  }
+}
+}  // namespace detail
+
+// A page that leaves a TD that has its key: lines of it may be in the caches until they are written
+// back (PHYMEM.PAGE.WBINVD), or those of the whole key are.
+template <class W>
+void pamt_leave(W& w, int size, uint64_t page, uint64_t owner) {
+  pamt_free(w, size, page);
+  detail::note_lines(w, size, page, owner + 1);
+}
 template <class W>
 void pamt_use(W& w, int size, uint64_t page, Pt pt, uint64_t owner) {
   set_pamt_type(w, size, page, pt);
   w.store.set(pamt_cell(CellKind::kPamtOwner, size, page), owner);
   w.store.set(pamt_cell(CellKind::kPamtBepoch, size, page), 0);
+  detail::note_lines(w, size, page, 0);
 }
 template <class W>
 uint64_t pamt_bepoch(W& w, int size, uint64_t page) {
@@ -43,6 +63,13 @@ uint64_t pamt_bepoch(W& w, int size, uint64_t page) {
 template <class W>
 bool lock_pamt(W& w, ModuleCall& c, int size, uint64_t page, LockMode mode) {
   return try_lock(w, c, pamt_cell(CellKind::kPamtLock, size, page), HeldKind::kHostPriority, mode);
+}
+
+// Does the walk go below the entry of `page` at `size`?
+template <class W>
+bool pamt_walk_continues(W& w, int size, uint64_t page) {
+  const Pt pt = pamt_type(w, size, page);
+  return pt == (size == k2M && w.platform.version.dynamic_pamt ? Pt::kPamt : Pt::kNda);
 }
 
 // pamt_walk. `size` is the size that the operand stands for; c.page_size receives the size at
@@ -56,7 +83,7 @@ Status lock_explicit_page(W& w, ModuleCall& c, uint64_t page, int size, LockMode
     }
     c.page_size = s;
     if (s == k4K) return {};
-    if (s != size && pamt_type(w, s, page) == Pt::kNda) continue;
+    if (s != size && pamt_walk_continues(w, s, page)) continue;
     if (mode == LockMode::kExclusive && !promote_last(w, c)) return {StatusCode::kOperandBusy, op};
     return {};
   }
@@ -80,8 +107,13 @@ Status lock_new_page(W& w, ModuleCall& c, uint64_t hpa, int size, Operand op) {
   const Status s = lock_explicit_hpa(w, c, hpa, size, LockMode::kExclusive, op);
   if (!s.ok()) return s;
   c.new_page = hpa >> 12;
+  c.new_page_was = pamt_type(w, size, c.new_page);
   const Status used{StatusCode::kPageMetadataIncorrect, op};
-  if (c.page_size != size || pamt_type(w, size, c.new_page) != Pt::kNda) return used;
+  if (w.platform.version.dynamic_pamt && size == k4K && c.page_size == k2M &&
+      pamt_type(w, k2M, c.new_page) == Pt::kNda) {
+    return {StatusCode::kMissingPamtPagePair, op};
+  }
+  if (c.page_size != size || c.new_page_was != Pt::kNda) return used;
   for (uint64_t i = 0; size == k2M && i < pages_of(k2M); i++) {
     if (pamt_type(w, k4K, c.new_page + i) != Pt::kNda) return used;
   }
@@ -98,6 +130,7 @@ void pamt_promote(W& w, int size, uint64_t page, uint64_t owner) {
 template <class W>
 void pamt_demote(W& w, int size, uint64_t page, uint64_t owner) {
   pamt_free(w, size, page);
+  if (size == k2M && w.platform.version.dynamic_pamt) set_pamt_type(w, size, page, Pt::kPamt);
   for (uint64_t i = 0; i < 512; i++) {
     pamt_use(w, size - 1, page + i * pages_of(size - 1), Pt::kReg, owner);
   }

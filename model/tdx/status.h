@@ -19,6 +19,11 @@ enum class StatusCode : uint32_t {
   kPreviousTlbEpochBusy = 0x80000201,
   kOperandBusyHostPriority = 0x80000204,
   kPageMetadataIncorrect = 0xc0000300,
+  kHpaRangeNotFree = 0xc0000304,
+  // Dynamic PAMT: the names are the module's, the numbers are not.
+  kMissingPamtPagePair = 0xc00003f0,
+  kNoPamtPagePair = 0xc00003f1,
+  kPamtPageNotEmpty = 0xc00003f2,
   kTdAssociatedPagesExist = 0xc0000400,
   kTdFatal = 0xe0000604,
   kTdNonDebug = 0xc0000605,

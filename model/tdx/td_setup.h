@@ -14,9 +14,16 @@ struct TdStart {
   uint64_t chldcnt = 0;
 };
 
+// KVM has seen to a pair of PAMT pages for what it hands in, where they are not static.
+template <class W>
+void set_up_pamt_pair(W& w, uint64_t page) {
+  if (w.platform.version.dynamic_pamt) set_pamt_type(w, k2M, page, Pt::kPamt);
+}
+
 template <class W>
 void set_up_td(W& w, uint32_t td, const TdStart& start) {
   const TdConfig& config = w.platform.tds[td];
+  set_up_pamt_pair(w, config.tdr);
   set_pamt_type(w, k4K, config.tdr, Pt::kTdr);
   w.set(CellKind::kTdLifecycle, td, 0, static_cast<uint64_t>(start.lifecycle));
   w.set(CellKind::kTdOpState, td, 0, static_cast<uint64_t>(start.op_state));
@@ -28,6 +35,7 @@ void set_up_td(W& w, uint32_t td, const TdStart& start) {
 // A page that the TD owns without an S-EPT entry: TDCX, TDVPR.
 template <class W>
 void set_up_td_page(W& w, uint32_t td, uint64_t page, Pt pt) {
+  set_up_pamt_pair(w, page);
   pamt_use(w, k4K, page, pt, w.platform.tds[td].tdr);
 }
 

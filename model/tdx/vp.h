@@ -11,15 +11,18 @@
 
 namespace mmucheck::model::tdx {
 
-// The cached entry of followed page number `i`; 0 for none.
-constexpr Cell translation_cell(uint32_t lp, uint32_t td, size_t i) {
-  return cell::of(CellKind::kLpTranslation, lp, static_cast<uint64_t>(td) << 32 | i);
+// The cached entry of a followed page; 0 for none. The place does not depend on which pages are
+// followed besides.
+constexpr Cell translation_cell(uint32_t lp, uint32_t td, uint64_t gpa) {
+  return cell::of(CellKind::kLpTranslation, lp,
+                  static_cast<uint64_t>(td) << 40 | (gpa & kSeptHpa) >> 12);
+}
+constexpr uint64_t translated_gpa(uint64_t index) {
+  return (index << 12) & kSeptHpa;
 }
 template <class W>
 void flush_translations(W& w, uint32_t lp, uint32_t td) {
-  for (size_t i = 0; i < w.platform.followed.size(); i++) {
-    w.store.set(translation_cell(lp, td, i), 0);
-  }
+  for (const uint64_t gpa : w.platform.followed) w.store.set(translation_cell(lp, td, gpa), 0);
 }
 
 // TDVPR by its address, and its TD's TDR, which the vCPU leads to.

@@ -38,6 +38,9 @@ void slot_set(W& w, uint32_t slot, SlotField f, uint64_t v) {
   w.store.set(cell::of(CellKind::kSlotField, slot, static_cast<uint64_t>(f)), v);
 }
 
+// Pending: the guest accepted a smaller page there (KVM_LPAGE_GUEST_INHIBIT_FLAG). Never cleared.
+inline constexpr uint64_t kLpageGuestInhibit = uint64_t{1} << 30;
+
 constexpr uint64_t kMemoryAttributePrivate = 8;  // KVM_MEMORY_ATTRIBUTE_PRIVATE
 
 template <class W>
@@ -134,6 +137,14 @@ int lpage_max_level(const W& w, uint32_t slot, uint64_t gfn, int max_level) {
   return max_level;
 }
 
+// tdx_gmem_max_mapping_level: PAGE.ADD knows 4K only, so a TD that is being built has no other.
+template <class W>
+int gmem_max_mapping_level(const W& w, int max_level) {
+  if (!w.vm.has_mirror) return max_level;
+  const int limit = w.field(CellKind::kTdRunnable) != 0 ? w.design.private_max_level : kPgLevel4K;
+  return limit < max_level ? limit : max_level;
+}
+
 // `level_unseen`: nothing that a recording shows depends on the host's level (it only decides what
 // counts as split for the NX workaround).
 // kvm_mmu_max_mapping_level; `priv`: the mapping is of private memory, which has no host table.
@@ -143,7 +154,7 @@ int kvm_mmu_max_mapping_level(W& w, uint32_t slot, uint64_t gfn, int max_level, 
   if (max_level > w.host.max_huge_page_level) max_level = w.host.max_huge_page_level;
   max_level = lpage_max_level(w, slot, gfn, max_level);
   if (max_level == kPgLevel4K) return max_level;
-  if (priv) return w.vm.has_mirror ? w.vm.tdx_level_limit : max_level;
+  if (priv) return gmem_max_mapping_level(w, max_level);
   const int host = w.env.host_level(slot, gfn, level_unseen);
   return host < max_level ? host : max_level;
 }

@@ -9,8 +9,9 @@
 namespace mmucheck::bench {
 namespace {
 
-int run_one(const SeptRace& race, const explore::SearchBounds& bounds) {
-  const RaceResult x = search_race(race, bounds);
+int run_one(const SeptRace& race, const explore::SearchBounds& bounds,
+            const explore::Reductions& reductions) {
+  const RaceResult x = search_race(race, bounds, reductions);
   const std::string property = property_name(x.property);
   const auto or_null = [&](const std::string& text) { return property.empty() ? "null" : text; };
   fmt::print(
@@ -47,6 +48,7 @@ int main(int argc, char** argv) {
   using namespace mmucheck;
   bench::SeptRace race;
   explore::SearchBounds bounds;
+  explore::Reductions reductions;
   bool count = false;
   std::string file;
   uint64_t largest = ~uint64_t{0};
@@ -67,6 +69,9 @@ int main(int argc, char** argv) {
   one->add_option("RMP", race.rmp, "zap may remove the parent")->required();
   one->add_option("KICK", race.kick, "TRACK kicks");
   one->add_flag("--count", count, "no properties: the whole graph");
+  one->add_flag("--partial-order", reductions.partial_order, "with that reduction");
+  one->add_flag("--symmetry", reductions.symmetry, "with that reduction");
+  one->add_flag("--self-check", reductions.self_check, "of the reductions; slow");
   CLI::App* all = app.add_subcommand("instances", "compares with the numbers of a file");
   all->add_option("FILE", file, "explore-vs-peers/instances.csv")->required();
   all->add_option("--largest", largest, "leave out those of more states");
@@ -74,7 +79,7 @@ int main(int argc, char** argv) {
   race.check = !count;
   try {
     return all->parsed() ? bench::run_instances(file, largest, bounds)
-                         : bench::run_one(race, bounds);
+                         : bench::run_one(race, bounds, reductions);
   } catch (const std::exception& error) {
     fmt::print(stderr, "{}\n", error.what());
     return 2;

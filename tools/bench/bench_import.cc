@@ -33,8 +33,8 @@ uint64_t import_all(const std::string& path) {
   trace::Event event;
   uint64_t events = 0;
   while (source->next(event)) {
-    const bool added = event.cls == trace::PacketClass::kConfig ||
-                       event.cls == trace::PacketClass::kInput;
+    const bool added =
+        event.cls == trace::PacketClass::kConfig || event.cls == trace::PacketClass::kInput;
     events += added ? 0 : 1;
   }
   return events;

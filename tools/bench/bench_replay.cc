@@ -64,8 +64,8 @@ int run(int argc, char** argv) {
     return report::kExitInput;
   }
   // What a child measured itself comes back through shared memory.
-  void* shared = ::mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  void* shared =
+      ::mmap(nullptr, sizeof(double), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (shared == MAP_FAILED) return report::kExitInternal;
   auto* parse_seconds = static_cast<double*>(shared);
   int code = report::kExitOk;
@@ -90,7 +90,8 @@ int run(int argc, char** argv) {
         code = report::kExitInternal;
         break;
       }
-      if (others != 0) compared.seconds.push_back(in_child([&] { return replay_file(other); }).seconds);
+      if (others != 0)
+        compared.seconds.push_back(in_child([&] { return replay_file(other); }).seconds);
       parse.seconds.push_back(*parse_seconds);
       replay.seconds.push_back(replayed.seconds);
       large_kb = std::max(large_kb, replayed.resident_kb);
@@ -113,8 +114,8 @@ int run(int argc, char** argv) {
       }
       fmt::print("ratio {:.3f} (target {:.2f})\n", parse.best() / replay.best(), kTargetRatio);
       fmt::print("peak memory {} KB, with a tenth of the events {} KB: {:.3f} (target {:.2f})\n",
-                 large_kb, small_kb,
-                 static_cast<double>(large_kb) / static_cast<double>(small_kb), kTargetGrowth);
+                 large_kb, small_kb, static_cast<double>(large_kb) / static_cast<double>(small_kb),
+                 kTargetGrowth);
     }
   } catch (const trace::TraceError& error) {
     fmt::print(stderr, "mmucheck-bench-replay: {}\n", error.what());

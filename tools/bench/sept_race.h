@@ -81,6 +81,25 @@ struct SeptRace {
   CellNumber vcpu_cell(unsigned vcpu) const { return 6 + 3 * k + k * v + v + 3 * vcpu; }
   CellNumber zap_cell(unsigned zap) const { return vcpu_cell(v) + 3 * zap; }
 
+  static unsigned places() { return 19; }
+  template <class Store>
+  unsigned place(const Store& s, unsigned thread) const {
+    return s.get(thread < v ? vcpu_cell(thread) : zap_cell(thread - v));
+  }
+  // vCPUs, and zap threads; leaves are not alike: a scan has an order.
+  std::vector<std::vector<std::vector<CellNumber>>> symmetric() const {
+    std::vector<std::vector<std::vector<CellNumber>>> groups(2);
+    for (unsigned vcpu = 0; vcpu < v; vcpu++) {
+      const CellNumber c = vcpu_cell(vcpu);
+      groups[0].push_back({c, c + 1, c + 2, in_guest(vcpu)});
+      for (unsigned i = 0; i < k; i++) groups[0].back().push_back(tlb(i, vcpu));
+    }
+    for (unsigned zap = 0; zap < z; zap++) {
+      groups[1].push_back({zap_cell(zap), zap_cell(zap) + 1, zap_cell(zap) + 2});
+    }
+    return groups;
+  }
+
   unsigned threads() const { return v + z; }
   std::vector<unsigned> cells() const {
     const auto width = [](unsigned largest) {

@@ -4,10 +4,20 @@ namespace mmucheck::bench {
 namespace {
 
 template <int W>
-RaceResult search_race_in(const SeptRace& race, const explore::SearchBounds& bounds) {
+explore::SearchResult<W> reduced_race(const SeptRace& race, const explore::SearchBounds& bounds,
+                                      const explore::Reductions& reductions) {
+  explore::Reduced<SeptRace, W> system(race, reductions);
+  return explore::reduced_search(system, bounds);
+}
+
+template <int W>
+RaceResult search_race_in(const SeptRace& race, const explore::SearchBounds& bounds,
+                          const explore::Reductions& reductions) {
   using System = explore::Interleaving<SeptRace, W>;
   const System system(race);
-  const auto x = explore::Search<System>(system, bounds).run();
+  const auto x = reductions.partial_order || reductions.symmetry
+                     ? reduced_race<W>(race, bounds, reductions)
+                     : explore::Search<System>(system, bounds).run();
   RaceResult race_result{.states = x.states,
                          .transitions = x.transitions,
                          .depth = x.depth,
@@ -24,11 +34,12 @@ RaceResult search_race_in(const SeptRace& race, const explore::SearchBounds& bou
 
 }  // namespace
 
-RaceResult search_race(const SeptRace& race, const explore::SearchBounds& bounds) {
+RaceResult search_race(const SeptRace& race, const explore::SearchBounds& bounds,
+                       const explore::Reductions& reductions) {
   const unsigned words = explore::CellLayout(race.cells()).words();
-  if (words == 1) return search_race_in<1>(race, bounds);
-  if (words == 2) return search_race_in<2>(race, bounds);
-  return search_race_in<4>(race, bounds);
+  if (words == 1) return search_race_in<1>(race, bounds, reductions);
+  if (words == 2) return search_race_in<2>(race, bounds, reductions);
+  return search_race_in<4>(race, bounds, reductions);
 }
 
 }  // namespace mmucheck::bench

@@ -2,6 +2,7 @@
 // state as it needs.
 #pragma once
 
+#include "checker/explore/reduction.h"
 #include "tools/bench/sept_race.h"
 
 namespace mmucheck::bench {
@@ -14,6 +15,7 @@ struct RaceResult {
   std::string bound;
 };
 
-RaceResult search_race(const SeptRace& race, const explore::SearchBounds& bounds = {});
+RaceResult search_race(const SeptRace& race, const explore::SearchBounds& bounds = {},
+                       const explore::Reductions& reductions = {});
 
 }  // namespace mmucheck::bench

@@ -51,5 +51,26 @@ TEST(SeptRace, WorkersMakeNoDifference) {
   }
 }
 
+// Reductions keep the verdict and the property, and find no more states.
+TEST(SeptRace, ReductionsKeepTheVerdict) {
+  uint64_t checked = 0, states = 0, partial_order = 0, symmetry = 0;
+  for (const RaceInstance& i : read_race_instances(kInstances)) {
+    if (!i.states || *i.states > 5000) continue;
+    SCOPED_TRACE(i.name);
+    const RaceResult p =
+        search_race(i.race, {.all = true}, {.partial_order = true, .self_check = true});
+    const RaceResult s = search_race(i.race, {.all = true}, {.symmetry = true, .self_check = true});
+    EXPECT_EQ(property_name(p.property), i.property);
+    EXPECT_EQ(property_name(s.property), i.property);
+    checked++;
+    states += *i.states;
+    partial_order += p.states;
+    symmetry += s.states;
+  }
+  EXPECT_GE(checked, 40u);
+  EXPECT_LT(partial_order, states);
+  EXPECT_LT(symmetry, states);
+}
+
 }  // namespace
 }  // namespace mmucheck::bench

@@ -66,11 +66,15 @@ endfunction()
 # The programs that also run under ASan in CI, where bytes from outside enter: see mmu_test().
 add_custom_target(asan_tests)
 
-# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s]): one GoogleTest program,
-# one ctest. Tests of readers, importers and the model get the label `asan` by where they stand.
+# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s] [UNITY]): one GoogleTest
+# program, one ctest. Tests of readers, importers and the model get the label `asan` by where they
+# stand. UNITY is for files that make the same templates: most of their time is that.
 function(mmu_test name)
-  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
+  if(ARG_UNITY AND MMUCHECK_UNITY)
+    set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
+  endif()
   target_link_libraries(${name} PRIVATE mmu_flags mmu_edge ${ARG_DEPS} GTest::gtest GTest::gtest_main)
   target_precompile_headers(${name} REUSE_FROM mmu_test_headers)
   set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/tests)

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <filesystem>
 #include <fstream>
 #include <iterator>
@@ -89,8 +90,8 @@ class BadInput : public testing::Test {
 
   // What holds whatever comes in.
   void check(const std::string& name, const Result& r, const std::string& what) const {
-    const bool documented = r.code == 0 || r.code == 1 || r.code == 3 || r.code == 4 ||
-                            r.code == 5 || r.code == 7;
+    const bool documented =
+        r.code == 0 || r.code == 1 || r.code == 3 || r.code == 4 || r.code == 5 || r.code == 7;
     EXPECT_TRUE(documented) << name << " " << what << ": exit " << r.code << "\n" << r.err;
     EXPECT_LT(r.resident_kb, kMaxResidentKb) << name << " " << what;
     if (r.code == 3) {
@@ -207,8 +208,9 @@ TEST_F(BadInput, AFutureVersionIsRefusedWithItsNumber) {
 
 TEST_F(BadInput, ALineOfAMegabyte) {
   std::string text = "# tracer: nop\n";
-  text += " kvmload-61 [000] .....  6.000001: init_vm: (kvm_mmu_init_vm+0x4/0xf0) "
-          "kvm=0xffffc90000109000 vm_type=5\n";
+  text +=
+      " kvmload-61 [000] .....  6.000001: init_vm: (kvm_mmu_init_vm+0x4/0xf0) "
+      "kvm=0xffffc90000109000 vm_type=5\n";
   text += " kvmload-61 [000] .....  6.000002: init_vm: " + std::string(1 << 20, 'x') + "\n";
   survived_by_all(put("long.txt", text), "a line of a megabyte");
   survived_by_all(put("long.txtpb", "# " + std::string(1 << 20, 'x') + "\npacket { }\n"),
@@ -228,6 +230,99 @@ TEST_F(BadInput, AMillionVms) {
     text += line;
   }
   survived_by_all(put("many.txt", text), "a million VMs");
+}
+
+// A TD with one private page, packets 1 to 8.
+constexpr const char* kTd =
+    "packet { kernel { version: KERNEL_VERSION_7_2 } }\n"
+    "packet { mmu_format { format: SPTE_FORMAT_EPT } }\n"
+    "packet { vm_create { vm_type: 5 } }\n"
+    "packet { memslot_create { slot: 0 base_gfn: 0 npages: 0x1000 flags: 4 gmem_fd: 3 } }\n"
+    "packet { vcpu_create { } }\n"
+    "packet { set_attributes { start: 0x10 end: 0x20 attributes: 0x8 } }\n"
+    "packet { root_load { } }\n"
+    "packet { mock_finalize { } }\n";
+
+struct BadPacket {
+  const char* before;  // packets between the TD and this one
+  const char* packet;
+  const char* why;
+};
+
+TEST_F(BadInput, WhatNoTdCanHaveIsRefusedAtItsPacket) {
+  const std::vector<BadPacket> bad{
+      {"", "seamcall { leaf: SEAMCALL_LEAF_MEM_PAGE_AUG gpa: 0x10000 level: 9 }", "level is 9"},
+      {"", "seamcall { leaf: SEAMCALL_LEAF_MEM_PAGE_AUG gpa: 0x10000 level: 0 }", "level is 0"},
+      {"", "seamcall { leaf: SEAMCALL_LEAF_MEM_PAGE_AUG gpa: 0x10000 level: 0x100000001 }",
+       "level is 4294967297"},
+      {"", "seamcall { leaf: SEAMCALL_LEAF_MEM_RANGE_BLOCK gpa: 0x10001 level: 1 }",
+       "gpa 0x10001 is not aligned"},
+      {"", "seamcall { leaf: SEAMCALL_LEAF_MEM_RANGE_BLOCK gpa: 0x10000000010000 level: 1 }",
+       "gpa is 0x10000000010000"},
+      {"", "seamcall { leaf: 99 gpa: 0x10000 level: 1 }", "leaf"},
+      {"", "seamcall { gpa: 0x10000 level: 1 }", "there is no leaf 0"},
+      {"packet { vm_destroy { } }\n",
+       "seamcall { leaf: SEAMCALL_LEAF_MEM_PAGE_REMOVE gpa: 0x10000 level: 1 }",
+       "the TD was destroyed"},
+      {"packet { vm_destroy { } }\n", "vcpu_enter { }", "the TD was destroyed"},
+      {"packet { vm_destroy { } }\n", "guest_access { gpa: 0x10000 is_private: true }",
+       "the TD was destroyed"},
+      {"", "vcpu_create { vcpu_id: 4294967296 }", "vcpu_id is 4294967296"},
+      {"", "vcpu_create { vcpu_id: 256 }", "vcpu_id is 256"},
+      {"", "vcpu_enter { vcpu_id: 18446744073709551615 }", "vcpu_id is 18446744073709551615"},
+      {"", "vm_config { gpaw: 50 }", "gpaw is 50"},
+      {"", "vm_config { gpaw: 52 direct_gfn_bits: 0x800000000 }", "direct_gfn_bits is 0x800000000"},
+      {"", "guest_access { gpa: 0x1000000000000 is_private: true }", "has more than 48 bits"},
+      {"", "guest_access { gpa: 0xffffffffffffffff }", "gpa is 0xffffffffffffffff"},
+      {"", "map_private_pfn { gfn: 0x800000010 }", "gfn 0x800000010 is not private"},
+      {"", "fault_pfn { pfn: 0x10000000000 }", "pfn is 0x10000000000"},
+      {"", "hw_ad { gfn: 0x10 level: 6 }", "level is 6"},
+  };
+  for (const BadPacket& b : bad) {
+    const std::string good = std::string(kTd) + b.before;
+    const std::string file = put("td.txtpb", good + "packet { " + b.packet + " }\n");
+    const auto packet = std::count(good.begin(), good.end(), '\n') + 1;
+    for (const std::vector<std::string>& arguments :
+         {std::vector<std::string>{"replay", file}, {"show", "--state", file}, {"predict", file}}) {
+      const Result r = run(arguments);
+      EXPECT_EQ(r.code, 3) << arguments[0] << " " << b.packet << "\n" << r.err;
+      EXPECT_EQ(std::count(r.err.begin(), r.err.end(), '\n'), 1) << r.err;
+      const std::string place = file + ": packet " + std::to_string(packet) + ", line " +
+                                std::to_string(packet) + ", byte " + std::to_string(good.size());
+      EXPECT_TRUE(r.err.starts_with("mmucheck: " + place)) << b.packet << "\n" << r.err;
+      EXPECT_NE(r.err.find(b.why), std::string::npos) << b.packet << "\n" << r.err;
+    }
+  }
+}
+
+TEST_F(BadInput, WhatNoTdxModuleHasIsRefusedInItsHeader) {
+  std::string header;
+  {
+    trace::ByteStream stream("traces/module-sequences/seq-a-000.jsonl.xz");
+    trace::Line line;
+    ASSERT_TRUE(stream.next_line(line));
+    header = std::string(line.text);
+  }
+  const std::vector<std::array<const char*, 3>> bad{
+      {"\"td\":33", "\"td\":31", "HKID"},
+      {"\"td\":33", "\"td\":64", "\"td\" is out of range"},
+      {"\"private_min\":32", "\"private_min\":64", "\"private_min\" is out of range"},
+      {"\"bits\":6", "\"bits\":7", "\"bits\" is out of range"},
+      {"\"start_bit\":46", "\"start_bit\":64", "\"start_bit\" is out of range"},
+      {"\"gpaw\":48", "\"gpaw\":50", "neither 48 nor 52"},
+      {"\"gpaw\":48", "\"gpaw\":52", "five"},
+      {"\"sept_levels\":4", "\"sept_levels\":6", "\"sept_levels\" is out of range"},
+      {"\"vcpus\":[", "\"vcpus\":[7,", "a vCPU is no object"}};
+  for (const auto& [from, to, why] : bad) {
+    std::string text = header;
+    const size_t at = text.find(from);
+    ASSERT_NE(at, std::string::npos) << from;
+    text.replace(at, std::string(from).size(), to);
+    const Result r = run({"run-module", put("module.jsonl", text + "\n")});
+    EXPECT_EQ(r.code, 3) << to << "\n" << r.err;
+    EXPECT_TRUE(r.err.starts_with("mmucheck: " + path("module.jsonl") + ": line 1")) << r.err;
+    EXPECT_NE(r.err.find(why), std::string::npos) << to << "\n" << r.err;
+  }
 }
 
 }  // namespace

@@ -42,16 +42,21 @@ int run(int argc, char** argv) {
                                               {"txtpb", Target::kTxtpb},
                                               {"ftrace", Target::kFtrace},
                                               {"sequence", Target::kSequence},
-                                              {"module", Target::kModule}};
+                                              {"module", Target::kModule},
+                                              {"handwritten", Target::kHandwritten},
+                                              {"scenario", Target::kScenario},
+                                              {"design", Target::kDesign},
+                                              {"ledger", Target::kLedger}};
   Target target = Target::kPb;
   std::string corpus = "traces", save;
   uint64_t seed = 1, inputs = UINT64_MAX, only = UINT64_MAX;
   double seconds = 10;
   unsigned slow = 10;
-  app.add_option("target", target, "pb, txtpb, ftrace, sequence or module")
+  app.add_option("target", target, "which reader")
+      ->option_text("pb|txtpb|handwritten|ftrace|sequence|module|scenario|design|ledger")
       ->required()
       ->transform(CLI::CheckedTransformer(targets));
-  app.add_option("--corpus", corpus, "folder with recorded/, sequences/ and module-sequences/");
+  app.add_option("--corpus", corpus, "the folder traces/");
   app.add_option("--seed", seed, "first of all");
   app.add_option("--inputs", inputs, "stop after so many");
   app.add_option("--seconds", seconds, "stop after this time");

@@ -1,12 +1,7 @@
 // The program as a user runs it: exit codes, where output goes, what is left behind.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
-#include <string>
+
+#include "tools/mmucheck/program_test.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -15,57 +10,13 @@ namespace fs = std::filesystem;
 
 constexpr const char* kRecording = "traces/recorded/full-private/trace.txt.xz";
 
-struct Result {
-  int code = -1;
-  std::string out;  // standard output
-  std::string err;  // standard error
-};
-
-std::string content(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), std::istreambuf_iterator<char>()};
-}
-
-class Cli : public testing::Test {
- protected:
-  void SetUp() override {
-    dir_ = fs::path(testing::TempDir()) /
-           (std::string("mmucheck_cli_") +
-            testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
-
-  Result run(const std::string& arguments) {
-    const std::string err = path("stderr");
-    const std::string command =
-        std::string(MMUCHECK_BINARY) + " " + arguments + " 2>" + err + " </dev/null";
-    Result result;
-    FILE* pipe = popen(command.c_str(), "r");
-    if (pipe == nullptr) return result;
-    char buffer[4096];
-    for (size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
-      result.out.append(buffer, n);
-    }
-    const int status = pclose(pipe);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    result.err = content(err);
-    fs::remove(err);
-    return result;
-  }
-  std::string path(const std::string& name) const { return (dir_ / name).string(); }
-  size_t files() const {
-    return static_cast<size_t>(std::distance(fs::directory_iterator(dir_), {}));
-  }
-
-  fs::path dir_;
-};
+class Cli : public ProgramTest {};
 
 TEST_F(Cli, HelpNamesEveryExitCode) {
   const Result help = run("--help");
   EXPECT_EQ(help.code, 0);
-  for (const char* code : {"  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 "}) {
+  for (const char* code :
+       {"  0 ", "  1 ", "  2 ", "  3 ", "  4 ", "  5 ", "  6 ", "  7 ", "  130 "}) {
     EXPECT_NE(help.out.find(std::string("\n") + code), std::string::npos) << code;
   }
   EXPECT_EQ(run("--version").code, 0);
@@ -139,6 +90,68 @@ TEST_F(Cli, ShowsTheStateAtAnEvent) {
   EXPECT_EQ(run("show --state traces/recorded/tp-private/trace.txt.xz").code, 5);
 }
 
+TEST_F(Cli, ShowsTheTreesOfATdSideBySideAndWhereTheyDiffer) {
+  const std::string violated = "traces/tdx/mirror-violated.txtpb";
+  const Result text = run("show --state " + violated);
+  EXPECT_EQ(text.code, 0) << text.err;
+  for (const char* part :
+       {"gfn range  direct  mirror  S-EPT               PAMT                 attributes\n",
+        "10         -       4K rwx  4K PENDING_BLOCKED  200010 REG BEPOCH 1  private     <- "
+        "differ\n",
+        "HKID assigned   CHLDCNT 4   PAMT 1 REG, 1 TDR, 1 TDVPR, 3 EPT\n",
+        "TLBs  TD epoch 1: vCPUs inside 0 of it, 0 of the one before\n"}) {
+    EXPECT_NE(text.out.find(part), std::string::npos) << part << "\n" << text.out;
+  }
+  const auto td = nlohmann::json::parse(run("--json show --state " + violated).out)["td"];
+  ASSERT_EQ(td["rows"].size(), 1u);
+  EXPECT_EQ(td["rows"][0]["mirror_and_sept"], "differ");
+  EXPECT_EQ(td["rows"][0]["mirror"]["pfn"], td["rows"][0]["sept"]["pfn"]);
+  EXPECT_EQ(td["rows"][0]["pamt"]["type"], "REG");
+  EXPECT_EQ(td["rows"][0]["tracked"], false);
+  EXPECT_EQ(td["epoch"], 1);
+  // A verdict shows the same row.
+  EXPECT_NE(run("replay " + violated).out.find("private     <- differ\n"), std::string::npos);
+}
+
+// Before the BLOCK, and while the hook stands between BLOCK and REMOVE.
+TEST_F(Cli, ShowsTheTreesOfATdAsTheyChange) {
+  const std::string cycle = "traces/tdx/life-cycle.txtpb";
+  const auto match_of = [&](const std::string& at, uint64_t gfn) {
+    const auto state =
+        nlohmann::json::parse(run("--json show --state --at " + at + " " + cycle).out);
+    for (const auto& row : state["td"]["rows"]) {
+      if (gfn - row["gfn"].get<uint64_t>() < row["npages"])
+        return row["mirror_and_sept"].get<std::string>();
+    }
+    return std::string("no row");
+  };
+  EXPECT_EQ(match_of("21", 0x11), "agree");
+  EXPECT_EQ(match_of("25", 0x10), "agree");
+  EXPECT_EQ(match_of("25", 0x11), "differ");
+  EXPECT_EQ(match_of("27", 0x11), "no row");
+  const Result inside = run("show --state --at 25 " + cycle);
+  EXPECT_NE(inside.out.find("thread 0 in a hook for 11 4K: "), std::string::npos) << inside.out;
+  EXPECT_NE(inside.out.find("11 BLOCKED in epoch 1, not tracked\n"), std::string::npos)
+      << inside.out;
+}
+
+TEST_F(Cli, ShrinksWhatIsViolatedAndNothingElse) {
+  const std::string small = path("small.txtpb");
+  const Result done = run("--json shrink traces/dirty/lost-violated.txtpb -o " + small);
+  EXPECT_EQ(done.code, 0) << done.err;
+  const auto json = nlohmann::json::parse(done.out);
+  EXPECT_EQ(json["invariant"], "MMU-DIRTY-LOST");
+  EXPECT_LE(json["packets"]["after"], json["packets"]["before"]);
+  EXPECT_EQ(json["bound_hit"], false);
+  const Result again = run("replay " + small);
+  EXPECT_NE(again.out.find("as expected: the file says violated MMU-DIRTY-LOST"),
+            std::string::npos);
+  EXPECT_EQ(run("shrink traces/dirty/lost-violated.txtpb --invariant MMU-NX-EXEC -o " + small).code,
+            4);
+  EXPECT_EQ(run("shrink traces/tdx/life-cycle.txtpb -o " + small).code, 4);
+  EXPECT_EQ(run(std::string("shrink ") + kRecording + " -o " + small).code, 2);
+}
+
 // "[...]" stands for what is left out. Examples with files of the reader's own are not run.
 TEST_F(Cli, TheReadmeShowsRealOutput) {
   std::ifstream readme("README.md");
@@ -199,9 +212,9 @@ TEST_F(Cli, EncodingsCarryTheSameEvents) {
 }
 
 TEST_F(Cli, StrippedFilesHoldNoObservation) {
-  ASSERT_EQ(run(std::string("convert --strip-observations -o ") + path("s.pb") + " " + kRecording)
-                .code,
-            0);
+  ASSERT_EQ(
+      run(std::string("convert --strip-observations -o ") + path("s.pb") + " " + kRecording).code,
+      0);
   const auto whole = nlohmann::json::parse(run(std::string("--json stats ") + kRecording).out);
   const auto json = nlohmann::json::parse(run("--json stats " + path("s.pb")).out);
   EXPECT_EQ(json["classes"]["observation"], 0);

@@ -108,7 +108,6 @@ int run_diff(Session& session, const DiffOptions& o) {
                         o.file + ": no stimulus stands behind packet { explore {} }");
   }
   const explore::Bounds bounds = o.given.of(scenario);
-  const explore::Tick tick = [&session] { return !session.stopped(); };
   DiffSide sides[2];
   for (size_t i = 0; i < 2; i++) {
     sides[i].name = o.designs[i];
@@ -117,7 +116,8 @@ int run_diff(Session& session, const DiffOptions& o) {
     } catch (const std::invalid_argument& error) {
       return session.fail(report::kExitUsage, error.what());
     }
-    sides[i].alone = explore::explore(scenario, &sides[i].design->design, bounds, tick);
+    sides[i].alone = explore::explore(scenario, &sides[i].design->design, bounds,
+                                      stopped_by(session));
     if (!sides[i].alone.doubts.empty()) {
       return session.fail(report::kExitInconclusive,
                           o.designs[i] + ": " + sides[i].alone.doubts.front());
@@ -125,7 +125,8 @@ int run_diff(Session& session, const DiffOptions& o) {
   }
   const Difference d =
       explore::first_difference(scenario, &sides[0].design->design, &sides[1].design->design,
-                                bounds, bounds.max_states, tick);
+                                bounds, bounds.max_states,
+                                [&session] { return !session.stopped(); });
   std::vector<explore::ChartStep> steps;
   if (d.found) {
     // What both did, and the step before which they were the same.

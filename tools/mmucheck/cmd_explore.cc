@@ -1,6 +1,7 @@
 // mmucheck explore: every interleaving of a scenario's threads, within bounds.
 #include <fmt/format.h>
 
+#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -12,6 +13,7 @@
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
 #include "tools/mmucheck/explore_table.h"
+#include "tools/mmucheck/progress.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -24,6 +26,7 @@ struct ExploreOptions {
   std::vector<std::string> files;
   std::string design, output;
   BoundOptions given;
+  double seconds = 0;  // 0: no bound
   bool table = false, all_designs = false, timings = false;
   explore::Bounds bounds;  // given, or the scenario's
 
@@ -34,6 +37,10 @@ std::string plural(uint64_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
+bool interrupted(const Exploration& x) {
+  return x.bound == explore::kInterrupted;
+}
+
 std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o) {
   std::string text = fmt::format("{}, {}", plural(s.threads.size(), "thread"),
                                  plural(s.operations(), "operation"));
@@ -41,7 +48,27 @@ std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o
   text += o.bounds.busy == 0
               ? "; BUSY only from locks of the model"
               : fmt::format("; BUSY from outside at most {}", plural(o.bounds.busy, "time"));
+  if (o.bounds.preemptions) {
+    text += fmt::format("; at most {}", plural(*o.bounds.preemptions, "preemption"));
+  }
   return text;
+}
+
+// Shows where the search is, and stops it.
+explore::SearchTick tick_of(const Session& session, double seconds) {
+  using Clock = std::chrono::steady_clock;
+  return [&session, seconds, start = Clock::now(), line = std::make_shared<StatusLine>()](
+             const explore::SearchProgress& p) -> std::string {
+    const std::chrono::duration<double> passed = Clock::now() - start;
+    line->show([&] {
+      return fmt::format("{} states, {:.0f} transitions/s, depth {}, {} to go, {} MiB",
+                         with_thousands(p.states),
+                         static_cast<double>(p.transitions) / passed.count(), p.depth,
+                         with_thousands(p.queue), p.memory >> 20);
+    });
+    if (session.stopped()) return explore::kInterrupted;
+    return seconds != 0 && passed.count() >= seconds ? "time" : "";
+  };
 }
 
 std::string counts(const Exploration& x) {
@@ -67,11 +94,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
     for (const std::string& why : x.doubts) session.print("inconclusive  " + why + "\n");
     return;
   }
-  const std::string why = x.interrupted ? "interrupted" : "--" + x.bound + " was hit";
-  session.print(x.bound.empty() && !x.interrupted
-                    ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
-                    : fmt::format("inconclusive  {}: nothing was broken so far; {}\n", why,
-                                  what_was_bounded(s, o)));
+  const std::string why = interrupted(x) ? x.bound : "--" + x.bound + " was hit";
+  session.print(x.bound.empty() ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
+                                : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
+                                              why, what_was_bounded(s, o)));
   session.print(fmt::format(
       "       {}; {}; no reductions\n"
       "       {} evaluated; sequential consistency, no A/D bits from CPUs{}\n",
@@ -103,7 +129,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
                 {"max_states", o.bounds.max_states},
                 {"max_depth", o.bounds.max_depth},
                 {"busy", o.bounds.busy},
-                {"yields", s.yields}}},
+                {"yields", s.yields},
+                {"preemptions", o.bounds.preemptions ? Json(*o.bounds.preemptions) : Json(nullptr)}}},
               {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
               {"inconclusive", x.doubts},
               {"steps", path},
@@ -154,7 +181,7 @@ int run_explore(Session& session, ExploreOptions& o) {
   o.bounds = o.given.of(scenario);
   const explore::PinnedRun run =
       explore::run_pinned(scenario, design, o.design, o.bounds, nullptr,
-                          [&session] { return !session.stopped(); });
+                          tick_of(session, o.seconds));
   const Exploration& x = run.found;
   refuse_what_is_refused(x, scenario, design);
   std::vector<explore::ChartStep> steps;
@@ -175,7 +202,7 @@ int run_explore(Session& session, ExploreOptions& o) {
         wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
   }
   if (x.violation) return report::kExitViolated;
-  if (x.interrupted) return report::kExitInterrupted;
+  if (interrupted(x)) return report::kExitInterrupted;
   return x.doubts.empty() && x.bound.empty() ? report::kExitOk : report::kExitInconclusive;
 }
 
@@ -200,6 +227,18 @@ void add_explore(CLI::App& app, Session& session) {
       ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
   sub->add_option("--max-depth", o->given.max_depth,
                   "stop at so many steps from the start [as the scenario says]; 0: no");
+  sub->add_option("--memory", o->given.memory_mib,
+                  "stop before the process takes so many MiB (0: no)")
+      ->capture_default_str();
+  sub->add_option("--time", o->seconds, "stop after so many seconds (0: no)")
+      ->check(CLI::NonNegativeNumber)
+      ->capture_default_str();
+  sub->add_option("--threads", o->given.workers, "threads that search; the result is the same")
+      ->check(CLI::Range(1u, 64u))
+      ->capture_default_str();
+  sub->add_option("--preemptions", o->given.preemptions,
+                  "at most so often a thread goes on although the one that moved last could")
+      ->option_text("N");
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "
                   "[as the scenario says, or 0]")

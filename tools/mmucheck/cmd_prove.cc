@@ -1,13 +1,17 @@
 // mmucheck prove: statements about the rules for all values, decided by Z3.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 #include <memory>
 
+#include "checker/prove/counterexample_trace.h"
 #include "checker/prove/smtlib.h"
 #include "checker/prove/solve.h"
+#include "checker/replay/replay_trace.h"
 #include "checker/trace/output_file.h"
 #include "tools/mmucheck/commands.h"
+#include "tools/mmucheck/otherwise.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -20,17 +24,13 @@ struct ProveOptions {
   std::vector<std::string> names;
   bool list = false;
   bool timings = false;
-  std::string dump;
+  std::string dump, traces;
   uint32_t rlimit = prove::Limits{}.rlimit;
 };
 using Chosen = std::vector<const Obligation*>;
 
 Json head_of(const Obligation& o) {
-  return {{"name", o.name},
-          {"statement", o.statement},
-          {"source", o.source},
-          {"bound", o.bound},
-          {"claim", o.claim.empty() ? Json(nullptr) : Json(o.claim)}};
+  return {{"name", o.name}, {"statement", o.statement}, {"source", o.source}, {"bound", o.bound}};
 }
 
 int list(Session& session, const Chosen& chosen) {
@@ -39,8 +39,7 @@ int list(Session& session, const Chosen& chosen) {
     if (session.json) {
       all.push_back(head_of(*o));
     } else {
-      session.print(fmt::format("{:<42} {}{}\n", o->name, o->statement,
-                                o->claim.empty() ? "" : fmt::format(" [{}]", o->claim)));
+      session.print(fmt::format("{:<42} {}\n", o->name, o->statement));
     }
   }
   if (session.json) session.print_json({{"schema", kJsonSchema}, {"obligations", all}});
@@ -108,6 +107,36 @@ void dump(const std::string& directory, const Chosen& chosen) {
   }
 }
 
+// The trace of a refutation, and what a replay makes of it.
+struct Written {
+  std::string path, why_none, verdict;
+  bool confirmed = true;
+};
+Written write_trace(Session& session, const std::string& directory, const Obligation& o,
+                    const prove::Result& r) {
+  const prove::CounterexampleTrace t = prove::counterexample_trace(o, r);
+  if (t.text.empty()) return {"", t.why_none, "", true};
+  Written w;
+  w.path = fmt::format("{}/{}.txtpb", directory, o.name);
+  trace::OutputFile file(w.path);
+  file.write(t.text);
+  file.commit();
+  const report::Verdict v = replay::replay_trace(*session.open(w.path));
+  w.verdict = report::name_of(report::outcome_of(v));
+  if (t.breaks.empty()) {
+    const std::optional<Otherwise> other = otherwise(v);
+    w.confirmed = other.has_value();
+    if (other) {
+      w.verdict += fmt::format(": seen {}, happens {}", other->claimed, other->happens);
+    }
+  } else {
+    w.verdict += " " + t.breaks;
+    w.confirmed = std::any_of(v.violations.begin(), v.violations.end(),
+                              [&](const auto& x) { return x.invariant == t.breaks; });
+  }
+  return w;
+}
+
 // A premise that nothing satisfies is a check that failed itself.
 int exit_code_of(Answer a) {
   switch (a) {
@@ -143,10 +172,23 @@ int run_prove(Session& session, const ProveOptions& o) {
     }
     count[r.answer]++;
     code = report::worse_exit_code(code, exit_code_of(r.answer));
+    Written w;
+    const bool write = !o.traces.empty() && r.answer == Answer::kRefuted;
+    if (write) w = write_trace(session, o.traces, *one, r);
+    if (!w.confirmed) code = report::worse_exit_code(code, report::kExitInternal);
     if (session.json) {
       all.push_back(json_of(*one, r, o.timings));
+      if (write) {
+        all.back()["trace"] = w.path.empty() ? Json(nullptr) : Json(w.path);
+        all.back()["replay"] = w.path.empty() ? w.why_none : w.verdict;
+      }
     } else {
       session.print(text_of(*one, r, o.timings));
+      if (write) {
+        session.print(w.path.empty() ? fmt::format("         no trace: {}\n", w.why_none)
+                                     : fmt::format("         wrote {}, whose replay is {}\n",
+                                                   w.path, w.verdict));
+      }
     }
   }
   const size_t decided = count[Answer::kProved] + count[Answer::kRefuted] +
@@ -184,6 +226,10 @@ void add_prove(CLI::App& app, Session& session) {
   sub->add_flag("--list", o->list, "every obligation and what it states, one a line");
   sub->add_flag("--timings", o->timings, "say how long each took");
   sub->add_option("--dump", o->dump, "write every question as SMT-LIB, a file a case")
+      ->check(CLI::ExistingDirectory)
+      ->option_text("DIR");
+  sub->add_option("--traces", o->traces,
+                  "write the values of each refutation as a trace, and replay it")
       ->check(CLI::ExistingDirectory)
       ->option_text("DIR");
   sub->add_option("--rlimit", o->rlimit, "the solver's effort a question, in its own units")

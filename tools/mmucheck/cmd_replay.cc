@@ -6,9 +6,9 @@
 #include "checker/replay/synthetic/under_designs.h"
 #include "checker/report/json_writer.h"
 #include "checker/report/text_writer.h"
-#include "model/design/choices.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
+#include "tools/mmucheck/design_matrix.h"
 #include "tools/mmucheck/progress.h"
 
 namespace mmucheck::cli {
@@ -23,14 +23,10 @@ struct ReplayOptions {
   size_t evidence = 3;
   std::string design, design_file;
   bool all_designs = false;
-  std::unique_ptr<model::OwnedDesign> given;  // of the two above
+  bool expectations = false;
+  std::unique_ptr<model::OwnedDesign> given;  // of design and design_file
+  std::vector<DesignColumn> columns;          // of all_designs
 };
-
-Json not_modelled_json(const model::Design& design) {
-  Json names = Json::array();
-  for (const model::Choice* c : model::not_modelled(design)) names.push_back(c->name);
-  return names;
-}
 
 // `design`: the one that the user gave, nullptr for the trace's own.
 void print_verdict(Session& session, const ReplayOptions& options, const report::Verdict& verdict,
@@ -58,56 +54,25 @@ void print_verdict(Session& session, const ReplayOptions& options, const report:
   session.print(out);
 }
 
-// What made the verdict, in one line: the first broken rule and its packet, or the first doubt.
-struct Reason {
-  std::string rule;
-  uint64_t packet = 0;
-  std::string doubt;
-};
-
-Reason reason_of(const report::Verdict& v) {
-  switch (report::outcome_of(v)) {
-    case report::Outcome::kViolated:
-      return {v.violations[0].invariant, v.violations[0].place.packet, ""};
-    case report::Outcome::kDiverged:
-      return {v.divergences[0].excluded_by, v.divergences[0].place.packet, ""};
-    case report::Outcome::kInconclusive:
-      return {"", 0, v.inconclusive.empty() ? "events were lost" : v.inconclusive[0]};
-    default: return {"", 0, report::nothing_checked(v) ? "nothing to check" : ""};
+void print_designs(Session& session, const ReplayOptions& options) {
+  const std::vector<DesignColumn>& columns = options.columns;
+  if (columns.empty()) return;
+  if (options.expectations) {
+    session.print(expectations_text(columns));
+  } else if (!session.json) {
+    session.print(columns.size() == 1 ? column_text(columns[0]) : matrix_text(columns));
+  } else if (columns.size() == 1) {
+    Json one = {{"schema", kJsonSchema}};
+    one.update(column_json(columns[0]));
+    session.print_json(one);
+  } else {
+    Json all = Json::array();
+    for (const DesignColumn& column : columns) all.push_back(column_json(column));
+    session.print_json({{"schema", kJsonSchema}, {"traces", all}});
   }
 }
 
-void print_all(Session& session, const std::vector<report::Verdict>& verdicts,
-               const std::string& path) {
-  Json all = Json::array();
-  if (!session.json) session.print(path + "\n");
-  for (size_t i = 0; i < verdicts.size(); i++) {
-    const model::Design& design = model::designs()[i];
-    const Reason why = reason_of(verdicts[i]);
-    const char* outcome = report::name_of(report::outcome_of(verdicts[i]));
-    if (session.json) {
-      all.push_back({{"design", design.name},
-                     {"verdict", outcome},
-                     {"invariant", why.rule.empty() ? Json(nullptr) : Json(why.rule)},
-                     {"packet", why.packet == 0 ? Json(nullptr) : Json(why.packet)},
-                     {"reason", why.doubt.empty() ? Json(nullptr) : Json(why.doubt)},
-                     {"not_modelled", not_modelled_json(design)}});
-      continue;
-    }
-    std::string line = fmt::format("  {:<20}{:<14}{}", design.name, outcome, why.rule);
-    if (!why.rule.empty() && why.packet != 0) line += "  ";
-    if (why.packet != 0) line += fmt::format("packet {}", why.packet);
-    line += why.doubt;
-    line.erase(line.find_last_not_of(' ') + 1);
-    if (line.size() > report::kTextWidth) line = line.substr(0, report::kTextWidth - 3) + "...";
-    session.print(line + "\n");
-  }
-  if (session.json) {
-    session.print_json({{"schema", kJsonSchema}, {"file", path}, {"designs", all}});
-  }
-}
-
-int replay_file(Session& session, const ReplayOptions& options, const std::string& path) {
+int replay_file(Session& session, ReplayOptions& options, const std::string& path) {
   const auto source = session.open(path);
   Progress progress;
   const auto tick = [&] {
@@ -127,7 +92,11 @@ int replay_file(Session& session, const ReplayOptions& options, const std::strin
                             "other; hand-written traces take --design");
   }
   if (options.all_designs) {
-    print_all(session, replay::replay_under(*source, model::designs(), tick), path);
+    DesignColumn column{path, {}};
+    for (const report::Verdict& v : replay::replay_under(*source, model::designs(), tick)) {
+      column.cells.push_back(cell_of(v));
+    }
+    options.columns.push_back(std::move(column));
     return session.stopped() ? report::kExitInterrupted : report::kExitOk;
   }
   const model::Design& design = options.given->design;
@@ -153,6 +122,7 @@ int replay_files(Session& session, ReplayOptions& options) {
     code = report::worse_exit_code(code, one);
     if (session.stopped()) break;
   }
+  if (options.all_designs) print_designs(session, options);
   return code;
 }
 
@@ -175,8 +145,12 @@ void add_replay(CLI::App& app, Session& session) {
   CLI::Option* file =
       sub->add_option("--design-file", options->design_file, "the same, with the row from a file")
           ->option_text("FILE");
-  CLI::Option* all = sub->add_flag("--all-designs", options->all_designs,
-                                   "run a hand-written trace under every design, a line each");
+  CLI::Option* all =
+      sub->add_flag("--all-designs", options->all_designs,
+                    "run hand-written traces under every design: a line each, or a table");
+  sub->add_flag("--expectations", options->expectations,
+                "print the table as the designs.json that `corpus run` compares")
+      ->needs(all);
   design->excludes(file)->excludes(all);
   file->excludes(all);
   sub->footer(
@@ -188,7 +162,7 @@ void add_replay(CLI::App& app, Session& session) {
       "  trace-cmd report | mmucheck replay -\n"
       "  mmucheck replay --execution tracepoints.txt\n"
       "  mmucheck replay --design v19,unmap_filter=exclude-flags traces/unmap/*.txtpb\n"
-      "  mmucheck replay --all-designs traces/zap/all.txtpb\n"
+      "  mmucheck replay --all-designs traces/seed-*/*.txtpb\n"
       "  mmucheck --json replay trace.pb");
   sub->callback([&session, options] { session.exit_code = replay_files(session, *options); });
 }

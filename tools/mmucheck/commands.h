@@ -10,6 +10,7 @@
 namespace mmucheck::cli {
 
 void add_claims(CLI::App& app, Session& session);
+void add_complete(CLI::App& app, Session& session);
 void add_convert(CLI::App& app, Session& session);
 void add_corpus(CLI::App& app, Session& session);
 void add_designs(CLI::App& app, Session& session);
@@ -23,6 +24,7 @@ void add_replay(CLI::App& app, Session& session);
 void add_run_module(CLI::App& app, Session& session);
 void add_run_tdp(CLI::App& app, Session& session);
 void add_show(CLI::App& app, Session& session);
+void add_shrink(CLI::App& app, Session& session);
 void add_stats(CLI::App& app, Session& session);
 
 }  // namespace mmucheck::cli

@@ -1,69 +1,24 @@
 // Designs on the command line: listed, compared, and replayed.
-#include <gtest/gtest.h>
-#include <sys/wait.h>
-
 #include <algorithm>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 #include <nlohmann/json.hpp>
+#include <sstream>
 #include <string>
 
 #include "model/design/choices.h"
+#include "tools/mmucheck/program_test.h"
 
 namespace mmucheck::cli {
 namespace {
 
-namespace fs = std::filesystem;
 using nlohmann::json;
 
-constexpr const char* kRecording = "traces/recorded/tp-private/trace.txt.xz";
+constexpr const char* kTracepoints = "traces/recorded/tp-private/trace.txt.xz";
 constexpr const char* kVm =
     "packet { vm_create { } }\n"
     "packet { memslot_create { slot: 0 base_gfn: 0 npages: 0x1000 } }\n"
     "packet { root_load { } }\n";
 
-struct Result {
-  int code = -1;
-  std::string out, err;
-};
-
-class DesignsCli : public testing::Test {
- protected:
-  void SetUp() override {
-    dir_ = fs::path(testing::TempDir()) /
-           (std::string("mmucheck_designs_") +
-            testing::UnitTest::GetInstance()->current_test_info()->name());
-    fs::remove_all(dir_);
-    fs::create_directories(dir_);
-  }
-  void TearDown() override { fs::remove_all(dir_); }
-
-  Result run(const std::string& arguments, const std::string& input = "/dev/null") {
-    const std::string err = (dir_ / "stderr").string();
-    const std::string command =
-        std::string(MMUCHECK_BINARY) + " " + arguments + " 2>" + err + " <" + input;
-    Result result;
-    FILE* pipe = popen(command.c_str(), "r");
-    if (pipe == nullptr) return result;
-    char buffer[4096];
-    for (size_t n = 0; (n = fread(buffer, 1, sizeof buffer, pipe)) > 0;) {
-      result.out.append(buffer, n);
-    }
-    const int status = pclose(pipe);
-    result.code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
-    std::ifstream in(err, std::ios::binary);
-    result.err.assign(std::istreambuf_iterator<char>(in), {});
-    return result;
-  }
-  std::string put(const std::string& name, const std::string& text) const {
-    const std::string path = (dir_ / name).string();
-    std::ofstream(path) << text;
-    return path;
-  }
-
-  fs::path dir_;
-};
+class DesignsCli : public ProgramTest {};
 
 TEST_F(DesignsCli, ListsTheRows) {
   const Result text = run("designs");
@@ -208,7 +163,7 @@ TEST_F(DesignsCli, EveryDesignInALine) {
 
 TEST_F(DesignsCli, RecordingsHaveTheDesignOfTheirKernel) {
   const std::string file = put("d.txtpb", "name: mine\nbase: v8\n");
-  const std::string recording = kRecording;
+  const std::string recording = kTracepoints;
   const std::string trace = (dir_ / "a.pb").string();
   ASSERT_EQ(run("import " + recording + " -o " + trace).code, 0);
   for (const std::string& path : {recording, trace}) {
@@ -220,6 +175,51 @@ TEST_F(DesignsCli, RecordingsHaveTheDesignOfTheirKernel) {
       EXPECT_NE(r.err.find("a recording of a real kernel"), std::string::npos) << r.err;
     }
   }
+}
+
+// Several traces make a table: rows designs, columns traces, with a legend.
+TEST_F(DesignsCli, SeveralTracesMakeATable) {
+  const std::string files =
+      "traces/seed-000/sketch-index.txtpb traces/seed-000/sketch-loop.txtpb "
+      "traces/seed-001/private-slot-ends-at-alias.txtpb";
+  const Result text = run("replay --all-designs " + files);
+  EXPECT_EQ(text.code, 0) << text.err;
+  std::istringstream lines(text.out);
+  size_t rows = 0;
+  for (std::string line; std::getline(lines, line);) {
+    EXPECT_LE(line.size(), 100u) << line;
+    for (const model::Design& d : model::designs()) {
+      if (line.starts_with("  " + std::string(d.name) + " ")) rows++;
+    }
+  }
+  EXPECT_EQ(rows, model::designs().size());
+  EXPECT_NE(text.out.find("violated: MMU-WALK-INDEX"), std::string::npos) << text.out;
+  EXPECT_NE(text.out.find("   1  traces/seed-000/sketch-index.txtpb"), std::string::npos);
+
+  const json all = json::parse(run("--json replay --all-designs " + files).out);
+  ASSERT_EQ(all["traces"].size(), 3u);
+  for (const json& trace : all["traces"]) {
+    ASSERT_EQ(trace["designs"].size(), model::designs().size());
+    for (const json& cell : trace["designs"]) {
+      EXPECT_EQ(cell["verdict"] == "violated", cell["invariant"].is_string()) << cell;
+    }
+  }
+  EXPECT_EQ(all["traces"][2]["designs"][3]["design"], "v19");
+  EXPECT_EQ(all["traces"][2]["designs"][3]["verdict"], "violated");
+}
+
+// What the table says is what the folders state; every design's row is compared there.
+TEST_F(DesignsCli, TheTableOfTheSeedsIsAsStated) {
+  const Result r = run("corpus run traces/seed-001");
+  EXPECT_EQ(r.code, 0) << r.out;
+  EXPECT_NE(r.out.find("designs.json"), std::string::npos) << r.out;
+  put("designs.json", R"({"a.txtpb": {"holds": ["v19"]}})");
+  std::filesystem::copy_file("traces/seed-001/private-slot-ends-at-alias.txtpb", dir_ / "a.txtpb");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 1);
+  put("designs.json", R"({"a.txtpb": {"holds": ["v20"]}})");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 3);
+  put("designs.json", R"({"b.txtpb": {"holds": ["v19"]}})");
+  EXPECT_EQ(run("corpus run " + dir_.string()).code, 3);
 }
 
 }  // namespace

@@ -118,5 +118,28 @@ TEST(EditedReplay, ASpuriousFaultIsLoggedBeforeTheMappingThatMadeItSo) {
   expect_holds(lines);
 }
 
+// While another VM lives, the faults of a thread that has run no vCPU yet name only a number: those
+// that retry are the VM's of the one that maps, or nobody's when there are too many.
+TEST(EditedReplay, AStormOfFaultsWhoseVmShowsLater) {
+  Lines lines = recording("rare-zapgfn-full");
+  const std::string thread = "-71 ";
+  const size_t fault = find(lines, 0, "kvm_page_fault", thread);
+  const size_t ret = find(lines, fault, "faultin_ret", thread);
+  ASSERT_LT(ret, lines.size());
+  ASSERT_TRUE(has(lines[ret], "ret=0"));
+  Lines storm;
+  for (int n = 0; n < 40; n++) {
+    storm.push_back(lines[fault]);
+    storm.push_back(lines[ret]);
+    storm.back().replace(storm.back().find("ret=0"), 5, "ret=1");
+  }
+  lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(fault), storm.begin(), storm.end());
+  const size_t init = find(lines, 0, "init_vm");
+  std::string other = lines[init];
+  other.replace(other.find("kvm=0xffff"), 10, "kvm=0xfffe");
+  lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(init), other);
+  expect_holds(lines);
+}
+
 }  // namespace
 }  // namespace mmucheck::import

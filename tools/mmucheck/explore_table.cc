@@ -52,7 +52,8 @@ std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
     const explore::Scenario& scenario, const TableRequest& request) {
   std::vector<std::pair<std::string, const explore::Pinned*>> all;
   const BoundOptions& given = request.bounds;
-  const bool other_bounds = given.max_states || given.max_depth || given.busy;
+  const bool other_bounds = given.max_states || given.max_depth || given.busy ||
+                            given.preemptions || given.memory_mib != 0;
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
     for (const explore::Pinned& p : scenario.pinned) {
@@ -82,7 +83,7 @@ TableRow explore_row(const Session& session, const explore::Scenario& scenario,
   if (pinned != nullptr) bounds.busy = pinned->busy;
   const auto begin = std::chrono::steady_clock::now();
   row.run = explore::run_pinned(scenario, owned == nullptr ? nullptr : &owned->design, design,
-                                bounds, pinned, [&session] { return !session.stopped(); });
+                                bounds, pinned, stopped_by(session));
   row.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - begin).count();
   row.pinned = pinned != nullptr;
   return row;
@@ -164,7 +165,16 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   b.max_states = max_states.value_or(b.max_states);
   b.max_depth = max_depth.value_or(b.max_depth);
   b.busy = busy.value_or(b.busy);
+  b.max_memory = memory_mib << 20;
+  b.workers = workers;
+  b.preemptions = preemptions;
   return b;
+}
+
+explore::SearchTick stopped_by(const Session& session) {
+  return [&session](const explore::SearchProgress&) {
+    return session.stopped() ? explore::kInterrupted : "";
+  };
 }
 
 explore::Scenario read_scenario_file(const Session& session, const std::string& path) {

@@ -15,7 +15,9 @@ namespace mmucheck::cli {
 // Given on the command line in place of what the scenario says.
 struct BoundOptions {
   std::optional<uint64_t> max_states, max_depth;
-  std::optional<unsigned> busy;
+  std::optional<unsigned> busy, preemptions;
+  uint64_t memory_mib = 0;  // 0: none
+  unsigned workers = 1;
 
   explore::Bounds of(const explore::Scenario& scenario) const;
 };
@@ -26,6 +28,9 @@ explore::Scenario read_scenario_file(const Session& session, const std::string& 
 // `paths` are scenarios and directories with some, which are looked up below them in the order of
 // their names. `designs`: nothing: those that a scenario has pinned; a scenario that has none and
 // is named goes by its own, one that was found in a directory is passed over.
+// Stops a search when the user has had enough.
+explore::SearchTick stopped_by(const Session& session);
+
 struct TableRequest {
   std::vector<std::string> paths, designs;
   BoundOptions bounds;

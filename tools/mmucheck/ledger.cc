@@ -2,11 +2,12 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
+#include <stdexcept>
 
-#include "checker/replay/replay_trace.h"
 #include "checker/trace/byte_stream.h"
+#include "checker/trace/event_source.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -16,9 +17,10 @@ using trace::TraceError;
 using trace::TraceErrorKind;
 
 constexpr size_t kMaxLedgerBytes = size_t{1} << 22;
-constexpr std::string_view kFormat = "mmucheck claims 1";
+constexpr std::string_view kFormat = "mmucheck claims 2";
+constexpr std::array<const char*, 5> kConditions = {"design", "version", "vm", "lock", "range"};
 
-std::string text_of(const std::string& path) {
+std::string ledger_text(const std::string& path) {
   trace::ByteStream in(path);
   std::string text;
   while (!in.peek(1).empty()) {
@@ -31,126 +33,122 @@ std::string text_of(const std::string& path) {
   return text;
 }
 
-ClaimPart read_part(const json& j, const std::string& base) {
-  ClaimPart part;
-  part.name = j.value("part", std::string());
-  for (const json& t : j.at("traces")) {
-    const std::string trace = t.get<std::string>();
-    part.traces.push_back(trace.starts_with('/') || base.empty() ? trace : base + "/" + trace);
-  }
-  return part;
-}
+struct LedgerReader {
+  std::string base;  // directory that paths are relative to
 
-Claim read_claim(const json& j, const std::string& base) {
-  Claim c;
-  c.id = j.at("id").get<std::string>();
-  const std::string quantifier = j.at("quantifier").get<std::string>();
-  if (quantifier != "all" && quantifier != "exists") {
-    throw std::invalid_argument("claim " + c.id + ": a quantifier is \"all\" or \"exists\"");
+  std::string file(const std::string& name) const {
+    return name.starts_with('/') || base.empty() ? name : base + "/" + name;
   }
-  c.for_all = quantifier == "all";
-  c.text = j.at("text").get<std::string>();
-  for (const json& b : j.at("by")) c.by.push_back(b.get<std::string>());
-  for (const json& p : j.at("parts")) c.parts.push_back(read_part(p, base));
-  if (c.parts.empty()) throw std::invalid_argument("claim " + c.id + " has no parts");
-  return c;
-}
 
-ClaimEvidence run(const std::string& trace, const OpenTrace& open) {
-  ClaimEvidence e;
-  e.trace = trace;
-  const auto source = open(trace);
-  const report::Verdict v = replay::replay_trace(*source);
-  if (!v.inconclusive.empty() || v.events == 0) {
-    e.why_not = v.inconclusive.empty() ? "there is nothing in it" : v.inconclusive.front();
+  LedgerEvidence evidence(const json& j) const {
+    LedgerEvidence e;
+    const bool trace = j.contains("trace"), scenario = j.contains("scenario");
+    if (trace + scenario + j.contains("obligation") != 1) {
+      throw std::invalid_argument("evidence is a trace, a scenario or an obligation");
+    }
+    e.kind = trace      ? EvidenceKind::kTrace
+             : scenario ? EvidenceKind::kScenario
+                        : EvidenceKind::kObligation;
+    e.name = e.kind == EvidenceKind::kObligation
+                 ? j.at("obligation").get<std::string>()
+                 : file(j.at(trace ? "trace" : "scenario").get<std::string>());
+    e.design = j.value("design", std::string());
+    e.breaks = j.value("breaks", std::string());
+    e.max_states = j.value("max_states", uint64_t{0});
+    e.busy = j.value("busy", 0u);
+    e.values = j.value("values", false);
+    for (const auto& [key, _] : j.items()) {
+      const bool file_key = key == "design" || key == "breaks";
+      const bool scenario_key = key == "max_states" || key == "busy";
+      if (key == "trace" || key == "scenario" || key == "obligation") continue;
+      if (file_key && e.kind != EvidenceKind::kObligation) continue;
+      if (scenario_key && e.kind == EvidenceKind::kScenario) continue;
+      if (key == "values" && e.kind == EvidenceKind::kObligation) continue;
+      throw std::invalid_argument("evidence " + e.name + " takes no " + key);
+    }
     return e;
   }
-  e.decided = true;
-  e.as_claimed = v.divergences.empty();
-  if (!e.as_claimed) {
-    const report::Divergence& d = v.divergences.front();
-    e.where = fmt::format("{}:{}", trace, d.place.line);
-    e.claimed = d.observed;
-    e.happened = d.expected;
-  }
-  return e;
-}
 
-std::string lacking(const Claim& c) {
-  const bool x = std::find(c.by.begin(), c.by.end(), "X") != c.by.end();
-  const bool z = std::find(c.by.begin(), c.by.end(), "Z") != c.by.end();
-  if (x && z) return "an exploration or a proof";
-  return x ? "an exploration" : z ? "a proof" : "more than replays";
-}
+  static std::string condition(const json& j) {
+    std::string when;
+    for (const auto& [key, value] : j.items()) {
+      bool known = false;
+      for (const char* c : kConditions) known = known || key == c;
+      if (!known) throw std::invalid_argument("no condition is called " + key);
+      when += fmt::format("{}{}: {}", when.empty() ? "" : ", ", key, value.get<std::string>());
+    }
+    return when;
+  }
 
-void decide_part(const Claim& c, ClaimPart& part, const OpenTrace& open) {
-  part.evidence.clear();
-  bool instance = false, counterexample = false;
-  for (const std::string& t : part.traces) {
-    part.evidence.push_back(run(t, open));
-    const ClaimEvidence& e = part.evidence.back();
-    instance |= e.decided && e.as_claimed;
-    counterexample |= e.decided && !e.as_claimed;
+  LedgerCase read_case(const json& j) const {
+    LedgerCase c;
+    if (j.contains("when")) c.when = condition(j.at("when"));
+    for (const json& e : j.at("evidence")) c.evidence.push_back(evidence(e));
+    return c;
   }
-  if (c.for_all && counterexample) {
-    part.verdict = ClaimVerdict::kRefuted;
-    part.why = "a counterexample that replays";
-  } else if (!c.for_all && instance) {
-    part.verdict = ClaimVerdict::kSupported;
-    part.why = "a witness that replays";
-  } else if (c.for_all && instance) {
-    part.why = fmt::format("{} instance{} replay{} as claimed; to support it takes {}",
-                           part.evidence.size(), part.evidence.size() == 1 ? "" : "s",
-                           part.evidence.size() == 1 ? "s" : "", lacking(c));
-  } else {
-    part.why = fmt::format("takes {}", lacking(c));
+
+  LedgerPart part(const json& j) const {
+    LedgerPart p;
+    p.name = j.value("part", std::string());
+    p.open = j.value("open", std::string());
+    if (j.contains("cases")) {
+      for (const json& c : j.at("cases")) p.cases.push_back(read_case(c));
+    } else if (j.contains("evidence")) {
+      p.cases.push_back(read_case(j));
+    }
+    if (p.cases.empty() == p.open.empty()) {
+      throw std::invalid_argument("a part has evidence, or says why it is open");
+    }
+    return p;
   }
-}
+
+  LedgerClaim claim(const json& j) const {
+    LedgerClaim c;
+    c.id = j.at("id").get<std::string>();
+    const std::string quantifier = j.at("quantifier").get<std::string>();
+    if (quantifier != "all" && quantifier != "exists") {
+      throw std::invalid_argument("a quantifier is \"all\" or \"exists\"");
+    }
+    c.for_all = quantifier == "all";
+    c.text = j.at("text").get<std::string>();
+    for (const json& b : j.at("by")) c.by.push_back(b.get<std::string>());
+    for (const json& p : j.at("parts")) c.parts.push_back(part(p));
+    if (c.parts.empty()) throw std::invalid_argument("it has no parts");
+    return c;
+  }
+};
 
 }  // namespace
 
-std::string_view name_of(ClaimVerdict v) {
-  switch (v) {
-    case ClaimVerdict::kSupported: return "supported";
-    case ClaimVerdict::kRefuted: return "refuted";
-    case ClaimVerdict::kDepends: return "depends";
-    case ClaimVerdict::kOpen: return "open";
-  }
-  return "";
-}
-
-std::vector<Claim> read_ledger(const std::string& path) {
-  const std::string text = text_of(path);
+std::vector<LedgerClaim> read_ledger(const std::string& path) {
+  const std::string text = ledger_text(path);
   const size_t directory = path.rfind('/');
   // traces/claims.json: its paths begin with traces/.
   std::string base = directory == std::string::npos ? ".." : path.substr(0, directory);
   const size_t above = base.rfind('/');
   base = above == std::string::npos ? (base == ".." ? base : std::string()) : base.substr(0, above);
-  std::vector<Claim> claims;
+  const LedgerReader reader{base};
+  std::vector<LedgerClaim> claims;
   try {
     const json j = json::parse(text);
     if (j.value("format", std::string()) != kFormat) {
       throw std::invalid_argument(fmt::format("no ledger: \"format\" is not \"{}\"", kFormat));
     }
-    for (const json& c : j.at("claims")) claims.push_back(read_claim(c, base));
+    for (const json& c : j.at("claims")) {
+      try {
+        claims.push_back(reader.claim(c));
+      } catch (const std::exception& e) {
+        const std::string id = c.is_object() ? c.value("id", std::string("?")) : "?";
+        throw std::invalid_argument("claim " + id + ": " + e.what());
+      }
+    }
   } catch (const json::parse_error& e) {
-    throw TraceError(TraceErrorKind::kCorrupt, {path, 0, 0, static_cast<int64_t>(e.byte)}, e.what());
+    throw TraceError(TraceErrorKind::kCorrupt, {path, 0, 0, static_cast<int64_t>(e.byte)},
+                     e.what());
   } catch (const std::exception& e) {
     throw TraceError(TraceErrorKind::kCorrupt, {path}, e.what());
   }
   return claims;
-}
-
-void decide(Claim& claim, const OpenTrace& open) {
-  for (ClaimPart& part : claim.parts) decide_part(claim, part, open);
-  claim.verdict = claim.parts.front().verdict;
-  for (const ClaimPart& part : claim.parts) {
-    if (part.verdict == claim.verdict) continue;
-    // An undecided part leaves the whole open, unless the other halves already differ.
-    const bool open_part = part.verdict == ClaimVerdict::kOpen ||
-                           claim.verdict == ClaimVerdict::kOpen;
-    claim.verdict = open_part ? ClaimVerdict::kOpen : ClaimVerdict::kDepends;
-  }
 }
 
 }  // namespace mmucheck::cli

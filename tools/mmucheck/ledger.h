@@ -1,59 +1,63 @@
-// Layer: tools/mmucheck. Contract: the ledger of claims: what the mails say, as data (a JSON file),
-// and what running the attached evidence makes of it. No verdict stands in the file.
+// Layer: tools/mmucheck. Contract: the ledger of claims as data (a JSON file): what the mails say,
+// and the evidence that decides it. No verdict stands in the file.
 //
-// A claim is about `all` executions or says that one `exists`; where its parts (a), (b) are decided
-// apart, each is. A trace is written as the claim says it goes: its observations are the claim's
-// predictions. Where the model does something else, the trace is a counterexample; what invariants
-// are broken on the way is the trace's own affair. A trace that goes as claimed is an instance: a
-// witness of an existence, and no support of a claim about all executions, which needs an
-// exploration or a proof.
+// A claim is about `all` executions, or says that one `exists`. Its parts (a), (b) are decided
+// apart; a part may be split into cases by a condition (design, version, vm, lock, range).
+// Evidence:
+//   {"trace": FILE, "design": D, "breaks": ID}
+//       A hand-written trace, replayed. Without `breaks` it is written as the claim says that it
+//       goes: its observations are the claim's predictions. With it, the trace shows what the claim
+//       is about by whether that invariant is broken.
+//   {"obligation": NAME, "values": true}
+//       Of `mmucheck prove`. For `all` it states the claim, for `exists` that there is none. With
+//       `values` the claim is about a function of numbers: there is no execution to replay, and
+//       values that refute the obligation, put into the rules themselves, are its counterexample.
+//   {"scenario": FILE, "design": D, "breaks": ID, "max_states": N, "busy": N}
+//       Of `mmucheck explore`. For `all` the claim is that it holds, for `exists` that the
+//       invariant can be broken.
+// `design` is a row, or a row with changes; without it, the file's own. decide_claim.h says how
+// each counts.
 #pragma once
 
-#include <functional>
-#include <memory>
+#include <cstdint>
 #include <string>
-#include <string_view>
 #include <vector>
-
-#include "checker/trace/event_source.h"
 
 namespace mmucheck::cli {
 
-enum class ClaimVerdict { kSupported, kRefuted, kDepends, kOpen };
-std::string_view name_of(ClaimVerdict v);
+enum class EvidenceKind : uint8_t { kTrace, kObligation, kScenario };
 
-struct ClaimEvidence {
-  std::string trace;
-  bool as_claimed = false;
-  bool decided = false;  // the trace could be run to its end
-  std::string where, claimed, happened;  // of the first difference
-  std::string why_not;                   // decided is false
+struct LedgerEvidence {
+  EvidenceKind kind = EvidenceKind::kTrace;
+  std::string name;  // of the file, as it is opened, or of the obligation
+  std::string design;
+  std::string breaks;
+  uint64_t max_states = 0;  // 0: as many as `explore` allows by itself
+  unsigned busy = 0;
+  bool values = false;
 };
 
-struct ClaimPart {
+struct LedgerCase {
+  std::string when;  // "range: end below the shared bit"; empty: always
+  std::vector<LedgerEvidence> evidence;
+};
+
+struct LedgerPart {
   std::string name;  // "a"; empty where the claim has one part
-  std::vector<std::string> traces;
-  std::vector<ClaimEvidence> evidence;  // after decide()
-  ClaimVerdict verdict = ClaimVerdict::kOpen;
-  std::string why;
+  std::vector<LedgerCase> cases;
+  std::string open;  // why nothing is attached
 };
 
-struct Claim {
+struct LedgerClaim {
   std::string id;
   bool for_all = true;
   std::string text;
-  std::vector<std::string> by;  // R, X, Z: what may decide it
-  std::vector<ClaimPart> parts;
-  ClaimVerdict verdict = ClaimVerdict::kOpen;
+  std::vector<std::string> by;  // R, X, Z: replay, exploration, proof
+  std::vector<LedgerPart> parts;
 };
 
-// Throws trace::TraceError for a file that is no ledger. Relative paths of traces are those of the
-// directory above the ledger's.
-std::vector<Claim> read_ledger(const std::string& path);
-
-using OpenTrace = std::function<std::unique_ptr<trace::EventSource>(const std::string& path)>;
-
-// Runs the evidence of `claim` and sets its verdicts.
-void decide(Claim& claim, const OpenTrace& open);
+// Throws trace::TraceError for a file that is no ledger. Relative paths of evidence are those of
+// the directory above the ledger's.
+std::vector<LedgerClaim> read_ledger(const std::string& path);
 
 }  // namespace mmucheck::cli

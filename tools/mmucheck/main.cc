@@ -11,14 +11,13 @@ namespace {
 
 using mmucheck::cli::Session;
 
-constexpr auto kCommands = {mmucheck::cli::add_show, mmucheck::cli::add_stats,
-                            mmucheck::cli::add_import, mmucheck::cli::add_convert,
-                            mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
-                            mmucheck::cli::add_replay, mmucheck::cli::add_predict,
-                            mmucheck::cli::add_corpus, mmucheck::cli::add_explain,
-                            mmucheck::cli::add_designs, mmucheck::cli::add_claims,
-                            mmucheck::cli::add_prove, mmucheck::cli::add_explore,
-                            mmucheck::cli::add_diff};
+constexpr auto kCommands = {
+    mmucheck::cli::add_show,    mmucheck::cli::add_stats,   mmucheck::cli::add_import,
+    mmucheck::cli::add_convert, mmucheck::cli::add_run_tdp, mmucheck::cli::add_run_module,
+    mmucheck::cli::add_replay,  mmucheck::cli::add_predict, mmucheck::cli::add_corpus,
+    mmucheck::cli::add_explain, mmucheck::cli::add_designs, mmucheck::cli::add_claims,
+    mmucheck::cli::add_prove,   mmucheck::cli::add_explore, mmucheck::cli::add_diff,
+    mmucheck::cli::add_shrink,  mmucheck::cli::add_complete};
 
 constexpr const char* kFooter = R"(
 Examples:
@@ -28,9 +27,10 @@ Examples:
   mmucheck run-tdp traces/sequences/*.jsonl.xz
   mmucheck run-module traces/module-sequences/*.xz
   mmucheck designs v19 upstream-7.x
-  mmucheck claims 004.12
+  mmucheck claims --format email
   mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb
   mmucheck prove walk
+  mmucheck shrink counterexample.txtpb -o small.txtpb
 
 Files are recognised by content: ftrace text (trace, trace_pipe, trace-cmd report), .pb and .txtpb,
 each plain or compressed (.zst, .xz, .gz); "-" is standard input.

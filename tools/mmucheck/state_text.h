@@ -8,11 +8,12 @@
 
 namespace mmucheck::cli {
 
-// Lines that end in a newline; numbers are hexadecimal but for counts.
+// Lines that end in a newline; numbers are hexadecimal but for counts and epochs. The trees of a VM
+// with a mirror root stand side by side, other roots below.
 std::string state_text(const replay::VmState& vm);
 
-// {"schema","vm","followed","slots":[…],"private":[…],"invalidation":{…},"roots":[…]}; gfn, npages
-// and pfn in 4 KiB frames.
+// {"schema","vm","followed","slots":[…],"private":[…],"invalidation":{…},"roots":[…]}, and of a VM
+// with a mirror root "td": {…,"rows":[…],"vcpus":[…]}; gfn, npages and pfn in 4 KiB frames.
 nlohmann::ordered_json state_json(const replay::VmState& vm);
 
 }  // namespace mmucheck::cli

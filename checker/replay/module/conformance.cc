@@ -49,19 +49,6 @@ std::string answer_of(const tdx::ModuleCall& c) {
   return text + "," + detail;
 }
 
-const char* pt_name(tdx::Pt pt) {
-  switch (pt) {
-    case tdx::Pt::kNda: return "NDA";
-    case tdx::Pt::kRsvd: return "RSVD";
-    case tdx::Pt::kReg: return "REG";
-    case tdx::Pt::kTdr: return "TDR";
-    case tdx::Pt::kTdcx: return "TDCX";
-    case tdx::Pt::kTdvpr: return "TDVPR";
-    case tdx::Pt::kEpt: return "EPT";
-  }
-  return "?";
-}
-
 // The tables hold for two versions, which differ in one operand.
 std::string detail_of_1_5_01(const std::string& detail) {
   return detail == "SEPT_TREE(1.5.01)/RCX(>=1.5.05)" ? "SEPT_TREE" : detail;
@@ -107,7 +94,7 @@ std::optional<RowDifference> check_conformance_row(bool parent, const TableRow& 
                     row[9],
                 answer_of(c) + "," + tdx::sept_state_name(f.target_entry()) + "," +
                     std::to_string(delta) + "," +
-                    pt_name(tdx::pamt_type(f.world, f.page_size, f.page)));
+                    tdx::pt_name(tdx::pamt_type(f.world, f.page_size, f.page)));
 }
 
 }  // namespace mmucheck::replay

@@ -60,8 +60,7 @@ void compare_answer(ModuleMachine& m, const ModuleRecord& r) {
     const auto want = r.out_enter.value_or(std::array<uint64_t, 3>{});
     same("flushes for a new epoch", want[0], c.flushed_epoch);
     same("flushes for another vCPU", want[1], c.flushed_switch);
-    same("vCPU epoch", want[2],
-         m.store().get(model::cell::of(CellKind::kTdvpsEpoch, c.vcpu)));
+    same("vCPU epoch", want[2], m.store().get(model::cell::of(CellKind::kTdvpsEpoch, c.vcpu)));
   }
   if (r.out_hpa) same("page", *r.out_hpa, c.accessed_page);
   compare_exit(r);
@@ -104,8 +103,9 @@ bool is_pamt(CellKind k) {
 }
 
 std::string pamt_text(const PamtEntry& e) {
-  return std::string(pamt_type_name(e.pt)) + " owner " + std::to_string(e.owner) + " bepoch " +
-         std::to_string(e.bepoch) + " lock " + std::to_string(e.lock);
+  return std::string(tdx::pt_name(static_cast<tdx::Pt>(e.pt))) + " owner " +
+         std::to_string(e.owner) + " bepoch " + std::to_string(e.bepoch) + " lock " +
+         std::to_string(e.lock);
 }
 
 void compare_pamt(ModuleMachine& m, const ModuleRecord& r) {

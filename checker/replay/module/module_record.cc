@@ -74,19 +74,10 @@ uint64_t name_index(const std::array<const char*, N>& names, const std::string& 
   bad("\"" + name + "\" is no " + what);
 }
 
-struct PtName {
-  tdx::Pt pt;
-  const char* name;
-};
-constexpr PtName kPtNames[] = {{tdx::Pt::kNda, "NDA"},   {tdx::Pt::kRsvd, "RSVD"},
-                               {tdx::Pt::kReg, "REG"},   {tdx::Pt::kTdr, "TDR"},
-                               {tdx::Pt::kTdcx, "TDCX"}, {tdx::Pt::kTdvpr, "TDVPR"},
-                               {tdx::Pt::kEpt, "EPT"}};
-
 uint64_t pt_at(const json& j) {
   const std::string& name = text_at(j, "pt");
-  for (const PtName& p : kPtNames) {
-    if (name == p.name) return static_cast<uint64_t>(p.pt);
+  for (const tdx::PtName& p : tdx::kPtNames) {
+    if (name == p.name) return static_cast<uint64_t>(p.type);
   }
   bad("\"" + name + "\" is no page type");
 }
@@ -296,14 +287,20 @@ void read_pool(const json& pool, ModuleHeader& h) {
   }
 }
 
-}  // namespace
-
-const char* pamt_type_name(uint64_t pt) {
-  for (const PtName& p : kPtNames) {
-    if (static_cast<uint64_t>(p.pt) == pt) return p.name;
+// HKIDs are the uppermost bits of a physical address, and the TD has a private one.
+void read_hkids(const json& hkid, tdx::Platform& platform) {
+  constexpr uint64_t kAddressBits = 52;
+  platform.hkid_shift = static_cast<int>(number_at(hkid, "start_bit", kAddressBits - 1));
+  const uint64_t bits = number_at(hkid, "bits", kAddressBits - platform.hkid_shift);
+  const uint64_t count = uint64_t{1} << bits;
+  platform.hkid_mask = (count - 1) << platform.hkid_shift;
+  platform.first_private_hkid = number_at(hkid, "private_min", count - 1);
+  if (number_or(hkid, "td", platform.first_private_hkid, count - 1) < platform.first_private_hkid) {
+    bad("the HKID of the TD is none of the private ones");
   }
-  return "?";
 }
+
+}  // namespace
 
 ModuleHeader read_module_header(const json& j) {
   if (!j.is_object() || !j.contains("module_commit") || !j.contains("sept_levels")) {
@@ -315,6 +312,7 @@ ModuleHeader read_module_header(const json& j) {
   h.td.gpaw = static_cast<int>(number_at(j, "gpaw", 52));
   if (h.td.sept_levels < 4) bad("\"sept_levels\" is neither 4 nor 5");
   if (h.td.gpaw != 48 && h.td.gpaw != 52) bad("\"gpaw\" is neither 48 nor 52");
+  if (h.td.gpaw == 52 && h.td.sept_levels == 4) bad("\"gpaw\" 52 needs five \"sept_levels\"");
   const json& attributes = object_at(j, "attributes");
   h.td.debug = number_at(attributes, "debug", 1) != 0;
   h.td.sept_ve_disable = number_at(attributes, "sept_ve_disable", 1) != 0;
@@ -327,11 +325,7 @@ ModuleHeader read_module_header(const json& j) {
   const json& refcount = list_at(j, "refcount");
   if (refcount.size() != 2) bad("\"refcount\" has not two numbers");
   h.refcount = {number(refcount[0], "refcount"), number(refcount[1], "refcount")};
-  const json& hkid = object_at(j, "hkid");
-  h.platform.hkid_shift = static_cast<int>(number_at(hkid, "start_bit", 51));
-  const uint64_t bits = number_at(hkid, "bits", 15);
-  h.platform.hkid_mask = ((uint64_t{1} << bits) - 1) << h.platform.hkid_shift;
-  h.platform.first_private_hkid = number_at(hkid, "private_min");
+  read_hkids(object_at(j, "hkid"), h.platform);
   // Of every recorded platform; the header does not say.
   h.platform.seamrr = 0x3f00000000;
   h.platform.seamrr_end = h.platform.seamrr + (32u << 20);

@@ -82,6 +82,4 @@ struct ModuleRecord {
 };
 ModuleRecord read_module_record(const json& j);
 
-const char* pamt_type_name(uint64_t pt);  // "REG"; "?" for none
-
 }  // namespace mmucheck::replay

@@ -8,6 +8,7 @@
 #include <random>
 
 #include "checker/replay/module/module_file.h"
+#include "checker/replay/sequence_files_test.h"
 #include "checker/trace/event_source.h"
 
 namespace mmucheck::replay {
@@ -18,36 +19,7 @@ using trace::ByteStream;
 using trace::TraceError;
 
 std::vector<std::string> shipped() {
-  std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator("traces/module-sequences")) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("seq-")) files.push_back(entry.path().string());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::vector<std::string> lines_of(const std::string& file) {
-  ByteStream in(file);
-  std::vector<std::string> lines(1);
-  while (!in.peek(1).empty()) {
-    for (const char c : in.window()) {
-      if (c == '\n') {
-        lines.emplace_back();
-      } else {
-        lines.back() += c;
-      }
-    }
-    in.consume(in.window().size());
-  }
-  if (lines.back().empty()) lines.pop_back();
-  return lines;
-}
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& l : lines) text += l + '\n';
-  return text;
+  return sequences_in("traces/module-sequences");
 }
 
 ModuleResult run_text(std::string text) {

@@ -10,44 +10,17 @@
 
 #include "checker/replay/sequence/sequence_file.h"
 #include "checker/replay/sequence/sequence_runner.h"
+#include "checker/replay/sequence_files_test.h"
 #include "checker/trace/event_source.h"
 
 namespace mmucheck::replay {
 namespace {
 
-namespace fs = std::filesystem;
 using trace::ByteStream;
 using trace::TraceError;
 
 std::vector<std::string> shipped() {
-  std::vector<std::string> files;
-  for (const auto& entry : fs::directory_iterator("traces/sequences")) {
-    files.push_back(entry.path().string());
-  }
-  std::sort(files.begin(), files.end());
-  return files;
-}
-
-std::vector<std::string> lines_of(const std::string& file) {
-  ByteStream in(file);
-  std::string all;
-  while (!in.peek(1).empty()) {
-    all += in.window();
-    in.consume(in.window().size());
-  }
-  std::vector<std::string> lines;
-  for (size_t at = 0; at < all.size();) {
-    const size_t end = all.find('\n', at);
-    lines.push_back(all.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
-
-std::string joined(const std::vector<std::string>& lines) {
-  std::string text;
-  for (const std::string& l : lines) text += l + '\n';
-  return text;
+  return sequences_in("traces/sequences");
 }
 
 SequenceResult run_text(std::string text) {

@@ -151,6 +151,13 @@ struct Runner {
     mmu_unlock(w, LockMode::kRead);
     MMU_END(m);
   }
+  Run operator()(HookOp& m) {
+    MMU_BEGIN(m);
+    MMU_LOCK(m, 32, LockMode::kWrite);
+    MMU_CALL(m, 1, set_external_spte(w, m.hook));
+    mmu_unlock(w, LockMode::kWrite);
+    MMU_END(m);
+  }
   Run operator()(FlushOp& m) {
     MMU_BEGIN(m);
     if (m.npages == 0) {

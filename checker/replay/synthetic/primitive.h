@@ -33,10 +33,12 @@ struct AgeOp { uint8_t pc = 0; model::AgeRange age = {}; };
 struct RcuRunOp { uint8_t pc = 0; uint64_t count = ~uint64_t{0}; };
 struct ReapOp { uint8_t pc = 0; model::ReapSpt reap = {}; };
 struct FlushOp { uint8_t pc = 0; uint64_t start = 0, npages = 0; };
+struct HookOp { uint8_t pc = 0; model::TdxHook hook = {}; };  // of a mirror root, by nobody's change
 
 using Primitive = std::variant<UnmapOp, ZapLeafsOp, ZapRootOp, ZapAllOp, ZapSpOp,
                                InvalidateRootsOp, ZapInvalidatedRootsOp, SplitOp, RecoverOp,
-                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp, RcuRunOp, ReapOp>;
+                               DirtySlotOp, WriteProtectOp, AgeOp, FlushOp, HookOp, RcuRunOp,
+                               ReapOp>;
 
 // Runs until something visible happens or the operation ends.
 model::Run run_primitive(ReplayWorld& w, Primitive& p);

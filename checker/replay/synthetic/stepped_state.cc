@@ -6,6 +6,9 @@
 namespace mmucheck::replay {
 namespace {
 
+// What stands first in a part: parts of two kinds are never equal.
+enum PartKind : uint64_t { kOfCells, kOfNothing, kOfThread };
+
 class Bytes {
  public:
   void number(uint64_t v) { plain(v); }
@@ -84,10 +87,11 @@ std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
   std::vector<std::string> all;
   const SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
   Bytes b;
-  vm.model->store.for_each(
-      [&](uint32_t table) {
-        if (table != 0) all.push_back(b.take());
-        b.number(table);
+  for_cells(
+      vm.model->store,
+      [&](size_t part) {
+        if (part != 0) all.push_back(b.take());
+        b.number(kOfCells);
       },
       [&](model::Cell c, uint64_t v) {
         b.number(static_cast<uint64_t>(c.kind) << 32 | c.object);
@@ -95,6 +99,7 @@ std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
         b.number(v);
       });
   all.push_back(b.take());
+  b.number(kOfNothing);
   b.number(vm.model->env.next_provisional_);
   b.plain(vm.monitor->memory());
   const std::map<uint32_t, uint32_t> roles(vm.model->env.roles.begin(), vm.model->env.roles.end());
@@ -102,10 +107,12 @@ std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
   all.push_back(b.take());
   for (const auto& [tid, t] : r.threads_) {
     if (t.stack.empty()) continue;
+    b.number(kOfThread);
     b.number(tid);
     b.number(t.stack.size());
     for (const SyntheticReplayer::Task& task : t.stack) {
       b.number(task.primitive.has_value());
+      b.number(static_cast<uint64_t>(task.windows));
       if (task.primitive) {
         b.one_of(*task.primitive);
       } else {
@@ -114,6 +121,7 @@ std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
     }
     add(b, t.in);
     b.number(t.frames.size());
+    for (const uint64_t frame : t.frames) b.number(frame);
     const auto hook = vm.model->env.hooks_.find(tid);
     if (hook != vm.model->env.hooks_.end()) b.plain(hook->second);
     all.push_back(b.take());
@@ -141,7 +149,8 @@ bool SteppedState::may_be_busy(const SyntheticReplayer& r, uint32_t thread) {
     case Leaf::kMemSeptAdd:
     case Leaf::kMemRangeBlock:
     case Leaf::kMemTrack:
-    case Leaf::kMemPageRemove: return true;
+    case Leaf::kMemPageRemove:
+    case Leaf::kMemPageDemote: return true;
     default: return false;
   }
 }

@@ -9,6 +9,7 @@
 
 #include <map>
 #include <memory>
+#include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -23,8 +24,21 @@ class SteppedState {
   explicit SteppedState(const SyntheticReplayer& r);
   void restore(SyntheticReplayer& r) const;
 
-  // The replayer's state now: tables, what is in no table, and each thread that does something.
+  // The replayer's state now: each table, what is in no table (the VM's own cells, those by object,
+  // those of the TDX module), what is in no cell, and each thread that does something.
   static std::vector<std::string> parts(const SyntheticReplayer& r);
+
+  // --- one by one, for who keeps equal parts once (stepped_parts.cc) ---
+  class Part;
+  using KeptPart = std::shared_ptr<const Part>;
+  // Part `i` of parts().
+  static KeptPart keep(const SyntheticReplayer& r, size_t i);
+  static std::vector<KeptPart> keep_all(const SyntheticReplayer& r);
+  // Makes the state whose parts are `now` into that of `wanted`, of whatever replayer of the same
+  // scenario they were kept. What only reports name (packets that have begun an operation) may be
+  // that of another state with equal parts.
+  static void put(SyntheticReplayer& r, std::span<const Part* const> now,
+                  std::span<const Part* const> wanted);
 
   // --- a thread of the replayer ---
   static bool running(const SyntheticReplayer& r, uint32_t thread);
@@ -43,6 +57,10 @@ class SteppedState {
   static std::pair<uint64_t, uint64_t> lock(const SyntheticReplayer& r);
 
  private:
+  // The parts of the store, in order: begin(i) when part i begins, then its cells.
+  template <class Begin, class CellF>
+  static void for_cells(const model::RadixStore& store, const Begin& begin, const CellF& cell);
+
   model::RadixStore store_;
   std::unordered_map<uint32_t, model::TdxHook> hooks_;
   std::unordered_map<uint32_t, uint32_t> roles_;
@@ -50,5 +68,25 @@ class SteppedState {
   std::shared_ptr<const invariant::Monitor> monitor_;
   std::map<uint32_t, SyntheticReplayer::Thread> threads_;
 };
+
+template <class Begin, class CellF>
+void SteppedState::for_cells(const model::RadixStore& store, const Begin& begin,
+                             const CellF& cell) {
+  size_t part = 0;
+  const auto group = [](model::Cell c) {
+    return c.kind <= model::kLastScalar ? 0 : c.kind < model::kFirstModuleCell ? 1 : 2;
+  };
+  int at = -1;  // the group that is begun; -1: a table
+  store.for_each(
+      [&](uint32_t table) {
+        begin(part++);
+        if (table == model::kNoTable) at = 0;
+      },
+      [&](model::Cell c, uint64_t v) {
+        for (; at >= 0 && at < group(c); at++) begin(part++);
+        cell(c, v);
+      });
+  for (; at < 2; at++) begin(part++);
+}
 
 }  // namespace mmucheck::replay

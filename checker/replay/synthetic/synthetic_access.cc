@@ -69,6 +69,7 @@ void SyntheticReplayer::page_fault(const Event& e, Thread& t, Vm& v, PageFault m
   ReplayWorld& w = v.model->world;
   const uint32_t root = vcpu_root(w, m.fault.vcpu, false);
   if (root != kNoTable) m.as_id = static_cast<uint8_t>(role_as_id(w.role(root)));
+  if (w.platform != nullptr && m.fault.is_private) private_backing(t, v, m.fault.gfn);
   if (!t.in.fault_pfn) {
     t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kMaxHugepageLevel};
   }
@@ -111,6 +112,8 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
       fault.is_private = e.has(x::is_private)
                              ? e.get(x::is_private) != 0
                              : mem_is_private(w, fault.addr >> kPageShift);
+      fault.addr = fault_source_addr<>(FaultSource::kPrefault, fault.addr, fault.is_private,
+                                       w.vm.gfn_direct_bits);
       break;
     }
     default: {

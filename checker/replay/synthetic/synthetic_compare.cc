@@ -32,12 +32,16 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
     step.recovers_nx = std::holds_alternative<ZapSpOp>(*primitive);
     if (const auto* op_unmap = std::get_if<UnmapOp>(primitive)) {
       step.attr_filter = op_unmap->unmap.attr_filter;
+      step.zap_start = op_unmap->unmap.start;
+      step.zap_end = op_unmap->unmap.end;
     }
     return step;
   }
   const Machine& m = op->machine;
   const auto* fault = std::get_if<model::PageFault>(&m);
   step.prefault = fault != nullptr && fault->fault.prefetch;
+  step.private_fault = fault != nullptr && fault->fault.is_private;
+  if (const auto* call = std::get_if<model::RawSeamcall>(&m)) step.call_level = call->level;
   step.harvests_log = std::holds_alternative<model::DirtyLogChunk>(m);
   step.recovers_nx = std::holds_alternative<model::RecoverNxHugePages>(m);
   if (const auto* update = std::get_if<model::SetMemoryRegion>(&m)) {
@@ -48,9 +52,16 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   if (const auto* range = std::get_if<model::InvalidateRange>(&m)) {
     step.attr_filter = range->attr_filter;
   }
-  if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) step.attr_filter = hole->range.attr_filter;
+  if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) {
+    step.attr_filter = hole->zap.found ? hole->zap.unmap.attr_filter : hole->range.attr_filter;
+  }
   if (const auto* attributes = std::get_if<model::SetMemAttributes>(&m)) {
     step.attr_filter = attributes->unmap.attr_filter;
+    step.zap_start = attributes->start;
+    step.zap_end = attributes->end;
+  }
+  if (const auto* convert = std::get_if<model::GmemConvert>(&m)) {
+    step.attr_filter = convert->zap.unmap.attr_filter;
   }
   step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
               std::holds_alternative<model::GmemInvalidate>(m) ||
@@ -121,7 +132,10 @@ void SyntheticReplayer::take_findings(VmModel& v, const Event& e, const Thread* 
   v.env.freed.clear();
   for (const BrokenRule& b : v.env.broken) {
     const invariant::Id rule = invariant::find_id(b.rule);
-    if (rule != invariant::kNoId) violated(e, t, rule, "", "");
+    if (rule == invariant::kNoId) continue;
+    const bool first = verdict_.violations.empty();
+    violated(e, t, rule, "", "");
+    if (first) verdict_.violations.back().state = state_of_violation(v, rule);
   }
   v.env.broken.clear();
 }

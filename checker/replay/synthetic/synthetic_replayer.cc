@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "checker/replay/field_ranges.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/flatten.h"
 #include "checker/replay/observed_rules.h"
@@ -18,7 +19,7 @@ using trace::PacketClass;
 
 namespace {
 
-constexpr int kPrefaultTries = 3;  // then a signal is pending
+constexpr int kLocalTries = 3;  // of a fault that is retried without an exit: then a signal is pending
 
 report::Outcome outcome(uint64_t expected) {
   switch (static_cast<trace::ExpectedVerdict>(expected)) {
@@ -33,9 +34,13 @@ bool has_private_side(const model::VmConfig& vm) {
   return vm.has_private_mem || vm.has_mirror || vm.gfn_direct_bits != 0;
 }
 
-bool is_prefault(const Operation& op) {
-  const auto* fault = std::get_if<model::PageFault>(&op.machine);
-  return fault != nullptr && fault->fault.prefetch;
+// Nothing but another thread ends the attempts of such a fault.
+bool retries_locally(const Operation& op) {
+  const auto* accept = std::get_if<model::GuestAccept>(&op.machine);
+  const auto* fault =
+      accept != nullptr ? &accept->fault : std::get_if<model::PageFault>(&op.machine);
+  return fault != nullptr && (fault->fault.prefetch ||
+                              (op.vm->world.vm.has_mirror && fault->fault.is_private));
 }
 
 }  // namespace
@@ -71,8 +76,12 @@ void SyntheticReplayer::event(const Event& e) {
     case PacketClass::kConfig: return config(e);
     case PacketClass::kInput:
       verdict_.inputs[std::string(trace::kind_name(e.kind))]++;
+      check_field_ranges(verdict_.file, e);
       return input(e);
-    case PacketClass::kStimulus: verdict_.events++; return stimulus(e);
+    case PacketClass::kStimulus:
+      verdict_.events++;
+      check_field_ranges(verdict_.file, e);
+      return stimulus(e);
     case PacketClass::kObservation: verdict_.events++; return observation(e);
   }
 }
@@ -108,7 +117,10 @@ void SyntheticReplayer::config(const Event& e) {
       return;
     }
     case K::kModuleParams: return take_module_params(e, host_);
-    case K::kVmConfig: vm_configs_[e.vm] = e; return;
+    case K::kVmConfig:
+      check_gpaw(e);
+      vm_configs_[e.vm] = e;
+      return;
     case K::kLostEvents: {
       report::Lost l;
       l.count = e.get(f::lost_events::count);
@@ -206,6 +218,10 @@ void SyntheticReplayer::create_vm(const Event& e) {
       names += c->name;
     }
     refuse(e, fmt::format("not modelled of design {}: {}", host_.design->name, names));
+  }
+  if (td && host_.design->external_hook == model::ExternalHook::kNone) {
+    refuse(e, fmt::format("design {} has no mirror roots, and no TDs", host_.design->name));
+    m.abandoned = true;
   }
   // Written traces look at the entry at each access of an MMIO page.
   m.env.mmio_info_cache = false;
@@ -334,15 +350,15 @@ model::Run SyntheticReplayer::run(const Event& e, Thread& t, Task& task) {
     t.in.new_table = t.frames.front();
     t.frames.erase(t.frames.begin());
   }
-  const bool prefault = is_prefault(task.op) && !task.by_machine;
-  v.env.select(&t.in, &t.queue, t.tid, /*ending=*/task.windows >= kPrefaultTries,
-               /*to_window=*/prefault);
+  const bool retries = retries_locally(task.op) && !task.by_machine;
+  v.env.select(&t.in, &t.queue, t.tid, /*ending=*/task.windows >= kLocalTries,
+               /*to_window=*/retries);
   v.env.set_time(events_, t.last_event);
   const uint32_t tables = v.store.live_tables();
   const model::Run r =
       task.primitive ? run_primitive(v.world, *task.primitive) : run_operation(task.op);
   if (v.store.live_tables() != tables) t.in.new_table.reset();
-  if (prefault && r != model::Run::kDone && t.queue.empty()) task.windows++;
+  if (retries && r != model::Run::kDone && t.queue.empty()) task.windows++;
   take_findings(v, e, &t);
   return r;
 }

@@ -115,11 +115,13 @@ class SyntheticReplayer {
   void start_vcpu(const trace::Event& e, Thread& t, Vm& v);
   void start_fault(const trace::Event& e, Thread& t, Vm& v);
   void start_td(const trace::Event& e, Thread& t, Vm& v);
+  void check_gpaw(const trace::Event& e) const;
   bool private_access(const trace::Event& e, Thread& t, Vm& v);
   void load_root(const trace::Event& e, Thread& t, Vm& v, uint32_t vcpu);
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);
   void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);
+  void private_backing(Thread& t, const Vm& v, uint64_t gfn) const;
   int host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const;
   std::optional<uint32_t> slot_of(const trace::Event& e, Vm& v, size_t slot, size_t as_id);
   void push(Thread& t, Vm& v, const trace::Event& e, Machine machine);

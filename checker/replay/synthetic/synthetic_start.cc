@@ -98,12 +98,14 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kHwAccess:
     case K::kHostLevelChange: return start_fault(e, t, v);
     case K::kSeamcall:
+    case K::kGuestAccept:
     case K::kMapPrivatePfn:
     case K::kVcpuEnter:
     case K::kVcpuExit:
+    case K::kVcpuMigrate:
+    case K::kExternalHook:
     case K::kMockFinalize:
     case K::kMockZeroStep:
-    case K::kGuestAccept:
     case K::kVcpuInit:
       if (v.model->world.platform != nullptr) return start_td(e, t, v);
       return start_vcpu(e, t, v);
@@ -186,6 +188,13 @@ void SyntheticReplayer::start_range(const Event& e, Thread& t, Vm& v) {
       check(v, e, id("MMU-ATTR-RANGE"), m.start < m.end && w.vm.has_private_mem);
       if (m.start >= m.end || !w.vm.has_private_mem) return;
       if (m.end - m.start > kMaxAttributePages) return refuse(e, "more than 2^20 pages");
+      if (w.design.gmem_in_place && w.vm.has_mirror) {
+        GmemConvert convert;
+        convert.start = m.start;
+        convert.end = m.end;
+        convert.attributes = m.attributes;
+        return push(t, v, e, convert);
+      }
       return push(t, v, e, m);
     }
     case K::kZapGfnRangeOp: {

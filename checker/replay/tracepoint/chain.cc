@@ -58,9 +58,9 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
     for (const auto& row : rows) {
       if (!row->fits(c.as_id, c.vm) || (pass != 1) != (row->as_id >= 0)) continue;
       const uint64_t known = row->e[i];
-      const bool ok = pass == 2 ? known == kUnknownSpte ||
-                                      may_read(values_, known, c.old_spte, c.level)
-                                : known == c.old_spte;
+      const bool ok = pass == 2
+                          ? known == kUnknownSpte || may_read(values_, known, c.old_spte, c.level)
+                          : known == c.old_spte;
       if (!ok) continue;
       store(*row, c);
       return true;
@@ -96,6 +96,7 @@ void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) 
   h.at = now_;
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
+  h.lacks = lacking_now(e, c);
   held_.push_back(std::move(h));
 }
 
@@ -111,6 +112,7 @@ void TracepointReplayer::witness(const Event& e, Change c, uint64_t since) {
   h.at = now_;
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
+  h.lacks = lacking_now(e, c);
   held_.push_back(std::move(h));
 }
 
@@ -179,6 +181,7 @@ void TracepointReplayer::expire(bool all) {
         h.witness ? fmt::format("gfn {:x} level {} read as {:x}", h.c.gfn, h.c.level, h.c.old_spte)
                   : fmt::format("as_id {} gfn {:x} level {} {:x} -> {:x}", h.c.as_id, h.c.gfn,
                                 h.c.level, h.c.old_spte, h.c.new_spte);
+    lacks_ = h.lacks;
     diverge_at(h.place, observed, TpRule::kChain,
                known.empty() ? "nothing: no table covers this gfn" : "another value",
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));

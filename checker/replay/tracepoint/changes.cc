@@ -34,8 +34,6 @@ Broken broken_rule(ChangeRule r) {
   return {"", 0};
 }
 
-uint64_t round_to(uint64_t gfn, int level) { return gfn & ~(model::pages_per_hpage(level) - 1); }
-
 }  // namespace
 
 void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
@@ -82,8 +80,8 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   }
 
   settle_change(e, t);
-  const bool was_table = model::is_shadow_present_pte<>(c.old_spte) &&
-                         !model::is_last_spte<>(c.old_spte, c.level);
+  const bool was_table =
+      model::is_shadow_present_pte<>(c.old_spte) && !model::is_last_spte<>(c.old_spte, c.level);
   // 7.x: the change of the parent entry ends the removal of the table below it.
   bool below = false;
   uint64_t first_leaf = 0;
@@ -123,8 +121,8 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     log_.may_recover(nx_ever_ || !values_.nx_known || !late_parent_);
   }
   walk_on(e, t, c, step);
-  const bool is_table = model::is_shadow_present_pte<>(c.new_spte) &&
-                        !model::is_last_spte<>(c.new_spte, c.level);
+  const bool is_table =
+      model::is_shadow_present_pte<>(c.new_spte) && !model::is_last_spte<>(c.new_spte, c.level);
   if (is_table && !was_table) new_table(e, c, root);
   if (!has_cause(step)) n_.cause++;
   // 6.12: all 512 are done.
@@ -155,14 +153,22 @@ void TracepointReplayer::learn_direct_bit_of_zap(const Event& e, const Thread& t
 
 void TracepointReplayer::settle_change(const Event& e, Thread& t) {
   if (t.split.on && sees(K::kSplitHugePage)) {
+    lack_split(e, t.split);
     diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
   }
   if (t.zap.on && sees(K::kPrepareZapPage)) {
+    lack_prepare_zap(e, t.zap);
     diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
   }
-  if (t.mmio.on && sees(K::kMarkMmioSpte)) diverge(e, TpRule::kMmio, "mark_mmio_spte");
+  if (t.mmio.on && sees(K::kMarkMmioSpte)) {
+    lack_mmio(e, t.mmio);
+    diverge(e, TpRule::kMmio, "mark_mmio_spte");
+  }
   if (t.req.installed && !t.req.mmio && t.blocks.empty()) {
-    if (sees(K::kSetSpte)) diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+    if (sees(K::kSetSpte)) {
+      lack_set_spte(e, t.req);
+      diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+    }
     t.req = {};
   }
   t.split.on = t.zap.on = t.mmio.on = false;
@@ -170,7 +176,7 @@ void TracepointReplayer::settle_change(const Event& e, Thread& t) {
 
 // What the change can be; counts a divergence when it can be nothing.
 Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool below,
-                              uint64_t first_leaf) {
+                               uint64_t first_leaf) {
   const model::SpteFormat& fmt_ = values_.fmt;
   const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
   const bool was_table = k.was_present && !k.was_leaf;
@@ -193,6 +199,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
       diverge(e, TpRule::kValue, "no change: an entry that is not present is not zapped");
     } else if (was_table && late_parent_) {
       if (!below && !t.unsure && sees(K::kPrepareZapPage)) {
+        lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
         diverge(e, TpRule::kRemoval, "the removal of the table below first");
       }
     } else if (was_table) {
@@ -207,6 +214,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
                        t.req.pfn == model::kNoslotPfn;
     if (!asked && !t.unsure) {
+      lack({missing_request(e, c.gfn, model::kNoslotPfn, 1)});
       diverge(e, TpRule::kRequest, "a fault without a memslot on this thread");
     }
     if (!is_mmio_of(values_, c.new_spte, c.gfn)) {
@@ -219,6 +227,10 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     return Step::kMmio;
   }
   if (model::is_frozen_spte<>(fmt_, c.new_spte) && t.unsure) return Step::kFreeze;
+  if (model::is_frozen_spte<>(fmt_, c.new_spte)) {
+    lack({missing_prepare_zap(e, EntryBook::base(c.level, c.gfn), c.level)});
+    lack_unlink(e, EntryBook::base(c.level, c.gfn), c.level, false);
+  }
   diverge(e, TpRule::kValue, "the non-present value or an MMIO entry",
           fmt::format("new {:x}", model::kNonpresent), fmt::format("new {:x}", c.new_spte));
   return Step::kNone;
@@ -234,6 +246,7 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
     diverge(e, TpRule::kLink, "make_nonleaf_spte of the new table");
   }
   if (!linked && !t.unsure && sees(K::kGetPage)) {
+    lack({missing_link(e, c.as_id, c.gfn, c.level - 1, c.new_spte)[0]});
     diverge(e, TpRule::kLink, "kvm_mmu_get_page of this table just before");
   }
   if (was_present) {
@@ -244,15 +257,18 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
     return Step::kSplit;
   }
   const bool asked = t.req.on && !t.req.installed && c.level > t.req.level &&
-                     c.gfn == round_to(t.req.gfn, c.level);
+                     c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level);
   if (!asked && !t.unsure && sees(K::kSpteRequested)) {
+    const uint64_t faulted = plain_gfn(t.fault.gfn);
+    const bool of_fault = t.fault.on && model::gfn_round_for_level<>(faulted, c.level) == c.gfn;
+    lack({missing_request(e, of_fault ? faulted : c.gfn, kUnknownSpte, 1)}, t.link_at);
     diverge(e, TpRule::kRequest, "a fault of this thread below this entry");
   }
   return Step::kLink;
 }
 
 Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, bool below,
-                                   uint64_t first_leaf) {
+                                    uint64_t first_leaf) {
   const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
   const bool was_table = k.was_present && !k.was_leaf;
   if (was_table && !late_parent_) {
@@ -261,13 +277,15 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     t.zap.level = c.level - 1;
     t.zap.value = model::spte_to_pfn<>(c.old_spte);
   } else if (was_table && !below && !t.unsure && sees(K::kPrepareZapPage)) {
+    lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
     diverge(e, TpRule::kRemoval, "the removal of the table below first");
   }
   // disallowed_hugepage_adjust goes below the requested level without a word.
   const bool level_fits =
       c.level == t.req.level || (c.level < t.req.level && (nx_ever_ || !values_.nx_known));
   const bool asked = t.req.on && !t.req.installed && level_fits &&
-                     c.gfn == round_to(t.req.gfn, c.level) && t.req.pfn != model::kNoslotPfn;
+                     c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level) &&
+                     t.req.pfn != model::kNoslotPfn;
   if (asked) {
     LeafRequest r;
     r.pfn = t.req.pfn;
@@ -311,6 +329,8 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
   }
   if (!values_.format_known || t.unsure) return Step::kNone;
   if (asked) {
+    lack({like(e, K::kPageFault, {{f::page_fault::address, c.gfn << model::kPageShift}})},
+         t.req.at);
     diverge(e, TpRule::kRequest, "the value that make_spte gives for the request",
             fmt::format("pfn {:x}", t.req.pfn), fmt::format("new {:x}", c.new_spte));
     t.req.installed = true;
@@ -319,6 +339,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     diverge(e, TpRule::kValue, "W, D or A cleared, or nothing changed",
             fmt::format("old {:x}", c.old_spte), fmt::format("new {:x}", c.new_spte));
   } else {
+    lack({missing_request(e, c.gfn, model::spte_to_pfn<>(c.new_spte), c.level)});
     diverge(e, TpRule::kRequest, "a fault of this thread for this entry");
   }
   return Step::kNone;
@@ -349,8 +370,7 @@ void TracepointReplayer::new_table(const Event& e, const Change& c, uint32_t roo
     const bool nx = values_.nx_known ? values_.host.nx_huge_pages
                                      : !model::is_executable_pte<>(values_.fmt, c.old_spte);
     for (uint64_t i = 0; i < row->e.size(); i++) {
-      row->e[i] =
-          model::make_huge_page_split_spte<>(values_.fmt, c.old_spte, c.level - 1, i, nx);
+      row->e[i] = model::make_huge_page_split_spte<>(values_.fmt, c.old_spte, c.level - 1, i, nx);
     }
   }
   if (!held_.empty()) retry_held();

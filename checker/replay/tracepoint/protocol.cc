@@ -16,10 +16,6 @@ namespace {
 constexpr uint64_t kPferrWrite = 2;
 constexpr uint64_t kPferrFetch = 16;
 
-uint64_t round_to(uint64_t gfn, int level) {
-  return level > 5 ? 0 : gfn & ~(model::pages_per_hpage(level) - 1);
-}
-
 }  // namespace
 
 void TracepointReplayer::page_fault(const Event& e, Thread& t) {
@@ -40,8 +36,8 @@ void TracepointReplayer::requested(const Event& e, Thread& t) {
   t.req.gfn = e.get(r::gfn);
   t.req.pfn = e.get(r::pfn);
   t.req.level = static_cast<int>(e.get(r::level));
-  t.req.shared = t.fault.on && plain_gfn(t.fault.gfn) == t.req.gfn &&
-                 (t.fault.gfn & direct_bits_) != 0;
+  t.req.shared =
+      t.fault.on && plain_gfn(t.fault.gfn) == t.req.gfn && (t.fault.gfn & direct_bits_) != 0;
   t.unsure = false;
   if (t.req.level < 1 || t.req.level > model::kMaxHugepageLevel) {
     t.req = {};
@@ -66,12 +62,16 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
     req.level = level;  // disallowed_hugepage_adjust
   }
   if (!req.on) {
-    if (!t.unsure) diverge(e, TpRule::kSetSpte, "a request of this thread before it");
+    if (!t.unsure) {
+      lack({missing_request(e, gfn, model::spte_to_pfn<>(spte), level)});
+      diverge(e, TpRule::kSetSpte, "a request of this thread before it");
+    }
     return;
   }
-  if (level != req.level || gfn != round_to(req.gfn, req.level)) {
+  if (level != req.level || gfn != model::gfn_round_for_level<>(req.gfn, req.level)) {
     return diverge(e, TpRule::kSetSpte,
-                   fmt::format("gfn {:x} level {}", round_to(req.gfn, req.level), req.level));
+                   fmt::format("gfn {:x} level {}",
+                               model::gfn_round_for_level<>(req.gfn, req.level), req.level));
   }
   if (e.has(s::access) && model::is_shadow_present_pte<>(spte) &&
       ((e.get(s::access) & 2) != 0) != model::is_writable_pte<>(spte)) {
@@ -82,6 +82,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
   c.gfn = gfn;
   c.level = level;
   c.old_spte = spte;
+  c.thread = e.thread;
   c.vm = e.vm;
   if (req.installed) {
     if (!may_read(values_, req.value, spte, level)) {
@@ -109,14 +110,16 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
   }
   if (row == nullptr) {
     if (!forgot_ && !book_.erased_lately(pfn)) {
+      const uint64_t table = model::make_nonleaf_spte<>(values_.fmt, pfn, !values_.fmt.ad_enabled);
+      lack(missing_link(e, -1, gfn, level, table));
       diverge(e, TpRule::kTable, "an address in a linked table");
     }
     return;
   }
   if (row->level != level || row->gfn != EntryBook::base(level, gfn)) {
-    return diverge(e, TpRule::kTable,
-                   fmt::format("the table at {:x} is that of gfn {:x} level {}", pfn, row->gfn,
-                               row->level));
+    return diverge(
+        e, TpRule::kTable,
+        fmt::format("the table at {:x} is that of gfn {:x} level {}", pfn, row->gfn, row->level));
   }
   if (req.installed) log_.installed_in(e, gfn, row->root);
   const bool host_writable = model::is_host_writable_spte<>(values_.fmt, spte);
@@ -167,8 +170,9 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   // Without A/D bits a pre-fault, which has no kvm_page_fault, takes this path too.
   if (t.fault.on && !t.unsure && values_.fmt.ad_enabled && values_.format_known &&
       plain_gfn(t.fault.gfn) != gfn) {
-    diverge(e, TpRule::kFastFault, fmt::format("the fault of this thread at gfn {:x}",
-                                               plain_gfn(t.fault.gfn)));
+    lack({like(e, K::kPageFault, {{f::page_fault::address, e.get(q::address)}})});
+    diverge(e, TpRule::kFastFault,
+            fmt::format("the fault of this thread at gfn {:x}", plain_gfn(t.fault.gfn)));
   }
   const bool fixed = e.get(q::fixed) != 0;
   t.fault.used = t.fault.used || fixed;
@@ -202,7 +206,7 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   Change c;
   c.as_id = -1;
   c.level = level;
-  c.gfn = round_to(gfn, level);
+  c.gfn = model::gfn_round_for_level<>(gfn, level);
   c.old_spte = old_spte;
   c.new_spte = want;
   c.thread = e.thread;
@@ -237,6 +241,7 @@ void TracepointReplayer::get_page(const Event& e, Thread& t) {
     return diverge(e, TpRule::kLink, "a gfn that is aligned to the table's range");
   }
   t.link.on = true;
+  t.link_at = now_;
   t.link.gfn = gfn;
   t.link.level = level;
 }

@@ -34,7 +34,10 @@ void TracepointReplayer::prepare_zap(const Event& e, Thread& t) {
     const bool nested = top.level == b.level + 1 && EntryBook::base(top.level, b.gfn) == top.gfn;
     if (nested) break;
     if (late_parent_) {
-      if (!t.unsure) diverge(e, TpRule::kRemoval, "the parent entry's change");
+      if (!t.unsure) {
+        lack_unlink(e, top.gfn, top.level, t.blocks.size() > 1);
+        diverge(e, TpRule::kRemoval, "the parent entry's change");
+      }
       t.blocks.clear();
       break;
     }
@@ -43,13 +46,13 @@ void TracepointReplayer::prepare_zap(const Event& e, Thread& t) {
   if (!late_parent_) {
     if (t.zap.on) {
       if (t.zap.gfn != b.gfn || t.zap.level != b.level) {
-        diverge(e, TpRule::kRemoval,
-                fmt::format("gfn {:x} level {}", t.zap.gfn, t.zap.level));
+        diverge(e, TpRule::kRemoval, fmt::format("gfn {:x} level {}", t.zap.gfn, t.zap.level));
         b.gfn = t.zap.gfn;
         b.level = t.zap.level;
       }
       b.pfn = t.zap.value;
     } else if (!t.unsure) {
+      lack_unlink(e, b.gfn, b.level, !t.blocks.empty());
       diverge(e, TpRule::kRemoval, "the change that cuts the table off");
     }
     t.zap.on = false;
@@ -65,6 +68,7 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
   if (i < b.next) {
     diverge(e, TpRule::kRemoval, fmt::format("entry {} or a later one", b.next));
   } else if (i > b.next && b.hole) {
+    lack_children(e, b, b.next, i);
     diverge(e, TpRule::kRemoval, fmt::format("entry {}: all of the table change", b.next));
   }
   if (i > b.next) b.gap = true;
@@ -84,7 +88,10 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
   if (present && leaf && b.first_leaf == 0) b.first_leaf = c.old_spte;
   if (present && !leaf) {
     if (late_parent_) {
-      if (!below) diverge(e, TpRule::kRemoval, "the removal of the table below first");
+      if (!below) {
+        lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
+        diverge(e, TpRule::kRemoval, "the removal of the table below first");
+      }
     } else {
       t.zap.on = true;
       t.zap.gfn = c.gfn;
@@ -102,15 +109,16 @@ void TracepointReplayer::close_block(const Event& e, Thread& t, uint64_t pfn) {
     t.blocks.back().first_leaf = b.first_leaf;
   }
   if (b.hole && b.next != 512) {
+    lack_children(e, b, b.next, 512);
     diverge(e, TpRule::kRemoval,
             fmt::format("entry {} of the removed table: all of them change", b.next));
   }
-  drop_table(b.place, pfn, b.gfn, b.level, b.hole);
+  drop_table(e, b.place, pfn, b.gfn, b.level, b.hole);
 }
 
 // Each column of the group gives up the entry that the removed table had in it.
-void TracepointReplayer::drop_table(const report::Place& at, uint64_t pfn, uint64_t gfn, int level,
-                                    bool shared) {
+void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uint64_t pfn,
+                                    uint64_t gfn, int level, bool shared) {
   TableRow* row = book_.by_pfn(pfn);
   if (pfn == 0 || row == nullptr || row->level != level || row->gfn != gfn) return;
   const auto others = book_.at(level, gfn);
@@ -141,8 +149,14 @@ void TracepointReplayer::drop_table(const report::Place& at, uint64_t pfn, uint6
       }
     }
     if (present && !open && !forgot_) {
-      diverge_at(place_left(*row, i, at),
-                 fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
+      const uint64_t left = gfn + i * model::pages_per_hpage(level);
+      const report::Place passed = place_left(*row, i, at);
+      Event zap = missing_change(e, row->as_id, left, level, row->e[i], model::kNonpresent);
+      zap.thread = 0;
+      if (passed.packet != at.packet) lack({zap}, passed.packet);
+      lack({missing_change(e, row->as_id, left, level, row->e[i], values_.fmt.frozen)});
+      if (passed.packet == at.packet) lack({zap}, at.packet);
+      diverge_at(passed, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
                  TpRule::kRemoval,
                  fmt::format("the change of its present entry {} ({:x})", i, row->e[i]), "", "");
       open = true;  // once a table
@@ -154,6 +168,7 @@ void TracepointReplayer::drop_table(const report::Place& at, uint64_t pfn, uint6
 void TracepointReplayer::close_all(const Event& e, Thread& t) {
   if (late_parent_) {
     if (!t.unsure) {
+      lack_unlink(e, t.blocks.back().gfn, t.blocks.back().level, t.blocks.size() > 1);
       diverge(e, TpRule::kRemoval,
               fmt::format("the change of the parent entry of the table of gfn {:x} level {}",
                           t.blocks.back().gfn, t.blocks.back().level));

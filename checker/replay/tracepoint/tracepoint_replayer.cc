@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "checker/trace/event_kinds.h"
 
@@ -49,8 +50,7 @@ bool in_sequence(K kind) {
     case K::kTestAgeHva:
     case K::kVmSetMemAttributes:
     case K::kUserspaceExit:
-    case K::kMmio:
-      return true;
+    case K::kMmio: return true;
     default: return false;
   }
 }
@@ -115,8 +115,7 @@ void TracepointReplayer::event(const Event& e) {
   log_event(e, t);
   switch (e.kind) {
     case K::kVmSetMemAttributes:
-      t.attributes = {e.get(f::vm_set_mem_attributes::start),
-                      e.get(f::vm_set_mem_attributes::end)};
+      t.attributes = {e.get(f::vm_set_mem_attributes::start), e.get(f::vm_set_mem_attributes::end)};
       return;
     case K::kPageFault: return page_fault(e, t);
     case K::kSpteRequested: return requested(e, t);
@@ -206,8 +205,8 @@ void TracepointReplayer::config(const Event& e) {
       // What user space writes when it makes a TD; a real recording shows the bit in its faults.
       if (e.text.starts_with("TDX_INIT_VM gpaw=")) {
         values_.td = true;
-        direct_bits_ |= e.text.find("52") != std::string_view::npos ? uint64_t{1} << 39
-                                                                    : uint64_t{1} << 35;
+        direct_bits_ |=
+            e.text.find("52") != std::string_view::npos ? uint64_t{1} << 39 : uint64_t{1} << 35;
       }
       return;
     }
@@ -239,7 +238,9 @@ TracepointReplayer::Thread& TracepointReplayer::thread(const Event& e) {
   return t;
 }
 
-uint64_t TracepointReplayer::plain_gfn(uint64_t gfn) const { return gfn & ~direct_bits_; }
+uint64_t TracepointReplayer::plain_gfn(uint64_t gfn) const {
+  return gfn & ~direct_bits_;
+}
 
 // A fault of a TD on shared memory: its address carries the shared bit, the request does not.
 void TracepointReplayer::learn_direct_bit(const Thread& t, uint64_t gfn) {
@@ -261,22 +262,30 @@ void TracepointReplayer::settle(const Event& e, Thread& t) {
   if (t.zap.on && e.kind != K::kPrepareZapPage) {
     t.zap.on = false;
     if (sees(K::kPrepareZapPage)) {
+      lack_prepare_zap(e, t.zap);
       diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
     }
   }
   if (t.split.on && e.kind != K::kSplitHugePage) {
     t.split.on = false;
     if (sees(K::kSplitHugePage)) {
+      lack_split(e, t.split);
       diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
     }
   }
   if (t.mmio.on && e.kind != K::kMarkMmioSpte) {
     t.mmio.on = false;
-    if (sees(K::kMarkMmioSpte)) diverge(e, TpRule::kMmio, "mark_mmio_spte");
+    if (sees(K::kMarkMmioSpte)) {
+      lack_mmio(e, t.mmio);
+      diverge(e, TpRule::kMmio, "mark_mmio_spte");
+    }
   }
   if (t.req.installed && !t.req.mmio && e.kind != K::kSetSpte && e.kind != K::kPrepareZapPage) {
-    t.req = {};
-    if (sees(K::kSetSpte)) diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+    const Request req = std::exchange(t.req, {});
+    if (sees(K::kSetSpte)) {
+      lack_set_spte(e, req);
+      diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
+    }
   }
 }
 
@@ -302,6 +311,7 @@ void TracepointReplayer::diverge_at(report::Place at, std::string observed, TpRu
                                     std::string expected, std::string value_expected,
                                     std::string value_seen) {
   n_.bad++;
+  if (lacking_sink_) lacking_sink_({at.packet, rule, at, std::exchange(lacks_, {})});
   if (verdict_.divergences.size() >= kMaxFindings) return;
   report::Divergence d;
   d.place = std::move(at);
@@ -331,15 +341,15 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
   size_t unfinished = 0;
   Event end;
   for (auto& [id, t] : threads_) {
-    const bool removing = t.zap.on || (!t.blocks.empty() && (late_parent_ || t.blocks.back().gap ==
-                                                                                 false) &&
-                                       t.blocks.back().next != 512 && t.blocks.back().hole);
+    const bool removing =
+        t.zap.on || (!t.blocks.empty() && (late_parent_ || t.blocks.back().gap == false) &&
+                     t.blocks.back().next != 512 && t.blocks.back().hole);
     if (removing || t.split.on || t.mmio.on || (t.req.installed && !t.req.mmio)) {
       unfinished++;
       t.blocks.clear();
     }
     while (!t.blocks.empty() && !late_parent_) {
-      drop_table(t.blocks.back().place, t.blocks.back().pfn, t.blocks.back().gfn,
+      drop_table(end, t.blocks.back().place, t.blocks.back().pfn, t.blocks.back().gfn,
                  t.blocks.back().level, false);
       t.blocks.pop_back();
     }
@@ -356,13 +366,16 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
         book_.linked()));
   }
   if (n_.failed != 0) {
-    inconclusive(fmt::format("{} private pages were mapped when their table was removed: giving "
-                             "them back failed, or an event is missing", n_.failed));
+    inconclusive(
+        fmt::format("{} private pages were mapped when their table was removed: giving "
+                    "them back failed, or an event is missing",
+                    n_.failed));
   }
   if (n_.unknown != 0) {
-    inconclusive(fmt::format("{} of {} changes could not be compared with the entry's last value: "
-                             "it is unknown since events were lost",
-                             n_.unknown, n_.changes));
+    inconclusive(
+        fmt::format("{} of {} changes could not be compared with the entry's last value: "
+                    "it is unknown since events were lost",
+                    n_.unknown, n_.changes));
   }
   verdict_.execution = log_.finish();
   std::vector<std::string>& gaps = verdict_.execution.gaps;
@@ -382,9 +395,14 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
   infer("prefetch", "a pre-fault shows only in the lack of a kvm_page_fault", n_.prefetch);
   infer("root", "no tracepoint says which root an entry belongs to", n_.root);
   infer("order", "a tracepoint is printed after its store: another thread's came first", n_.late);
-  static constexpr std::array<const char*, 8> kIds{
-      "", "MMU-SPTE-LEVEL", "MMU-SPTE-ALIGN", "MMU-SPTE-PFN", "MMU-SPTE-NONPRESENT",
-      "MMU-SPTE-TABLE", "MMU-SPTE-HOSTW", "MMU-SPTE-MMUW"};
+  static constexpr std::array<const char*, 8> kIds{"",
+                                                   "MMU-SPTE-LEVEL",
+                                                   "MMU-SPTE-ALIGN",
+                                                   "MMU-SPTE-PFN",
+                                                   "MMU-SPTE-NONPRESENT",
+                                                   "MMU-SPTE-TABLE",
+                                                   "MMU-SPTE-HOSTW",
+                                                   "MMU-SPTE-MMUW"};
   for (size_t i = 1; i < kIds.size(); i++) {
     verdict_.invariants.push_back({kIds[i], n_.changes, n_.broken[i]});
   }

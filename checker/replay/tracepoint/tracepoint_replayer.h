@@ -27,6 +27,7 @@
 #include "checker/replay/tracepoint/entry_book.h"
 #include "checker/replay/tracepoint/execution_log.h"
 #include "checker/replay/tracepoint/legal_values.h"
+#include "checker/replay/tracepoint/missing.h"
 #include "checker/replay/tracepoint/rules.h"
 #include "checker/replay/tracepoint/step.h"
 #include "checker/report/verdict.h"
@@ -49,6 +50,9 @@ class TracepointReplayer {
   void finish(const trace::TraceInfo& info);
 
   report::Verdict& verdict() { return verdict_; }
+
+  // Every divergence with what it lacks, as it is found.
+  void set_lacking_sink(LackingSink sink) { lacking_sink_ = std::move(sink); }
 
  private:
   struct Fault {  // kvm_page_fault
@@ -99,6 +103,7 @@ class TracepointReplayer {
     int run = 0;         // changes in one go of one kind
     bool unsure = false; // events of it may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
+    uint64_t link_at = 0;            // of the last kvm_mmu_get_page
     uint32_t cpu = 0;
   };
   struct Change {
@@ -118,6 +123,7 @@ class TracepointReplayer {
     bool witness = false;  // only a value that was read
     uint64_t since = 0, at = 0, deadline = 0;  // event numbers
     report::Place place;
+    std::vector<Missing> lacks;
   };
 
   // --- tracepoint_replayer.cc ---
@@ -168,7 +174,8 @@ class TracepointReplayer {
   void prepare_zap(const trace::Event& e, Thread& t);
   void removed_child(const trace::Event& e, Thread& t, const Change& c, bool below);
   void close_block(const trace::Event& e, Thread& t, uint64_t pfn);
-  void drop_table(const report::Place& at, uint64_t pfn, uint64_t gfn, int level, bool shared);
+  void drop_table(const trace::Event& e, const report::Place& at, uint64_t pfn, uint64_t gfn,
+                  int level, bool shared);
   void close_all(const trace::Event& e, Thread& t);
 
   // --- chain.cc: old and new ---
@@ -180,6 +187,26 @@ class TracepointReplayer {
   void retry_held();
   void expire(bool all);
   bool waits_for(const Held& h) const;
+
+  // --- missing.cc: what the next divergence lacks; nothing without a sink ---
+  void lack(std::vector<trace::Event> events, uint64_t before = 0);  // 0: the event of now
+  void lack_prepare_zap(const trace::Event& e, const Expect& zap);
+  void lack_split(const trace::Event& e, const Expect& split);
+  void lack_mmio(const trace::Event& e, const Expect& mmio);
+  void lack_set_spte(const trace::Event& e, const Request& req);
+  void lack_unlink(const trace::Event& e, uint64_t gfn, int level, bool nested);
+  void lack_children(const trace::Event& e, const Block& b, size_t from, size_t end);
+  std::vector<Missing> lacking_now(const trace::Event& e, const Change& c);
+  void lack_step(const trace::Event& e, const TableRow& row, const Change& c);
+  void lack_table(const trace::Event& e, const Change& c);
+  trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
+                              uint64_t old_spte, uint64_t new_spte) const;
+  trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level) const;
+  trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level) const;
+  std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
+                                         uint64_t table) const;
+  void missing_removal(const trace::Event& e, const TableRow& row, size_t index, uint64_t becomes,
+                       std::vector<trace::Event>& events) const;
 
   report::Place place(const trace::Event& e) const;
   void diverge(const trace::Event& e, TpRule rule, std::string expected,
@@ -222,6 +249,8 @@ class TracepointReplayer {
   } n_;
   std::vector<uint64_t> last_line_;  // by CPU
   std::unordered_set<std::string> reasons_;
+  LackingSink lacking_sink_;
+  std::vector<Missing> lacks_;
   report::Verdict verdict_;
 };
 

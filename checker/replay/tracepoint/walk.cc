@@ -23,7 +23,9 @@ Step kind_of(Step s) {
   return s == Step::kClearDirty ? Step::kProtect : s;
 }
 
-uint64_t key_of(uint64_t table, size_t index) { return table << 9 | index; }
+uint64_t key_of(uint64_t table, size_t index) {
+  return table << 9 | index;
+}
 
 }  // namespace
 
@@ -36,8 +38,8 @@ void TracepointReplayer::check_order(const Event& e, Thread& t, const Change& c,
     return p.step == step && p.level == c.level && p.as_id == c.as_id;
   };
   const uint64_t pages = model::pages_per_hpage(c.level);
-  const bool back = walk && same(t.last) && same(t.before) && c.gfn < t.last.gfn &&
-                    c.gfn > t.before.gfn;
+  const bool back =
+      walk && same(t.last) && same(t.before) && c.gfn < t.last.gfn && c.gfn > t.before.gfn;
   const bool adjacent = c.gfn + pages == t.last.gfn && t.before.gfn + pages == c.gfn;
   if (back && t.run >= (adjacent ? kDenseRun : kSparseRun)) {
     diverge(e, TpRule::kOrder, fmt::format("a gfn after {:x}", t.last.gfn));
@@ -49,8 +51,8 @@ void TracepointReplayer::check_order(const Event& e, Thread& t, const Change& c,
 
 // Does the walk that went on to `c` leave a leaf behind it, between entry `from` and its own? Each
 // is remembered: when the table's removal finds it there, this is where its change is missing.
-bool TracepointReplayer::pass(const Event& e, const Thread& t, const Change& c,
-                              const TableRow& row, size_t from) {
+bool TracepointReplayer::pass(const Event& e, const Thread& t, const Change& c, const TableRow& row,
+                              size_t from) {
   bool left = false;
   for (size_t i = from; i < EntryBook::index(c.level, c.gfn); i++) {
     const uint64_t spte = row.e[i];
@@ -67,6 +69,7 @@ bool TracepointReplayer::pass(const Event& e, const Thread& t, const Change& c,
     // back may fail.
     if (gfn >= a.first && gfn < a.end && c.gfn >= a.first && c.gfn < a.end && !forgot_ &&
         !values_.td && book_.at(c.level, c.gfn).size() == 1) {
+      lack({missing_change(e, row.as_id, gfn, c.level, spte, model::kNonpresent)});
       diverge(e, TpRule::kRange, fmt::format("the zap of gfn {:x} ({:x}) before it", gfn, spte));
     }
   }
@@ -88,8 +91,8 @@ void TracepointReplayer::walk_on(const Event& e, Thread& t, const Change& c, Ste
   } else {
     t.walk = {};
   }
-  const bool asked = t.req.on && !t.req.installed &&
-                     c.gfn == (t.req.gfn & ~(model::pages_per_hpage(c.level) - 1));
+  const bool asked =
+      t.req.on && !t.req.installed && c.gfn == model::gfn_round_for_level<>(t.req.gfn, c.level);
   log_.change(e, {c.as_id, c.gfn, c.level, applied_root_, step, asked, near, passed});
 }
 

@@ -13,7 +13,7 @@ namespace f = trace::f;
 
 constexpr int64_t kEnomem = -12;
 constexpr uint64_t kErrorPfn = uint64_t{1} << 63;  // kvm_types.h: KVM_PFN_NOSLOT and errors
-constexpr size_t kMaxOwnEvents = 64;  // how far in its own thread a fault's address may lie
+constexpr size_t kMaxEventsToAddress = 64;  // how far in its own thread a fault's address may lie
 
 }  // namespace
 
@@ -23,7 +23,7 @@ void InputSplitter::open_unseen_fault(const Event& e, ThreadContext& c, const Lo
   const Event* fast = nullptr;
   const Event* gmem = e.kind == EventKind::kGmemGetPfn ? &e : nullptr;
   size_t index = 0;
-  for (size_t n = 0; map == nullptr && fast == nullptr && n < kMaxOwnEvents; ++n) {
+  for (size_t n = 0; map == nullptr && fast == nullptr && n < kMaxEventsToAddress; ++n) {
     const Event* next = next_of_thread(e, ahead, index);
     if (next == nullptr) break;
     if (next->kind == EventKind::kTdpMap) map = next;

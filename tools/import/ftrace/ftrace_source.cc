@@ -22,7 +22,7 @@ namespace f = trace::f;
 constexpr size_t kWindow = 4096;    // how far rules may look ahead, in events; a power of two
 constexpr size_t kMaxNames = 1024;  // distinct names in the counts of the report
 constexpr size_t kMaxLostRecords = 65536;
-constexpr size_t kMaxOwnEvents = 64;  // how far in its own thread an event's VM may be found
+constexpr size_t kMaxEventsToVm = 64;  // how far in its own thread an event's VM may be found
 constexpr std::string_view kOtherNames = "(other)";
 
 struct Item {
@@ -261,6 +261,14 @@ class Source final : public FtraceSource {
     return &at(index + 1);
   }
 
+  // A fault that was told to retry comes again.
+  static bool is_same_fault(const Event& a, const Event& b) {
+    namespace c = f::page_fault;
+    return b.kind == EventKind::kPageFault && a.get(c::vcpu_id) == b.get(c::vcpu_id) &&
+           a.get(c::address) == b.get(c::address) &&
+           a.get(c::error_code) == b.get(c::error_code);
+  }
+
   // A VM that only what follows in the thread can tell.
   void settle_vm(Item& item, const LookAhead& look) {
     const EventKind kind = item.event.kind;
@@ -270,9 +278,10 @@ class Source final : public FtraceSource {
                                kind == EventKind::kUnmapHvaRange);
     if (!unknown && !item.vm_contested) return;
     size_t index = 0;
-    for (size_t n = 0; n < kMaxOwnEvents; ++n) {
+    for (size_t n = 0; n < kMaxEventsToVm; ++n) {
       const Event* next = next_of_thread(item.event, look, index);
-      if (next == nullptr || next->kind == EventKind::kPageFault) return;
+      if (next == nullptr) return;
+      if (next->kind == EventKind::kPageFault && !is_same_fault(*next, item.event)) return;
       if (!at(index).vm_certain) continue;  // `index` is now one behind, so at() is that event
       const bool notifier = next->kind == EventKind::kMnInvStart ||
                             next->kind == EventKind::kMnInvEnd ||

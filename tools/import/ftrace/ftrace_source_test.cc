@@ -242,6 +242,35 @@ TEST(FtraceSource, TwoVmsAndAReusedPointer) {
   EXPECT_EQ(r.report.vms, 3u);
 }
 
+// One VM after the other, with the same threads and the same addresses: of the second nothing is
+// known from the first.
+TEST(FtraceSource, TheNextVmOfAThread) {
+  std::string text;
+  for (int n = 0; n < 2; n++) {
+    text += lines({
+        "init_vm: (f+0x4/0xf0) kvm=0xffffc90000100000 vm_type=1",
+        "create_vcpu: (f+0x4/0x300) vcpu=0x5 vcpu_id=0 kvm=0xffffc90000100000",
+        "gmem_punch_hole: (f+0x0/0xf0) inode=0x1000 offset=0x200000 len=0x10000",
+        "gmem_invalidate: (f+0x0/0x130) gmem=0x2000 kvm=0xffffc90000100000 start=0x200 end=0x210",
+        "gmem_punch_hole: (f+0x0/0xf0) inode=0x1000 offset=0x400000 len=0x10000",
+        "faultin_ret: (f+0x6d/0xf0 <- g) ret=1",
+        "tdp_map: (f+0x0/0x710) vcpu=0x5 vcpu_id=0 kvm=0xffffc90000100000 root_hpa=0x1000 "
+        "root_role=0x3784 addr=0x0 error_code=0x0 gfn=0x0 pfn=0x1 write=0 exec=0 prefetch=0",
+    });
+    if (n == 0) text += lines({"destroy_vm: (f+0x0/0x2a0) kvm=0xffffc90000100000"});
+  }
+  const Imported r = import_text(text);
+  const auto holes = r.of(EventKind::kGmemPunchHole);
+  const auto faults = r.of(EventKind::kFaultinRet);
+  ASSERT_EQ(holes.size(), 4u);
+  ASSERT_EQ(faults.size(), 2u);
+  EXPECT_EQ(holes[1].vm, 1u);
+  EXPECT_EQ(holes[2].vm, 2u);
+  EXPECT_EQ(holes[3].vm, 2u);
+  EXPECT_EQ(faults[0].vm, 1u);
+  EXPECT_EQ(faults[1].vm, 2u);
+}
+
 // A thread that runs vCPUs of two VMs: a fault's VM is that of the map that follows.
 TEST(FtraceSource, ContestedFault) {
   const std::string map1 =
@@ -256,6 +285,13 @@ TEST(FtraceSource, ContestedFault) {
   ASSERT_EQ(faults.size(), 4u);
   EXPECT_EQ(faults[2].vm, 1u);
   EXPECT_EQ(faults[1].vm, 2u);
+  // One that retries is the same fault; at another address it may be the other VM's.
+  const std::string elsewhere = "kvm_page_fault: vcpu 0 rip 0x1 address 0x2000 error_code 0x4";
+  const Imported retried = import_text(lines({"init_vm: (f+0x4/0xf0) kvm=0x100000 vm_type=0",
+                                              "init_vm: (f+0x4/0xf0) kvm=0x200000 vm_type=0",
+                                              elsewhere, fault, fault, map2}));
+  EXPECT_EQ(retried.of(EventKind::kPageFault)[0].vm, 0u);
+  EXPECT_EQ(retried.of(EventKind::kPageFault)[1].vm, 2u);
 }
 
 TEST(FtraceSource, SniffsItsForms) {

@@ -67,8 +67,13 @@ std::string damaged(std::mt19937_64& random) {
   return text;
 }
 
+#ifdef __SANITIZE_ADDRESS__
+constexpr uint64_t kSeeds = 800;
+#else
+constexpr uint64_t kSeeds = 4000;
+#endif
+
 TEST(Fuzz, DamagedTextIsAccountedFor) {
-  constexpr uint64_t kSeeds = 4000;
   uint64_t imported = 0;
   for (uint64_t seed = 0; seed < kSeeds; ++seed) {
     std::mt19937_64 random(seed);

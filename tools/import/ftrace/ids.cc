@@ -28,17 +28,22 @@ uint32_t VmTable::see(uint64_t kvm, EventKind kind) {
   const bool born = entry == nullptr || kind == EventKind::kInitVm ||
                     (kind == EventKind::kCreateVcpu && entry->destroyed);
   if (born) {
-    if (entry != nullptr && !entry->destroyed) --alive_;  // its end was not recorded
+    if (entry != nullptr && !entry->destroyed) {  // its end was not recorded
+      --alive_;
+      living_.erase(entry->id);
+    }
     if (entry == nullptr) entry = insert(kvm);
     if (entry == nullptr) return 0;
     entry->id = next_++;
     entry->destroyed = false;
     ++entry->generation;
     ++alive_;
+    living_.insert(entry->id);
   }
   if (kind == EventKind::kDestroyVm && !entry->destroyed) {
     entry->destroyed = true;
     --alive_;
+    living_.erase(entry->id);
     last_destroyed_ = entry->id;
   }
   cached_pointer_ = kvm;

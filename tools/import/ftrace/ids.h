@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 #include <unordered_map>
+#include <unordered_set>
 
 #include "checker/trace/event.h"
 
@@ -27,6 +28,7 @@ class VmTable {
   // The only VM alive, or the last destroyed when none is; 0 when there are several.
   uint32_t sole() const;
   bool several_alive() const { return alive_ > 1; }
+  bool lives(uint32_t id) const { return living_.contains(id); }
   uint64_t overflow() const { return overflow_; }
   uint32_t count() const { return next_ - 1; }
   // How many VMs have lived at `kvm` so far.
@@ -45,6 +47,7 @@ class VmTable {
   Entry* cached_ = nullptr;
   uint32_t next_ = 1;
   size_t alive_ = 0;
+  std::unordered_set<uint32_t> living_;  // their numbers
   uint32_t last_destroyed_ = 0;
   uint64_t overflow_ = 0;
 };

@@ -97,7 +97,8 @@ Normalizer::Result Normalizer::resolve(RawEvent& raw) {
       default: break;
     }
     if (e.vm == 0 && of_vcpu(e.kind)) {
-      e.vm = thread.vcpu_vm;
+      // A thread that is taken for the next VM has run no vCPU of it yet.
+      e.vm = vms_.lives(thread.vcpu_vm) ? thread.vcpu_vm : 0;
       result.vm_contested = vms_.several_alive() && e.kind == EventKind::kPageFault;
     }
   }
@@ -110,7 +111,7 @@ Normalizer::Result Normalizer::resolve(RawEvent& raw) {
     if (e.kind == EventKind::kGmemPunchHole) punching_inode_ = inode;
     if (e.vm == 0) {
       const auto it = inode_vm_.find(inode);
-      if (it != inode_vm_.end()) e.vm = it->second;
+      if (it != inode_vm_.end() && vms_.lives(it->second)) e.vm = it->second;
     }
   }
   if (raw.gmem != 0) {

@@ -1,0 +1,287 @@
+// Layer: checker/explore. Contract: reductions as wrappers of an Interleaving: the same machines,
+// fewer of their states. What they keep: which properties are violated, deadlock among them, and in
+// which states everything is over (under symmetry: one of those that differ in names only). A
+// violation's path is one of the unreduced system, but not always a shortest one.
+//
+// Partial order: where the next step of one thread cannot matter to anything that the others can
+// still do, it alone is taken. Its footprint must not conflict with the future of any other thread
+// (not just with their next steps: footprint.h), it must write no cell that broken() looks at, and
+// one of its successors must be none that is known from this level or before, or else what the
+// others do could be put off for ever. Footprints are those that steps showed; a search under which
+// new ones show up is repeated.
+//
+// Symmetry: threads that run the same program are told apart by their cells only; of states that
+// are permutations of one another one is kept, in which the blocks of cells are in order.
+//
+// Besides what an Interleaving asks for, the machines M say:
+// - places(): how many program counters a thread has; place(store, thread): where it is.
+// - symmetric(): groups of blocks of cells, a block a thread; blocks of a group are alike.
+#pragma once
+
+#include <algorithm>
+#include <mutex>
+#include <vector>
+
+#include "checker/explore/footprint.h"
+
+namespace mmucheck::explore {
+
+// A reduction is wrong: found by self_check.
+inline constexpr unsigned kWrongReduction = 0xfffffffcu;
+
+struct Reductions {
+  bool partial_order = false;
+  bool symmetry = false;
+  // In every state: the steps that were put off commute with the one that was taken, and permuted
+  // states have permuted successors.
+  bool self_check = false;
+};
+
+using SymmetricBlocks = std::vector<std::vector<std::vector<CellNumber>>>;
+
+// What the tests break.
+struct NoFaults {
+  static constexpr bool kForgetsReads = false;    // of cell 0
+  static constexpr bool kNextStepsOnly = false;   // of other threads
+  static constexpr bool kPutsOffForEver = false;  // no successor need be new
+};
+
+template <class M, int Width, class Faults = NoFaults>
+class Reduced {
+ public:
+  static constexpr int kWords = Width;
+  static constexpr uint32_t kBlock = 32768, kAlone = 2048;
+  using State = Words<Width>;
+
+  Reduced(const M& machines, const Reductions& reductions)
+      : machines_(machines),
+        system_(machines),
+        reductions_(reductions),
+        groups_(machines.symmetric()),
+        known_(machines.threads(), machines.places()),
+        learned_(known_) {}
+
+  unsigned bytes() const { return system_.bytes(); }
+  State initial() const { return canonical(system_.initial()); }
+  uint64_t hash(const State& s) const { return hash_words(s); }
+  unsigned broken(const State& s) const { return system_.broken(s); }
+  uint64_t memory() const { return 0; }
+
+  // After a search: something was seen that it did not know of, so it proves nothing. It is known
+  // now.
+  bool must_repeat() {
+    const bool more = known_.join(learned_);
+    return visible_.join(seen_visible_) || more;
+  }
+
+  class Worker;
+  Worker worker() const { return Worker(*this); }
+
+  // The first of its permutations.
+  State canonical(const State& s) const {
+    if (!reductions_.symmetry) return s;
+    Cells cells = system_.cells(s);
+    for (const auto& blocks : groups_) {
+      std::vector<std::vector<unsigned>> values;
+      for (const auto& block : blocks) values.push_back(values_of(cells, block));
+      std::sort(values.begin(), values.end());
+      for (size_t b = 0; b < blocks.size(); b++) put(cells, blocks[b], values[b]);
+    }
+    return cells.state();
+  }
+
+ private:
+  using Cells = PackedCells<Width>;
+
+  static std::vector<unsigned> values_of(const Cells& cells, const std::vector<CellNumber>& block) {
+    std::vector<unsigned> values;
+    for (const CellNumber c : block) values.push_back(cells.get(c));
+    return values;
+  }
+  static void put(Cells& cells, const std::vector<CellNumber>& block,
+                  const std::vector<unsigned>& values) {
+    for (size_t i = 0; i < block.size(); i++) cells.set(block[i], values[i]);
+  }
+  void take(const Futures& learned, const CellSet& visible) const {
+    const std::lock_guard<std::mutex> hold(lock_);
+    learned_.join(learned);
+    seen_visible_.join(visible);
+  }
+
+  const M& machines_;
+  Interleaving<M, Width> system_;
+  Reductions reductions_;
+  SymmetricBlocks groups_;
+  Futures known_;    // what this search reduces by
+  CellSet visible_;  // cells that broken() looks at
+  mutable std::mutex lock_;
+  mutable Futures learned_;
+  mutable CellSet seen_visible_;
+};
+
+template <class M, int Width, class Faults>
+class Reduced<M, Width, Faults>::Worker {
+ public:
+  explicit Worker(const Reduced& all)
+      : all_(all), learned_(all.machines_.threads(), all.machines_.places()) {}
+  Worker(const Worker&) = delete;
+  ~Worker() { all_.take(learned_, visible_); }
+
+  template <class Steps>
+  Fate expand(const State& s, Steps& steps) {
+    const unsigned threads = all_.machines_.threads();
+    moves_.resize(threads);
+    bool moved = false;
+    for (unsigned t = 0; t < threads; t++) {
+      moves_[t] = moves_of(s, t);
+      moved |= !moves_[t].successors.empty();
+    }
+    if (all_.reductions_.self_check && !symmetric(s)) steps.violates(kWrongReduction);
+    if (!moved) return all_.machines_.over(all_.system_.cells(s)) ? Fate::kEnded : Fate::kStuck;
+    if (all_.reductions_.partial_order) {
+      look(s);
+      for (unsigned t = 0; t < threads; t++) {
+        if (!suffices(t, s, steps)) continue;
+        if (all_.reductions_.self_check && !commutes(t, s)) steps.violates(kWrongReduction);
+        for (const State& next : moves_[t].successors) steps.made(all_.canonical(next));
+        return Fate::kMoved;
+      }
+    }
+    for (const Moves& m : moves_) {
+      for (const State& next : m.successors) steps.made(all_.canonical(next));
+    }
+    return Fate::kMoved;
+  }
+
+ private:
+  struct Moves {
+    std::vector<State> successors;
+    StepFootprint touched;
+  };
+
+  Moves moves_of(const State& s, unsigned thread) {
+    Moves moves;
+    const Cells before = all_.system_.cells(s);
+    const unsigned place = all_.machines_.place(before, thread);
+    for (unsigned choice = 0;; choice++) {
+      RecordingCells<Cells> next(before, moves.touched);
+      const Stepped how = all_.machines_.step(next, thread, choice);
+      const unsigned to = all_.machines_.place(next.inner(), thread);
+      if constexpr (Faults::kForgetsReads) forget(moves.touched, 0);
+      learned_.learn(thread, place, moves.touched, to);
+      if (how == Stepped::kBlocked) break;
+      moves.successors.push_back(next.inner().state());
+      if (how == Stepped::kRan) break;
+    }
+    return moves;
+  }
+  static void forget(StepFootprint& touched, CellNumber c) {
+    CellSet others;
+    for (CellNumber i = 0; i < kMaxRecordedCells; i++) {
+      CellSet one;
+      one.add(i);
+      if (i != c && one.meets(touched.reads)) others.add(i);
+    }
+    touched.reads = others;
+  }
+  // Which cells broken() reads here.
+  void look(const State& s) {
+    StepFootprint looked;
+    const RecordingCells<Cells> cells(all_.system_.cells(s), looked);
+    all_.machines_.broken(cells);
+    visible_.join(looked.reads);
+  }
+
+  template <class Steps>
+  bool suffices(unsigned t, const State& s, const Steps& steps) const {
+    const Moves& m = moves_[t];
+    if (m.successors.empty() || m.touched.writes.meets(all_.visible_)) return false;
+    const Cells cells = all_.system_.cells(s);
+    for (unsigned o = 0; o < moves_.size(); o++) {
+      if (o == t) continue;
+      const unsigned place = all_.machines_.place(cells, o);
+      const StepFootprint& theirs =
+          Faults::kNextStepsOnly ? all_.known_.own(o, place) : all_.known_.future(o, place);
+      if (m.touched.conflicts(theirs)) return false;
+    }
+    return Faults::kPutsOffForEver ||
+           std::any_of(m.successors.begin(), m.successors.end(),
+                       [&](const State& n) { return !steps.known(all_.canonical(n)); });
+  }
+
+  // --- self-check ---
+  std::vector<State> plain_moves(const State& s, unsigned thread) const {
+    std::vector<State> all;
+    for (unsigned choice = 0;; choice++) {
+      Cells next = all_.system_.cells(s);
+      const Stepped how = all_.machines_.step(next, thread, choice);
+      if (how == Stepped::kBlocked) break;
+      all.push_back(next.state());
+      if (how == Stepped::kRan) break;
+    }
+    return all;
+  }
+  // The steps of `t` and those of each other thread lead to the same states in either order.
+  bool commutes(unsigned t, const State& s) const {
+    for (unsigned o = 0; o < moves_.size(); o++) {
+      if (o == t) continue;
+      std::vector<State> one, other;
+      for (const State& n : plain_moves(s, t)) {
+        for (const State& both : plain_moves(n, o)) one.push_back(both);
+      }
+      for (const State& n : plain_moves(s, o)) {
+        for (const State& both : plain_moves(n, t)) other.push_back(both);
+      }
+      std::sort(one.begin(), one.end());
+      std::sort(other.begin(), other.end());
+      if (one != other) return false;
+    }
+    return true;
+  }
+  std::vector<State> canonical_moves(const State& s) const {
+    std::vector<State> all;
+    for (unsigned t = 0; t < all_.machines_.threads(); t++) {
+      for (const State& n : plain_moves(s, t)) all.push_back(all_.canonical(n));
+    }
+    std::sort(all.begin(), all.end());
+    return all;
+  }
+  // Two neighbours exchanged: the same successors, the same property.
+  bool symmetric(const State& s) const {
+    if (!all_.reductions_.symmetry) return true;
+    const std::vector<State> here = canonical_moves(s);
+    for (const auto& blocks : all_.groups_) {
+      for (size_t b = 1; b < blocks.size(); b++) {
+        Cells cells = all_.system_.cells(s);
+        const std::vector<unsigned> x = values_of(cells, blocks[b - 1]);
+        const std::vector<unsigned> y = values_of(cells, blocks[b]);
+        put(cells, blocks[b - 1], y);
+        put(cells, blocks[b], x);
+        if (all_.broken(cells.state()) != all_.broken(s)) return false;
+        if (canonical_moves(cells.state()) != here) return false;
+      }
+    }
+    return true;
+  }
+
+  const Reduced& all_;
+  Futures learned_;
+  CellSet visible_;
+  std::vector<Moves> moves_;
+};
+
+// Searches until nothing new is seen, or something is found that needs no more.
+template <class System>
+SearchResult<System::kWords> reduced_search(System& system, const SearchBounds& bounds,
+                                            const SearchTick& tick = {}) {
+  for (;;) {
+    SearchResult<System::kWords> r = Search<System>(system, bounds).run(tick);
+    const bool stopped = !r.bound.empty() && r.bound != "max-depth";
+    // A path is a path; that a reduction is wrong is no news where it knew too little.
+    const bool found =
+        !bounds.all && !r.violations.empty() && r.violations.front().property != kWrongReduction;
+    if (!system.must_repeat() || stopped || found) return r;
+  }
+}
+
+}  // namespace mmucheck::explore

@@ -1,0 +1,175 @@
+#include "checker/replay/complete/complete.h"
+
+#include <fmt/format.h>
+
+#include <optional>
+
+#include "checker/replay/complete/recording.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+
+namespace {
+
+// Candidates tried in a row without the first finding coming later in the recording.
+constexpr int kMaxWithoutProgress = 6;
+// A thread that the recording does not have: its first event needs no history.
+constexpr uint32_t kNewThread = 0x7fffffff;
+
+class Search {
+ public:
+  Search(GappedRecording& recording, const std::function<bool()>& tick)
+      : recording_(recording), tick_(tick) {}
+
+  bool run() {
+    const std::optional<Attempt> first = attempt();
+    return first && search(*first, 0);
+  }
+  uint64_t attempts() const { return attempts_; }
+  // The finding that came last in the recording: what remains unexplained.
+  const Lacking& stuck() const { return stuck_; }
+  bool gave_up() const { return gave_up_; }
+
+ private:
+  std::optional<Attempt> attempt() {
+    replayed_ += recording_.size();
+    if (attempts_ >= kMaxAttempts || attempts_ - explained_at_ > kPatience ||
+        replayed_ > kMaxReplayedEvents || (tick_ && !tick_())) {
+      gave_up_ = true;
+      return std::nullopt;
+    }
+    attempts_++;
+    return recording_.replay(false);
+  }
+
+  // Candidates of one alternative: an event of any thread is that of each thread beside the gap.
+  std::vector<Missing> candidates(const Missing& lack) const {
+    Missing filled = lack;
+    bool any = false;
+    for (Event& e : filled.events) {
+      recording_.fill_in(lack.before, e);
+      any = any || e.thread == 0;
+    }
+    if (!any) return {filled};
+    std::vector<uint32_t> threads = recording_.threads_around(lack.before);
+    threads.push_back(kNewThread);
+    std::vector<Missing> all;
+    for (const uint32_t thread : threads) {
+      all.push_back(filled);
+      for (Event& e : all.back().events) {
+        if (e.thread == 0) e.thread = thread;
+      }
+    }
+    return all;
+  }
+
+  enum class Step { kBetter, kSame, kWorse };
+
+  // `reached`: recorded events before the first finding of `now`.
+  Step compare(const Attempt& now, const Attempt& next, size_t reached) const {
+    if (next.findings.empty()) return Step::kBetter;
+    const size_t at = next.findings.front().at;
+    const size_t then = recording_.recorded_before(at);
+    if (then > reached) return Step::kBetter;
+    // What is put in may lack something in turn; what was recorded must not.
+    if (at <= recording_.size() && recording_.is_put_in(at)) return Step::kSame;
+    if (then < reached) return Step::kWorse;
+    return next.findings.size() < now.findings.size() ? Step::kBetter : Step::kSame;
+  }
+
+  bool search(const Attempt& now, int without_progress) {
+    if (now.findings.empty()) return true;
+    const Lacking& finding = now.findings.front();
+    const size_t reached = recording_.recorded_before(finding.at);
+    if (reached > stuck_reached_) {
+      stuck_reached_ = reached;
+      explained_at_ = attempts_;
+      stuck_ = finding;
+    }
+    if (without_progress > kMaxWithoutProgress) return false;
+    for (const Missing& lack : finding.lacks) {
+      for (const Missing& c : candidates(lack)) {
+        for (const GappedRecording::Spot& spot : recording_.spots(c.before)) {
+          size_t token = 0;
+          if (!recording_.put(spot, c.events, token)) continue;
+          const std::optional<Attempt> next = attempt();
+          if (!next) return false;
+          const Step step = compare(now, *next, reached);
+          if (step != Step::kWorse &&
+              search(*next, step == Step::kBetter ? 0 : without_progress + 1)) {
+            return true;
+          }
+          if (gave_up_) return false;
+          recording_.take_back(token);
+        }
+      }
+    }
+    return false;
+  }
+
+  GappedRecording& recording_;
+  const std::function<bool()>& tick_;
+  uint64_t attempts_ = 0, replayed_ = 0;
+  uint64_t explained_at_ = 0;  // when more of the recording than ever was explained
+  size_t stuck_reached_ = 0;
+  Lacking stuck_;
+  bool gave_up_ = false;
+};
+
+}  // namespace
+
+const char* name_of(Completion completion) {
+  switch (completion) {
+    case Completion::kNothingLost: return "nothing lost";
+    case Completion::kConsistent: return "consistent";
+    case Completion::kInconsistent: return "inconsistent";
+    case Completion::kUndetermined: return "undetermined";
+  }
+  return "?";
+}
+
+CompletionResult complete(trace::EventSource& source, const std::function<bool()>& tick) {
+  CompletionResult result;
+  GappedRecording recording(source);
+  if (recording.too_long()) {
+    result.reason = fmt::format("more than {} events", kMaxCompletedEvents);
+    return result;
+  }
+  if (!recording.lossy()) {
+    result.answer = Completion::kNothingLost;
+    return result;
+  }
+  for (const GappedRecording::Gap& gap : recording.gaps()) {
+    result.gaps.push_back({gap.lost.source_line,
+                           gap.lost.cpu,
+                           gap.lost.count,
+                           gap.lost.how == trace::LossHow::kRingStats,
+                           {}});
+  }
+  const Attempt forgetting = recording.replay(true);
+  if (!forgetting.violated.empty() || !forgetting.findings.empty()) {
+    result.answer = Completion::kInconsistent;
+    if (!forgetting.violated.empty()) {
+      result.reason = forgetting.violated;
+      result.place = forgetting.violated_at;
+    } else {
+      result.reason = info_of(forgetting.findings[0].rule).id;
+      result.place = forgetting.findings[0].place;
+    }
+    return result;
+  }
+  Search search(recording, tick);
+  if (search.run()) {
+    result.answer = Completion::kConsistent;
+    for (size_t i = 0; i < result.gaps.size(); i++) result.gaps[i].witness = recording.witness(i);
+  } else {
+    result.reason =
+        search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;
+    result.place = search.stuck().place;
+  }
+  result.attempts = search.attempts();
+  return result;
+}
+
+}  // namespace mmucheck::replay

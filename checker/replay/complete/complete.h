@@ -1,0 +1,60 @@
+// checker/replay/complete: what a recording that lost events may have lost.
+//
+// The recording is replayed as if nothing was missing. Each divergence says which events would have
+// made it legal (tracepoint/missing.h); they are put where events were lost, one divergence after
+// the other, until the whole replays without a finding: a legal execution of what was recorded and
+// what is put in. Nothing is put in where nothing needs it, so the witness is small, not complete:
+// events that leave no mark can have been lost besides.
+//
+//   consistent    a witness was found; it replays.
+//   inconsistent  the recorded events contradict each other or a rule of one event, with nothing
+//                 assumed known after a gap: no lost event explains that.
+//   undetermined  neither, within the bounds below.
+// Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
+// without getting further, at most as many events in a gap as were lost there, kMaxPerGap where
+// their number is unknown.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "checker/report/verdict.h"
+#include "checker/trace/event_source.h"
+#include "checker/trace/owned_event.h"
+
+namespace mmucheck::replay {
+
+inline constexpr size_t kMaxCompletedEvents = size_t{1} << 20;
+inline constexpr size_t kMaxAttempts = 4096;
+inline constexpr size_t kMaxPerGap = 4096;
+// Attempts in a row that explain no more of the recording than those before.
+inline constexpr size_t kPatience = 100;
+// Replayed events of all attempts together.
+inline constexpr uint64_t kMaxReplayedEvents = 200'000'000;
+
+enum class Completion : uint8_t { kNothingLost, kConsistent, kInconsistent, kUndetermined };
+const char* name_of(Completion completion);
+
+// Where events are missing, and what is put there.
+struct CompletedGap {
+  uint64_t line = 0;  // of the event that tells of it; 0: before the first event, or `tail`
+  uint32_t cpu = 0;
+  uint64_t count = 0;  // 0: unknown
+  bool tail = false;   // a full ring: what the CPU did last is missing
+  std::vector<trace::OwnedEvent> witness;
+};
+
+struct CompletionResult {
+  Completion answer = Completion::kUndetermined;
+  std::string reason;              // inconsistent, undetermined: why
+  report::Place place;             // of the event that this is about
+  std::vector<CompletedGap> gaps;  // in the order of the recording
+  uint64_t attempts = 0;           // replays that it took
+};
+
+// Reads `source` to its end. `tick` false stops: undetermined.
+CompletionResult complete(trace::EventSource& source, const std::function<bool()>& tick = {});
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,247 @@
+#include "checker/replay/complete/recording.h"
+
+#include <algorithm>
+
+#include "checker/replay/complete/complete.h"
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+using K = trace::EventKind;
+namespace f = trace::f;
+
+GappedRecording::GappedRecording(trace::EventSource& source) {
+  Event e;
+  while (source.next(e)) {
+    if (sequence_.size() >= kMaxCompletedEvents) {
+      too_long_ = true;
+      break;
+    }
+    Item item;
+    item.event = trace::OwnedEvent(e);
+    if (e.kind == K::kLostEvents) {
+      item.marker = true;
+      item.gap = gaps_.size();
+      Gap gap;
+      gap.lost.count = e.get(f::lost_events::count);
+      gap.lost.cpu = static_cast<uint32_t>(e.get(f::lost_events::cpu));
+      gap.lost.how = static_cast<trace::LossHow>(e.get(f::lost_events::how));
+      gap.lost.source_line = e.source_line;
+      gaps_.push_back(gap);
+    }
+    sequence_.push_back(std::move(item));
+  }
+  info_ = source.info();
+  // A full ring drops what comes last; nothing stands behind it that could contradict.
+  ends_early_ = gaps_.empty() && info_.loss == trace::LossState::kLost;
+}
+
+Attempt GappedRecording::replay(bool forgetting) const {
+  trace::TraceInfo info = info_;
+  if (!forgetting) info.loss = trace::LossState::kNone;
+  TracepointReplayer replayer(info);
+  Attempt attempt;
+  replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
+  // Numbers of findings are those of the events that the replayer was given.
+  std::vector<size_t> position;
+  position.push_back(0);
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    if (sequence_[i].marker && !forgetting) continue;
+    Event e = sequence_[i].event.event();
+    e.seq = position.size();
+    position.push_back(i + 1);
+    replayer.event(e);
+  }
+  replayer.finish(info);
+  position.push_back(sequence_.size() + 1);
+  const auto at = [&](uint64_t number) {
+    return position[std::min<uint64_t>(number, position.size() - 1)];
+  };
+  for (Lacking& l : attempt.findings) {
+    l.at = l.at == 0 ? sequence_.size() + 1 : at(l.at);
+    for (Missing& m : l.lacks) m.before = at(m.before);
+  }
+  std::stable_sort(attempt.findings.begin(), attempt.findings.end(),
+                   [](const Lacking& a, const Lacking& b) { return a.at < b.at; });
+  if (!replayer.verdict().violations.empty()) {
+    attempt.violated = replayer.verdict().violations[0].invariant;
+    attempt.violated_at = replayer.verdict().violations[0].place;
+  }
+  return attempt;
+}
+
+size_t GappedRecording::begin_of(size_t marker) const {
+  const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
+  for (size_t i = marker - 1; i > 0; i--) {
+    const Item& item = sequence_[i - 1];
+    if (item.put_in) continue;
+    if (item.marker || item.event.event().cpu == cpu) return i;
+  }
+  return 0;
+}
+
+size_t GappedRecording::marker_for(size_t before) const {
+  for (size_t i = before; i <= sequence_.size(); i++) {
+    if (!sequence_[i - 1].marker) continue;
+    if (i == before || begin_of(i) < before) return i;
+    break;
+  }
+  for (size_t i = std::min(before, sequence_.size()); i > 0; i--) {
+    if (sequence_[i - 1].marker) return i;
+  }
+  return 0;
+}
+
+std::vector<GappedRecording::Spot> GappedRecording::spots(size_t before) const {
+  const size_t marker = marker_for(before);
+  if (marker == 0) return {};
+  const size_t gap = sequence_[marker - 1].gap;
+  if (before <= marker) return {{before, gap}};
+  std::vector<Spot> all{{marker, gap}};
+  // What was put in stands right before the marker, or between events of other CPUs.
+  for (size_t i = marker - 1; i > 0 && all.size() < kMaxSpots && sequence_[i - 1].put_in; i--) {
+    const bool first = i == 1 || !sequence_[i - 2].put_in;
+    if (first || sequence_[i - 2].token != sequence_[i - 1].token) all.push_back({i, gap});
+  }
+  const size_t begin = begin_of(marker) + 1;
+  if (begin < all.back().position) all.push_back({begin, gap});
+  return all;
+}
+
+bool GappedRecording::put(const Spot& spot, const std::vector<Event>& events, size_t& token) {
+  Gap& gap = gaps_[spot.gap];
+  const size_t room = gap.lost.count == 0 ? kMaxPerGap : gap.lost.count;
+  if (gap.put_in + events.size() > room) return false;
+  token = ++tokens_;
+  std::vector<Item> items;
+  for (Event e : events) {
+    e.source_line = gap.lost.source_line;
+    Item item;
+    item.event = trace::OwnedEvent(e);
+    item.put_in = true;
+    item.gap = spot.gap;
+    item.token = token;
+    items.push_back(std::move(item));
+  }
+  sequence_.insert(sequence_.begin() + static_cast<std::ptrdiff_t>(spot.position - 1),
+                   items.begin(), items.end());
+  gap.put_in += events.size();
+  return true;
+}
+
+void GappedRecording::take_back(size_t token) {
+  for (const Item& item : sequence_) {
+    if (item.token == token && item.put_in) gaps_[item.gap].put_in--;
+  }
+  std::erase_if(sequence_, [&](const Item& item) { return item.put_in && item.token == token; });
+}
+
+size_t GappedRecording::recorded_before(size_t position) const {
+  size_t n = 0;
+  for (size_t i = 0; i + 1 < position && i < sequence_.size(); i++) n += !sequence_[i].put_in;
+  return n;
+}
+
+std::vector<trace::OwnedEvent> GappedRecording::witness(size_t gap) const {
+  std::vector<trace::OwnedEvent> events;
+  for (const Item& item : sequence_) {
+    if (item.put_in && item.gap == gap) events.push_back(item.event);
+  }
+  return events;
+}
+
+std::vector<uint32_t> GappedRecording::threads_around(size_t before) const {
+  std::vector<uint32_t> threads;
+  const size_t marker = marker_for(before);
+  if (marker == 0) return threads;
+  const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
+  const auto look = [&](const Item& item) {
+    const Event e = item.event.event();
+    if (item.marker || item.put_in || e.cls == trace::PacketClass::kConfig || e.cpu != cpu ||
+        e.thread == 0) {
+      return false;
+    }
+    if (std::find(threads.begin(), threads.end(), e.thread) == threads.end()) {
+      threads.push_back(e.thread);
+    }
+    return true;
+  };
+  for (size_t i = marker - 1; i > 0; i--) {
+    if (look(sequence_[i - 1])) break;
+  }
+  for (size_t i = marker; i < sequence_.size(); i++) {
+    if (look(sequence_[i])) break;
+  }
+  return threads;
+}
+
+// What the entry that links a table holds, from what comes behind `before`: the value that its next
+// change replaces, or the page of an address in the table.
+uint64_t GappedRecording::table_value(size_t before, uint64_t gfn, uint64_t level) const {
+  namespace s = f::spte_changed;
+  namespace q = f::fast_page_fault;
+  const uint64_t bits = link_bits();
+  for (size_t i = std::min(before, size()); i > 0 && i <= size(); i++) {
+    const Event e = sequence_[i - 1].event.event();
+    if (e.kind == K::kSpteChanged && e.get(s::gfn) == gfn && e.get(s::level) == level) {
+      return e.get(s::old_spte);
+    }
+    const bool set = e.kind == K::kSetSpte;
+    if (!set && e.kind != K::kFastPageFault) continue;
+    const size_t sptep = set ? size_t{f::set_spte::sptep} : size_t{q::sptep};
+    if (!e.has(sptep)) continue;
+    const uint64_t leaf = set ? e.get(f::set_spte::gfn) : e.get(q::address) >> model::kPageShift;
+    const uint64_t leaf_level = set ? e.get(f::set_spte::level) : 1;
+    if (leaf_level + 1 != level || EntryBook::base(static_cast<int>(leaf_level), leaf) != gfn) {
+      continue;
+    }
+    return e.get(sptep) >> model::kPageShift << model::kPageShift | bits;
+  }
+  return uint64_t{0xfffff000} | bits;  // nothing tells: any page does
+}
+
+// All but the page of any non-leaf entry of the recording: format and A/D bits are the same.
+uint64_t GappedRecording::link_bits() const {
+  namespace s = f::spte_changed;
+  for (const Item& item : sequence_) {
+    const Event e = item.event.event();
+    if (e.kind != K::kSpteChanged || !e.has(s::new_spte)) continue;
+    const uint64_t v = e.get(s::new_spte);
+    const int level = static_cast<int>(e.get(s::level));
+    if (model::is_shadow_present_pte<>(v) && !model::is_last_spte<>(v, level)) {
+      return v & ~(model::spte_to_pfn<>(v) << model::kPageShift);
+    }
+  }
+  return 0;
+}
+
+// Of a request: gfn, pfn and level of the leaf that its thread installs next.
+void GappedRecording::fill_in_request(size_t before, Event& request) const {
+  namespace s = f::spte_changed;
+  namespace r = f::spte_requested;
+  for (size_t i = std::min(before, size()); i > 0 && i <= size(); i++) {
+    const Event e = sequence_[i - 1].event.event();
+    if (e.kind != K::kSpteChanged || e.thread != request.thread) continue;
+    const uint64_t leaf = e.get(s::new_spte);
+    const int level = static_cast<int>(e.get(s::level));
+    if (!model::is_shadow_present_pte<>(leaf) || !model::is_last_spte<>(leaf, level)) continue;
+    const uint64_t low = model::pages_per_hpage(level) - 1;
+    if ((request.get(r::gfn) & ~low) != e.get(s::gfn)) request.set(r::gfn, e.get(s::gfn));
+    request.set(r::level, e.get(s::level));
+    request.set(r::pfn, model::spte_to_pfn<>(leaf) + (request.get(r::gfn) & low));
+    return;
+  }
+}
+
+void GappedRecording::fill_in(size_t before, Event& event) const {
+  namespace s = f::spte_changed;
+  if (event.kind == K::kSpteChanged && !event.has(s::new_spte)) {
+    event.set(s::new_spte, table_value(before, event.get(s::gfn), event.get(s::level)));
+  }
+  if (event.kind == K::kSpteRequested && !event.has(f::spte_requested::pfn)) {
+    fill_in_request(before, event);
+  }
+}
+
+}  // namespace mmucheck::replay

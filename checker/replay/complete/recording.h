@@ -1,0 +1,84 @@
+// checker/replay/complete: a recording with events put into its gaps, replayed as if it were whole.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <list>
+#include <string>
+#include <vector>
+
+#include "checker/replay/tracepoint/missing.h"
+#include "checker/trace/event_source.h"
+#include "checker/trace/owned_event.h"
+
+namespace mmucheck::replay {
+
+// What one replay found. `at` and `before` of the findings are positions in the sequence (1..).
+struct Attempt {
+  std::vector<Lacking> findings;  // in the order of the sequence
+  std::string violated;           // an invariant that one recorded change breaks; empty: none
+  report::Place violated_at;
+};
+
+class GappedRecording {
+ public:
+  explicit GappedRecording(trace::EventSource& source);
+
+  bool too_long() const { return too_long_; }
+  bool lossy() const { return !gaps_.empty() || ends_early_; }
+  size_t size() const { return sequence_.size(); }
+
+  struct Gap {
+    trace::LostEvents lost;
+    size_t put_in = 0;
+  };
+  const std::vector<Gap>& gaps() const { return gaps_; }
+
+  // As if nothing was lost, or (`forgetting`) as ever.
+  Attempt replay(bool forgetting) const;
+
+  // Where in the gap that lies before position `before` events can be put, the latest first: at
+  // most kMaxSpots between what was put there already. In the middle of it: right there.
+  struct Spot {
+    size_t position = 0, gap = 0;
+  };
+  static constexpr size_t kMaxSpots = 8;
+  std::vector<Spot> spots(size_t before) const;
+  // False: the gap has no room for so many. Else `token` takes them back.
+  bool put(const Spot& spot, const std::vector<trace::Event>& events, size_t& token);
+  void take_back(size_t token);
+
+  bool is_put_in(size_t position) const { return sequence_[position - 1].put_in; }
+  // How many recorded events come before the position.
+  size_t recorded_before(size_t position) const;
+  // The events of a gap, in order.
+  std::vector<trace::OwnedEvent> witness(size_t gap) const;
+  // The values of fields that a candidate leaves open, from what comes later.
+  void fill_in(size_t before, trace::Event& event) const;
+  // Threads whose events surround the gap before the position, at most two.
+  std::vector<uint32_t> threads_around(size_t before) const;
+
+ private:
+  struct Item {
+    trace::OwnedEvent event;
+    bool put_in = false;
+    bool marker = false;
+    size_t gap = 0;    // of markers and of what is put in
+    size_t token = 0;  // of what is put in
+  };
+  // The position of the last marker at or before `before`, 0 for none; a gap begins behind the last
+  // event of its CPU, so a position between that and the marker is in it as well.
+  size_t marker_for(size_t before) const;
+  size_t begin_of(size_t marker) const;
+  uint64_t table_value(size_t before, uint64_t gfn, uint64_t level) const;
+  uint64_t link_bits() const;
+  void fill_in_request(size_t before, trace::Event& request) const;
+
+  trace::TraceInfo info_;
+  std::vector<Item> sequence_;
+  std::vector<Gap> gaps_;
+  size_t tokens_ = 0;
+  bool too_long_ = false, ends_early_ = false;
+};
+
+}  // namespace mmucheck::replay

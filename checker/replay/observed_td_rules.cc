@@ -1,0 +1,187 @@
+// What was seen of the TDX module against what its model did: a module that lets a call pass which
+// it must refuse, or that leaves something else behind, breaks the property that the refusal or the
+// effect stands for.
+#include "checker/replay/observed_rules.h"
+#include "checker/replay/seamcall_probes.h"
+#include "checker/trace/event_kinds.h"
+#include "model/tdx/sept_entry.h"
+#include "model/tdx/status.h"
+
+namespace mmucheck::replay {
+
+using invariant::Id;
+using invariant::id;
+using invariant::View;
+using model::tdx::Leaf;
+using K = trace::EventKind;
+namespace f = trace::f;
+namespace tdx = model::tdx;
+
+namespace {
+
+// The status that an event shows, and of which call; false when it shows none.
+template <class E>
+bool shown_status(const E& e, tdx::Status* s, std::optional<Leaf>* leaf) {
+  if (e.kind == K::kSeamcallRet) {
+    namespace x = f::seamcall_ret;
+    if (!e.has(x::status)) return false;
+    s->v = e.f[x::status];
+    *leaf = leaf_of(static_cast<trace::SeamcallLeaf>(e.f[x::leaf]));
+    return leaf->has_value();
+  }
+  const SeamcallProbe* probe = returning_probe(e.kind);
+  if (probe == nullptr || !e.has(0)) return false;
+  s->v = e.f[0];
+  *leaf = probe->leaf;
+  return true;
+}
+
+// What the module must keep up by refusing so; `large`: a call for a page of more than 4K.
+Id property_of(tdx::StatusCode refusal, Leaf leaf, bool large) {
+  using C = tdx::StatusCode;
+  switch (refusal) {
+    case C::kEptWalkFailed:
+    case C::kTdExitEptViolation: return id("TDX-SEPT-WALK");
+    case C::kGpaRangeNotBlocked:
+    case C::kTlbTrackingNotDone: return id("TDX-SEPT-TRACKED");
+    case C::kGpaRangeAlreadyBlocked: return id("TDX-EPOCH-BLOCK");
+    case C::kEptPageNotFree: return id("TDX-SEPT-CHILDREN");
+    case C::kPageMetadataIncorrect: return large ? id("TDX-PAMT-SIZE") : id("TDX-PAMT-OWNER");
+    case C::kPreviousTlbEpochBusy: return id("TDX-EPOCH-RANGE");
+    case C::kEptInvalidPromoteConditions: return id("TDX-DATA-PLACE");
+    case C::kPageAlreadyAccepted:
+    case C::kPageSizeMismatch: return id("TDX-SEPT-PENDING");
+    case C::kTdAssociatedPagesExist: return id("TDX-TD-LAST");
+    case C::kTdKeysNotConfigured: return id("TDX-TD-KEYS");
+    case C::kFlushvpNotDone:
+    case C::kWbcacheNotComplete:
+    case C::kNoVcpus:
+    case C::kLifecycleStateIncorrect: return id("TDX-TD-LIFE");
+    case C::kOpStateIncorrect:
+      return leaf == Leaf::kMemPageAdd ? id("TDX-SEPT-PENDING") : id("TDX-TD-LIFE");
+    case C::kEptEntryStateIncorrect:
+      switch (leaf) {
+        case Leaf::kMemPageAdd:
+        case Leaf::kMemPageAug:
+        case Leaf::kMemSeptAdd: return id("TDX-PAMT-OWNER");  // the page that was there is lost
+        case Leaf::kMemRangeUnblock: return id("TDX-SEPT-BLOCKED");
+        default: return id("TDX-SEPT-SHAPE");
+      }
+    case C::kOperandInvalid: return id("TDX-SEPT-SHAPE");
+    default: return invariant::kNoId;
+  }
+}
+
+void seen_status(const ObservedStep& step, std::vector<Id>& broken) {
+  tdx::Status seen, expected;
+  std::optional<Leaf> leaf, expected_leaf;
+  if (!shown_status(step.seen, &seen, &leaf)) return;
+  if (step.predicted == nullptr || step.predicted->kind != step.seen.kind ||
+      !shown_status(*step.predicted, &expected, &expected_leaf) || leaf != expected_leaf) {
+    return;
+  }
+  // BUSY that nobody who is stepped holds, nor an input tells of: somebody has kept a lock.
+  if (seen.code() == tdx::StatusCode::kOperandBusy && expected.code() != seen.code()) {
+    broken.push_back(id("TDX-LOCK-FREE"));
+  }
+  // Who waits for a vCPU that is not there counts it.
+  const bool waits = seen.code() == tdx::StatusCode::kPreviousTlbEpochBusy ||
+                     seen.code() == tdx::StatusCode::kTlbTrackingNotDone;
+  if (waits && expected.ok()) broken.push_back(id("TDX-EPOCH-COUNT"));
+  if (!seen.ok() || expected.ok()) return;
+  const Id rule = property_of(expected.code(), *leaf, step.call_level > model::kPgLevel4K);
+  if (rule != invariant::kNoId) broken.push_back(rule);
+}
+
+const tdx::SeptStateInfo* shown_state(uint64_t hpa_and_state) {
+  for (const tdx::SeptStateInfo& s : tdx::kSeptStates) {
+    if (s.arch == (hpa_and_state & 0xff)) return &s;
+  }
+  return nullptr;
+}
+
+void seen_entry(const ObservedStep& step, std::vector<Id>& broken) {
+  namespace x = f::mock_sept_state;
+  const trace::Event& e = step.seen;
+  const Predicted* p = step.predicted;
+  if (p == nullptr || !e.has(x::new_state)) return;
+  if (p->kind == K::kSeamcallRet && p->f[f::seamcall_ret::status] != 0) {
+    broken.push_back(id("TDX-CALL-FAILED"));
+    return;
+  }
+  if (p->kind != e.kind) return;
+  const uint64_t seen = e.f[x::new_state], expected = p->f[x::new_state];
+  if (seen == expected) return;
+  const int level = static_cast<int>(p->f[x::level]) - 1;
+  const tdx::SeptStateInfo* is = shown_state(seen);
+  const tdx::SeptStateInfo* should = shown_state(expected);
+  const auto entry = [](const tdx::SeptStateInfo* s, uint64_t value) {
+    return tdx::make_sept_entry(s->state, value & tdx::kSeptHpa);
+  };
+  if (is == nullptr || !invariant::sept_entry_well_formed<>(entry(is, seen), level)) {
+    broken.push_back(id("TDX-SEPT-SHAPE"));
+    return;
+  }
+  if (should == nullptr) return;
+  const uint64_t now = entry(is, seen), wanted = entry(should, expected);
+  if (!invariant::stays_pending<>(wanted, now)) broken.push_back(id("TDX-SEPT-PENDING"));
+  if (tdx::sept_state_is_any_blocked<>(wanted) != tdx::sept_state_is_any_blocked<>(now)) {
+    broken.push_back(id("TDX-SEPT-BLOCKED"));
+  }
+  if (!invariant::same_page_behind<>(wanted, now, level)) broken.push_back(id("TDX-DATA-PLACE"));
+}
+
+void seen_end(const ObservedStep& step, std::vector<Id>& broken) {
+  namespace x = f::mock_td_destroy;
+  const trace::Event& e = step.seen;
+  const Predicted* p = step.predicted;
+  if (p == nullptr || p->kind != e.kind) return;
+  if (e.has(x::chldcnt) && e.f[x::chldcnt] != p->f[x::chldcnt]) {
+    broken.push_back(id("TDX-PAMT-COUNT"));
+  }
+  if (e.has(x::epoch) && e.f[x::epoch] < p->f[x::epoch]) broken.push_back(id("TDX-EPOCH-RANGE"));
+}
+
+// A call of KVM's that was left out: what came in its place is there, and it is not.
+void seen_instead(const ObservedStep& step, std::vector<Id>& broken) {
+  const Predicted* p = step.predicted;
+  if (p == nullptr || p->kind == step.seen.kind || probe_of(step.seen.kind) == nullptr) return;
+  switch (p->kind) {
+    case K::kMockWbinvd: broken.push_back(id("TDX-PAGE-RETURN")); return;
+    case K::kMockRangeBlock:
+    case K::kMockTrack:
+      if (step.seen.kind == K::kMockPageRemove) broken.push_back(id("TDX-SEPT-TRACKED"));
+      return;
+    default: return;
+  }
+}
+
+// A change of a mirror entry, seen in a fault.
+void seen_leaf(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
+  namespace x = f::changed_spte;
+  const trace::Event& e = step.seen;
+  if (!e.has(x::level) || !e.has(x::new_spte)) return;
+  const int level = static_cast<int>(e.get(x::level));
+  const uint64_t spte = e.get(x::new_spte);
+  if (model::is_shadow_present_pte<>(spte) && model::is_last_spte<>(spte, level) &&
+      level > view.design.private_max_level) {
+    broken.push_back(id("TDX-LEVEL-MAX"));
+  }
+}
+
+}  // namespace
+
+std::vector<Id> td_broken_by(const View& view, const ObservedStep& step) {
+  std::vector<Id> broken;
+  seen_status(step, broken);
+  seen_instead(step, broken);
+  if (step.private_fault) {
+    if (step.seen.kind == K::kChangedSpte) seen_leaf(view, step, broken);
+    if (step.seen.kind == K::kSplitHugePage) broken.push_back(id("MMU-MIRROR-SPLIT"));
+  }
+  if (step.seen.kind == K::kMockSeptState) seen_entry(step, broken);
+  if (step.seen.kind == K::kMockTdDestroy) seen_end(step, broken);
+  return broken;
+}
+
+}  // namespace mmucheck::replay

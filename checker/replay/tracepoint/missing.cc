@@ -1,0 +1,215 @@
+#include "checker/replay/tracepoint/missing.h"
+
+#include <algorithm>
+
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+using K = trace::EventKind;
+namespace f = trace::f;
+
+namespace {
+
+// A subtree whose removal would take more events than this is not written out.
+constexpr size_t kMaxRemoval = 4096;
+
+bool points_to_table(uint64_t spte, int level) {
+  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
+         !model::is_last_spte<>(spte, level);
+}
+
+bool maps_page(uint64_t spte, int level) {
+  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
+         model::is_last_spte<>(spte, level);
+}
+
+Event anyone(Event e) {
+  e.thread = 0;
+  return e;
+}
+
+}  // namespace
+
+void TracepointReplayer::lack(std::vector<Event> events, uint64_t before) {
+  if (!lacking_sink_) return;
+  std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
+  if (!events.empty()) lacks_.push_back({before == 0 ? now_ : before, std::move(events)});
+}
+
+Event TracepointReplayer::missing_change(const Event& e, int as_id, uint64_t gfn, int level,
+                                         uint64_t old_spte, uint64_t new_spte) const {
+  namespace s = f::spte_changed;
+  Event m =
+      like(e, K::kSpteChanged,
+           {{s::gfn, gfn}, {s::level, static_cast<uint64_t>(level)}, {s::old_spte, old_spte}});
+  if (as_id >= 0) m.set(s::as_id, static_cast<uint64_t>(as_id));
+  if (new_spte != kUnknownSpte) m.set(s::new_spte, new_spte);
+  return m;
+}
+
+Event TracepointReplayer::missing_prepare_zap(const Event& e, uint64_t gfn, int level) const {
+  namespace p = f::prepare_zap_page;
+  return like(e, K::kPrepareZapPage, {{p::gfn, gfn}, {p::level, static_cast<uint64_t>(level)}});
+}
+
+std::vector<Event> TracepointReplayer::missing_link(const Event& e, int as_id, uint64_t gfn,
+                                                    int level, uint64_t table) const {
+  namespace g = f::get_page;
+  const uint64_t base = EntryBook::base(level, gfn);
+  return {like(e, K::kGetPage,
+               {{g::gfn, base}, {g::level, static_cast<uint64_t>(level)}, {g::direct, 1}}),
+          missing_change(e, as_id, base, level + 1, model::kNonpresent, table)};
+}
+
+Event TracepointReplayer::missing_request(const Event& e, uint64_t gfn, uint64_t pfn,
+                                          int level) const {
+  namespace r = f::spte_requested;
+  Event m = like(e, K::kSpteRequested, {{r::gfn, gfn}, {r::level, static_cast<uint64_t>(level)}});
+  if (pfn != kUnknownSpte) m.set(r::pfn, pfn);
+  return m;
+}
+
+// The events that settle() and settle_change() wait for.
+void TracepointReplayer::lack_prepare_zap(const Event& e, const Expect& zap) {
+  lack({missing_prepare_zap(e, zap.gfn, zap.level)});
+}
+
+void TracepointReplayer::lack_split(const Event& e, const Expect& split) {
+  namespace s = f::split_huge_page;
+  lack({like(e, K::kSplitHugePage,
+             {{s::gfn, split.gfn},
+              {s::level, static_cast<uint64_t>(split.level)},
+              {s::spte, split.value},
+              {s::err, 0}})});
+}
+
+void TracepointReplayer::lack_mmio(const Event& e, const Expect& mmio) {
+  namespace m = f::mark_mmio_spte;
+  lack({like(e, K::kMarkMmioSpte, {{m::gfn, mmio.gfn}, {m::gen, mmio.value}})});
+}
+
+void TracepointReplayer::lack_set_spte(const Event& e, const Request& req) {
+  namespace s = f::set_spte;
+  lack({like(e, K::kSetSpte,
+             {{s::gfn, model::gfn_round_for_level<>(req.gfn, req.level)},
+              {s::level, static_cast<uint64_t>(req.level)},
+              {s::spte, req.value}})});
+}
+
+// The change that cuts the table of `gfn` and `level` off.
+void TracepointReplayer::lack_unlink(const Event& e, uint64_t gfn, int level, bool nested) {
+  if (!lacking_sink_) return;
+  for (const auto& row : book_.at(level + 1, gfn)) {
+    const uint64_t spte = row->e[EntryBook::index(level + 1, gfn)];
+    if (!points_to_table(spte, level + 1)) continue;
+    lack({missing_change(e, row->as_id, gfn, level + 1, spte,
+                         nested ? values_.fmt.frozen : model::kNonpresent)});
+  }
+}
+
+// Entries `from` to `end` of a removed table, all of which change.
+void TracepointReplayer::lack_children(const Event& e, const Block& b, size_t from, size_t end) {
+  if (!lacking_sink_) return;
+  const auto rows = book_.at(b.level, b.gfn);
+  const TableRow* row = book_.by_pfn(b.pfn);
+  if (row == nullptr && !rows.empty()) row = rows[0].get();
+  if (row == nullptr) return;
+  std::vector<Event> events;
+  for (size_t i = from; i < end; i++) {
+    if (row->e[i] == kUnknownSpte) return;
+    events.push_back(missing_change(e, row->as_id, b.gfn + i * model::pages_per_hpage(b.level),
+                                    b.level, row->e[i], values_.fmt.frozen));
+  }
+  lack(std::move(events));
+}
+
+// All that the removal of the table below a present non-leaf entry tells, and its own change.
+void TracepointReplayer::missing_removal(const Event& e, const TableRow& row, size_t index,
+                                         uint64_t becomes, std::vector<Event>& events) const {
+  const uint64_t spte = row.e[index];
+  const uint64_t gfn = row.gfn + index * model::pages_per_hpage(row.level);
+  const Event own = missing_change(e, row.as_id, gfn, row.level, spte, becomes);
+  if (!late_parent_) events.push_back(own);
+  events.push_back(missing_prepare_zap(e, gfn, row.level - 1));
+  if (const TableRow* child = book_.by_pfn(model::spte_to_pfn<>(spte))) {
+    for (size_t i = 0; i < child->e.size() && events.size() < kMaxRemoval; i++) {
+      const uint64_t below = child->e[i];
+      if (points_to_table(below, child->level)) {
+        missing_removal(e, *child, i, values_.fmt.frozen, events);
+      } else if (!late_parent_ || maps_page(below, child->level)) {
+        const uint64_t at = child->gfn + i * model::pages_per_hpage(child->level);
+        events.push_back(
+            missing_change(e, child->as_id, at, child->level, below, values_.fmt.frozen));
+      }
+    }
+  }
+  if (late_parent_) events.push_back(own);
+}
+
+// How an entry that was left as `row` has it came to hold `c.old_spte`.
+void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Change& c) {
+  const uint64_t known = row.e[EntryBook::index(c.level, c.gfn)];
+  const uint64_t seen = c.old_spte;
+  if (known == kUnknownSpte) return;
+  const auto to = [&](uint64_t from, uint64_t value) {
+    return missing_change(e, row.as_id, c.gfn, c.level, from, value);
+  };
+  if (points_to_table(known, c.level)) {
+    std::vector<Event> events;
+    missing_removal(anyone(e), row, EntryBook::index(c.level, c.gfn), model::kNonpresent, events);
+    if (events.size() < kMaxRemoval) lack(std::move(events));
+    return;
+  }
+  if (points_to_table(seen, c.level)) {
+    return lack(missing_link(e, row.as_id, c.gfn, c.level - 1, seen));
+  }
+  if (maps_page(known, c.level) && maps_page(seen, c.level)) {
+    if (model::spte_to_pfn<>(known) == model::spte_to_pfn<>(seen)) {
+      namespace q = f::fast_page_fault;
+      if (may_read(values_, fast_fault_value(values_, known, true), seen, c.level)) {
+        lack({like(e, K::kFastPageFault,
+                   {{q::address, c.gfn << model::kPageShift},
+                    {q::error_code, 2},
+                    {q::old_spte, known},
+                    {q::new_spte, seen},
+                    {q::fixed, 1}})});
+      }
+      lack({anyone(to(known, seen))});
+      return;
+    }
+    // It went and came again: the second half is lacking then, too.
+    return lack({anyone(to(known, model::kNonpresent))});
+  }
+  if (maps_page(known, c.level) || is_mmio(values_, known)) {
+    return lack({anyone(to(known, model::kNonpresent))});
+  }
+  lack({anyone(to(known, seen))});
+}
+
+// What explains that the entry of `c` holds another value than the one that is known.
+std::vector<Missing> TracepointReplayer::lacking_now(const Event& e, const Change& c) {
+  if (!lacking_sink_) return {};
+  std::vector<Missing> before = std::exchange(lacks_, {});
+  bool any = false;
+  for (const auto& row : book_.at(c.level, c.gfn)) {
+    if (!row->fits(c.as_id, c.vm)) continue;
+    any = true;
+    lack_step(e, *row, c);
+  }
+  if (!any) lack_table(e, c);
+  return std::exchange(lacks_, std::move(before));
+}
+
+// No table covers the entry: a link is lacking, if the entry above it is there.
+void TracepointReplayer::lack_table(const Event& e, const Change& c) {
+  const int level = c.level + 1;
+  for (int parent = level; parent <= root_level_; parent++) {
+    if (book_.at(parent, c.gfn).empty()) continue;
+    const TableRow& row = *book_.at(parent, c.gfn).front();
+    return lack(missing_link(e, row.as_id, c.gfn, parent - 1, kUnknownSpte));
+  }
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,46 @@
+// checker/replay/tracepoint: what a divergence lacks: events that would have made the observed one
+// legal, had they come before it. Where a recording lost events these are candidates for what it
+// lost (checker/replay/complete); elsewhere nobody asks. Only fields that a rule demands are set.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+#include "checker/replay/tracepoint/rules.h"
+#include "checker/report/verdict.h"
+#include "checker/trace/event_kinds.h"
+
+namespace mmucheck::replay {
+
+struct Missing {
+  // Number of the event (1..; that of the calls of event()) before which they must come.
+  uint64_t before = 0;
+  // In order. Thread 0: any thread.
+  std::vector<trace::Event> events;
+};
+
+// One divergence; `lacks` are alternatives, the likeliest first, none where no event would help.
+struct Lacking {
+  uint64_t at = 0;  // number of the event that diverged
+  TpRule rule = TpRule::kChain;
+  report::Place place;
+  std::vector<Missing> lacks;
+};
+using LackingSink = std::function<void(Lacking)>;
+
+// An event of `kind` on the CPU and thread of `e`.
+inline trace::Event like(const trace::Event& e, trace::EventKind kind,
+                         std::initializer_list<std::pair<size_t, uint64_t>> fields) {
+  trace::Event m;
+  trace::start_event(m, kind);
+  m.ts_ns = e.ts_ns;
+  m.cpu = e.cpu;
+  m.thread = e.thread;
+  m.vm = e.vm;
+  for (const auto& [field, value] : fields) m.set(field, value);
+  return m;
+}
+
+}  // namespace mmucheck::replay

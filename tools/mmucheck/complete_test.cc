@@ -1,0 +1,257 @@
+// Recordings of which some events in a row were taken away, as a ring buffer does: what may have
+// been lost is found, and what was lost is never called a contradiction.
+#include "checker/replay/complete/complete.h"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "checker/replay/replay_trace.h"
+#include "tools/import/ftrace/ftrace_source.h"
+
+namespace mmucheck::import {
+namespace {
+
+using replay::Completion;
+using replay::CompletionResult;
+using trace::Event;
+using trace::OwnedEvent;
+using K = trace::EventKind;
+
+struct Recording {
+  trace::TraceInfo info;
+  std::vector<OwnedEvent> events;
+};
+
+std::unique_ptr<FtraceSource> open(const std::string& name) {
+  return open_ftrace(
+      std::make_unique<trace::ByteStream>("traces/recorded/" + name + "/trace.txt.xz"), {});
+}
+
+Recording read(const std::string& name) {
+  const auto source = open(name);
+  Recording r;
+  for (Event e; source->next(e);) r.events.emplace_back(e);
+  r.info = source->info();
+  return r;
+}
+
+bool recorded(const OwnedEvent& e) {
+  const trace::PacketClass c = e.event().cls;
+  return c == trace::PacketClass::kStimulus || c == trace::PacketClass::kObservation;
+}
+
+// `count` recorded events from index `at` on are gone; each CPU tells of its own with its next one.
+Recording without(const Recording& whole, size_t at, size_t count, std::vector<OwnedEvent>& gone) {
+  Recording r;
+  r.info = whole.info;
+  r.info.loss = trace::LossState::kLost;
+  std::map<uint32_t, uint64_t> owed;
+  for (size_t i = 0; i < whole.events.size(); i++) {
+    const OwnedEvent& e = whole.events[i];
+    const uint32_t cpu = e.event().cpu;
+    if (i >= at && gone.size() < count && e.event().cls != trace::PacketClass::kConfig) {
+      if (recorded(e)) {  // inputs are made from what stands around them
+        gone.push_back(e);
+        owed[cpu]++;
+      }
+      continue;
+    }
+    if (const auto it = owed.find(cpu); it != owed.end()) {
+      namespace l = trace::f::lost_events;
+      Event lost;
+      trace::start_event(lost, K::kLostEvents);
+      lost.cpu = cpu;
+      lost.ts_ns = e.event().ts_ns;
+      lost.source_line = e.event().source_line;
+      lost.set(l::count, it->second);
+      lost.set(l::cpu, cpu);
+      lost.set(l::how, static_cast<uint64_t>(trace::LossHow::kCounted));
+      r.events.emplace_back(lost);
+      owed.erase(it);
+    }
+    r.events.push_back(e);
+  }
+  return r;
+}
+
+CompletionResult complete(const Recording& r) {
+  trace::OwnedEvents source(r.info, r.events);
+  return replay::complete(source);
+}
+
+// The witness sets the fields that a rule demands; those are what was lost.
+bool agrees(const Event& witness, const Event& lost) {
+  if (witness.kind != lost.kind) return false;
+  for (size_t i = 0; i < trace::kMaxFields; i++) {
+    if (witness.has(i) && lost.has(i) && witness.get(i) != lost.get(i)) return false;
+  }
+  return true;
+}
+
+std::vector<OwnedEvent> witness(const CompletionResult& c) {
+  std::vector<OwnedEvent> all;
+  for (const replay::CompletedGap& g : c.gaps) {
+    all.insert(all.end(), g.witness.begin(), g.witness.end());
+  }
+  return all;
+}
+
+// Each event of the witness is one that was lost, another one each.
+bool agrees(const std::vector<OwnedEvent>& witness, std::vector<OwnedEvent> lost) {
+  for (const OwnedEvent& w : witness) {
+    const auto it = std::find_if(lost.begin(), lost.end(),
+                                 [&](const OwnedEvent& l) { return agrees(w.event(), l.event()); });
+    if (it == lost.end()) return false;
+    lost.erase(it);
+  }
+  return true;
+}
+
+struct Tally {
+  int made = 0, inconsistent = 0, undetermined = 0, silent = 0, equal = 0, other = 0;
+  std::map<std::string, int> missed;
+
+  double share() const { return made == 0 ? 0 : 100.0 * (silent + equal) / made; }
+  std::string text() const {
+    std::string s = std::to_string(made) + " made: " + std::to_string(equal) +
+                    " with what was lost, " + std::to_string(silent) +
+                    " leave no mark and no witness, " + std::to_string(other) +
+                    " another witness, " + std::to_string(undetermined) + " undetermined, " +
+                    std::to_string(inconsistent) + " inconsistent";
+    for (const auto& [what, count] : missed) s += "\n  " + std::to_string(count) + " " + what;
+    return s;
+  }
+};
+
+void take_away(const Recording& whole, size_t count, size_t samples, Tally& tally) {
+  const size_t step = std::max<size_t>(1, whole.events.size() / samples);
+  for (size_t at = step / 2; at + count + 1 < whole.events.size(); at += step) {
+    std::vector<OwnedEvent> gone;
+    const Recording r = without(whole, at, count, gone);
+    const CompletionResult c = complete(r);
+    tally.made++;
+    const std::string what = std::string(trace::kind_name(gone[0].event().kind)) + " line " +
+                             std::to_string(gone[0].event().source_line) + " " + name_of(c.answer) +
+                             " " + c.reason + " at line " + std::to_string(c.place.line);
+    if (c.answer == Completion::kInconsistent) {
+      tally.inconsistent++;
+      tally.missed[what]++;
+    } else if (c.answer == Completion::kUndetermined) {
+      tally.undetermined++;
+      tally.missed[what]++;
+    } else if (witness(c).empty()) {
+      tally.silent++;
+    } else if (agrees(witness(c), gone)) {
+      tally.equal++;
+    } else {
+      tally.other++;
+      tally.missed[what + " other"]++;
+    }
+  }
+}
+
+class Gaps : public testing::TestWithParam<const char*> {};
+INSTANTIATE_TEST_SUITE_P(Corpus, Gaps, testing::Values("tp-basic", "tp-memslot", "k72-tp-private"),
+                         [](const auto& param) {
+                           std::string s = param.param;
+                           std::replace(s.begin(), s.end(), '-', '_');
+                           return s;
+                         });
+
+TEST_P(Gaps, OneEvent) {
+  Tally tally;
+  take_away(read(GetParam()), 1, 24, tally);
+  std::printf("%s\n", tally.text().c_str());
+  EXPECT_GT(tally.made, 20);
+  EXPECT_EQ(tally.inconsistent, 0) << tally.text();
+  EXPECT_GE(tally.share(), 90) << tally.text();
+}
+
+TEST_P(Gaps, TenEvents) {
+  Tally tally;
+  take_away(read(GetParam()), 10, 12, tally);
+  std::printf("%s\n", tally.text().c_str());
+  EXPECT_EQ(tally.inconsistent, 0) << tally.text();
+  EXPECT_GE(tally.share(), 50) << tally.text();
+}
+
+TEST_P(Gaps, AHundredEvents) {
+  Tally tally;
+  take_away(read(GetParam()), 100, 3, tally);
+  std::printf("%s\n", tally.text().c_str());
+  EXPECT_EQ(tally.inconsistent, 0) << tally.text();
+}
+
+// What is put in replays: the recording is whole again.
+TEST(Complete, TheWitnessReplays) {
+  const Recording whole = read("tp-notifier");
+  size_t zap = 0;
+  for (size_t i = whole.events.size() / 2; i < whole.events.size() && zap == 0; i++) {
+    const Event e = whole.events[i].event();
+    if (e.kind == K::kSpteChanged && e.get(trace::f::spte_changed::new_spte) >> 63 != 0 &&
+        e.get(trace::f::spte_changed::level) == 1) {
+      zap = i;
+    }
+  }
+  ASSERT_NE(zap, 0u);
+  std::vector<OwnedEvent> gone;
+  Recording r = without(whole, zap, 1, gone);
+  const CompletionResult c = complete(r);
+  ASSERT_EQ(c.answer, Completion::kConsistent) << c.reason << " line " << c.place.line;
+  const std::vector<OwnedEvent> put_in = witness(c);
+  ASSERT_EQ(put_in.size(), 1u);
+  EXPECT_TRUE(agrees(put_in[0].event(), gone[0].event()));
+  const auto marker = std::find_if(r.events.begin(), r.events.end(), [](const OwnedEvent& e) {
+    return e.event().kind == K::kLostEvents;
+  });
+  *marker = put_in[0];
+  r.info.loss = trace::LossState::kNone;
+  trace::OwnedEvents mended(r.info, r.events);
+  EXPECT_EQ(report::outcome_of(replay::replay_trace(mended)), report::Outcome::kHolds);
+}
+
+// A change that no loss explains, far from the gap: its own values contradict each other.
+TEST(Complete, AContradictionElsewhereIsFound) {
+  const Recording whole = read("tp-notifier");
+  std::vector<OwnedEvent> gone;
+  Recording r = without(whole, whole.events.size() / 2, 10, gone);
+  for (size_t i = r.events.size() / 4; i < r.events.size(); i++) {
+    Event e = r.events[i].event();
+    namespace s = trace::f::spte_changed;
+    const bool leaf = e.kind == K::kSpteChanged && e.get(s::level) == 1 &&
+                      model::is_shadow_present_pte<>(e.get(s::old_spte)) &&
+                      !model::is_shadow_present_pte<>(e.get(s::new_spte));
+    if (!leaf) continue;
+    e.set(s::new_spte, e.get(s::old_spte) ^ uint64_t{1} << 20);  // a leaf of another page
+    r.events[i] = OwnedEvent(e);
+    break;
+  }
+  const CompletionResult c = complete(r);
+  EXPECT_EQ(c.answer, Completion::kInconsistent) << c.reason;
+}
+
+TEST(Complete, NothingLostIsSaid) {
+  EXPECT_EQ(complete(read("tp-basic")).answer, Completion::kNothingLost);
+}
+
+// The recordings that lost events in earnest.
+TEST(Complete, LossyRecordings) {
+  for (const char* name : {"lossy-live-notifier", "lossy-nooverwrite-notifier", "lossy-notifier",
+                           "lossy-pipe-notifier"}) {
+    const auto source = open(name);
+    const CompletionResult c = replay::complete(*source);
+    size_t events = 0;
+    for (const replay::CompletedGap& g : c.gaps) events += g.witness.size();
+    std::printf("%s: %s %s line %lu, %zu events put in, %lu replays\n", name, name_of(c.answer),
+                c.reason.c_str(), c.place.line, events, c.attempts);
+    EXPECT_NE(c.answer, Completion::kInconsistent) << name;
+    EXPECT_NE(c.answer, Completion::kNothingLost) << name;
+  }
+}
+
+}  // namespace
+}  // namespace mmucheck::import
