@@ -113,6 +113,7 @@ std::vector<Packet> Stepper::packets(const Move& m) const {
 bool Stepper::apply(const Move& m) {
   if (m.kind == MoveKind::kYield) return apply_yield(m);
   for (const Packet& p : packets(m)) replayer_->event(p.event());
+  SteppedState::forget_what_is_over(*replayer_, m.thread);
   if (m.kind == MoveKind::kBegin) own_.begun[m.thread]++;
   if (m.kind == MoveKind::kBusy) own_.busy++;
   return m.kind == MoveKind::kBegin || !SteppedState::blocked(*replayer_);
@@ -128,6 +129,7 @@ bool Stepper::apply_yield(const Move& m) {
     take_doubts();
     return false;
   }
+  SteppedState::forget_what_is_over(*replayer_, m.thread);
   own_.yields++;
   return true;
 }

@@ -9,12 +9,16 @@
 namespace mmucheck::invariant {
 
 // Both there, for the same page, or both not. A blocked leaf still is; what hardware sees of it is
-// another matter. `level` is KVM's.
+// another matter. Where the children of a blocked table are reaped later (seed 004), the table is
+// gone as soon as it is blocked. `level` is KVM's.
 inline bool mirror_agrees(const View& v, int level, uint64_t spte, uint64_t entry) {
   namespace tdx = model::tdx;
   const bool empty = tdx::is_sept_free<>(entry) ||
                      tdx::is_state<>(entry, tdx::SeptEntryState::kRemoved);
-  if (!model::is_shadow_present_pte<>(spte)) return empty;
+  if (!model::is_shadow_present_pte<>(spte)) {
+    return empty || (v.design.removal_protocol == model::RemovalProtocol::kBlockParentReapRcu &&
+                     tdx::is_state<>(entry, tdx::SeptEntryState::kNlBlocked));
+  }
   if (empty || tdx::sept_state_is_any_blocked<>(entry)) return false;
   const bool leaf = model::is_last_spte<>(spte, level);
   if (leaf != tdx::is_sept_leaf<>(entry)) return false;

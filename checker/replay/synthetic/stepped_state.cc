@@ -183,6 +183,10 @@ const std::vector<Predicted>& SteppedState::shown(const SyntheticReplayer& r, ui
   return t == r.threads_.end() ? kNothing : t->second.queue;
 }
 
+void SteppedState::forget_what_is_over(SyntheticReplayer& r, uint32_t thread) {
+  if (!running(r, thread)) r.vms_.begin()->second.model->env.hooks_.erase(thread);
+}
+
 std::pair<uint64_t, uint64_t> SteppedState::lock(const SyntheticReplayer& r) {
   const model::RadixStore& store = r.vms_.begin()->second.model->store;
   return {store.get(model::cell::of(model::CellKind::kLockReaders)),

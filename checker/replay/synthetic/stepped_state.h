@@ -53,6 +53,8 @@ class SteppedState {
   static bool yield_is_due(const SyntheticReplayer& r, uint32_t thread);
   // What its last machine step showed.
   static const std::vector<Predicted>& shown(const SyntheticReplayer& r, uint32_t thread);
+  // Where its operation is over, nothing is left of it (a hook that has returned).
+  static void forget_what_is_over(SyntheticReplayer& r, uint32_t thread);
   // mmu_lock: readers inside, and 1 for a writer.
   static std::pair<uint64_t, uint64_t> lock(const SyntheticReplayer& r);
 
