@@ -329,6 +329,7 @@ void Replayer::observation(const Event& e) {
   v->env.set_time(events_, t.last_event);
   start_deferred(e, t);
   if (e.kind == K::kSoftExitRet) {
+    t.soft_exit.reset();
     if (!finish_operations(e, t)) return;
     t.in.clear();
     const int64_t want = t.owes_exit;

@@ -53,6 +53,10 @@ class Replayer {
   std::vector<VmState> state() const;
 
  private:
+  struct SoftExit {
+    uint64_t gpa = 0;
+    uint64_t error_code = 0;
+  };
   struct Thread {
     uint32_t tid = 0;
     uint32_t vm = 0;                    // last VM that it worked for
@@ -66,6 +70,7 @@ class Replayer {
     bool has_result = false;            // of the last page fault
     int64_t result = 0;
     std::optional<uint64_t> accepts;    // gfn that the CPU faulted on: its guest accepts that next
+    std::optional<SoftExit> soft_exit;  // whose kvm_page_fault is to come
     int64_t owes_exit = 0;              // error of a vCPU's fault: KVM_RUN must return it
     trace::Event deferred;              // a stimulus whose VM is not known yet
     bool has_deferred = false;
