@@ -10,6 +10,7 @@
 // kMaxThreads threads with an unfinished operation.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -123,6 +124,7 @@ class Replayer {
   static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
+  void take_missed(VmModel& v, const trace::Event& e, const Thread* t);
   bool take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d);
   void watch(VmModel& v);
   report::Place place(const trace::Event& e) const;
@@ -130,6 +132,7 @@ class Replayer {
 
   HostFacts host_;
   trace::KindSet visible_;
+  trace::KindSet silent_;
   std::unordered_map<uint32_t, std::unique_ptr<VmModel>> vms_;
   std::unordered_map<uint32_t, trace::Event> vm_configs_;
   std::unordered_map<uint64_t, Thread> threads_;
@@ -138,6 +141,13 @@ class Replayer {
   PredictionSink sink_;
   BusyRule busy_;
   std::optional<Predicted> rcu_expected_;
+  // Of the kinds that were probed and never came, what should have come. A probe that missed two of
+  // two did not work, whatever is said of it; what is missing once is a difference.
+  struct Missed {
+    uint64_t count = 0;
+    report::Divergence first;
+  };
+  std::map<trace::EventKind, Missed> missed_;
   uint64_t events_ = 0;
   uint64_t missed_frees_ = 0;
   bool lossy_ = false;
