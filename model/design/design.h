@@ -82,6 +82,15 @@ enum class UnmapFilter : uint8_t {
   kNone,               // every root
 };
 
+// --- shadow paging (seed 003) ---
+// mmu_set_spte() of a leaf whose pfn stays (was_rmapped).
+enum class ShadowRewrite : uint8_t {
+  kNothing,      // v2: what is cached stays
+  kAccess,       // 6.0: kvm_mmu_page_set_access
+  kTranslation,  // the gfn, too, as kvm_mmu_page_set_translation does
+};
+enum class ShadowSplitAccess : uint8_t { kCached, kHugeSpte };
+
 // --- pending: huge private pages, Dynamic PAMT, in-place conversion ---
 enum class ConversionSplit : uint8_t { kNever, kBeforeWindow, kInWindow };
 enum class SplitRange : uint8_t { kExact, kWidened, kWidenedConversion };
@@ -169,6 +178,10 @@ struct Design {
   bool zap_drops_flush = false;   // a skipped private root returns false, not the flush owed so far
   bool zap_range_mirror = true;   // kvm_zap_gfn_range zaps mirror roots, too
   bool shared_exec = true;        // shared SPTEs of a TD may be executable
+
+  // --- shadow paging ---
+  ShadowRewrite shadow_rewrite = ShadowRewrite::kAccess;
+  ShadowSplitAccess shadow_split_access = ShadowSplitAccess::kCached;
 
   // --- pending ---
   int private_max_level = 1;
