@@ -338,7 +338,8 @@ TEST(Scenario, WithoutMarkerThereIsNothingToExplore) {
 TEST(Scenario, WhatChangesTheWorldStandsBeforeTheMarker) {
   for (const char* packet :
        {"packet { vcpu_create {} }", "packet { kernel {} }", "packet { step {} }",
-        "packet { tdp_map_ret { ret: 5 } }", "packet { vm_create {} }"}) {
+        "packet { tdp_map_ret { ret: 5 } }", "packet { vm_create {} }",
+        "packet { shadow_split {} }"}) {
     EXPECT_THROW(scenario_of(std::string(kPrefix) + kMarker + packet + "\n"), trace::TraceError)
         << packet;
   }

@@ -24,7 +24,7 @@ namespace {
                           std::string(trace::kind_name(e.kind)) + ": " + why);
 }
 
-// What would change more than a thread's steps change.
+// What would change more than a thread's steps change. Of shadow pages no state knows.
 bool changes_the_world(K kind) {
   switch (kind) {
     case K::kVmCreate:
@@ -35,6 +35,8 @@ bool changes_the_world(K kind) {
     case K::kVcpuDestroy:
     case K::kModuleParamSet:
     case K::kEnableCap:
+    case K::kShadowSetSpte:
+    case K::kShadowSplit:
     case K::kHostLevelChange: return true;
     default: return false;
   }

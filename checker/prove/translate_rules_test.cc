@@ -5,9 +5,9 @@
 #include "checker/prove/formats.h"
 #include "checker/prove/three_domains_test.h"
 #include "model/address/alias.h"
+#include "model/shadow/shadow_leaf.h"
 #include "model/spte/change.h"
 #include "model/spte/role.h"
-#include "model/spte/shadowed_translation.h"
 #include "model/tdp/alias.h"
 #include "model/tdx/leaf.h"
 #include "model/tdx/lock_word.h"
@@ -106,6 +106,23 @@ void spte_rules(const NamedFormat& n) {
       n.name + " " rule,                                                              \
       [&]<class D>(D, const std::array<U64Of<D>, count>& in) { return __VA_ARGS__; }, \
       words<count>)
+  for (const ShadowRewrite rewrite :
+       {ShadowRewrite::kNothing, ShadowRewrite::kAccess, ShadowRewrite::kTranslation}) {
+    ShadowRules rules;
+    rules.rewrite = rewrite;
+    SPTE(4, "shadowed leaf",
+         shadow_set_spte<D>(f, rules, {.access = kAccUser}, {in[0], in[1], in[1]}, in[2], in[3])
+             .translation);
+    SPTE(4, "shadowed leaf's rmap",
+         shadow_set_spte<D>(f, rules, {}, {in[0], in[1], in[1]}, in[2], in[3]).rmap_gfn);
+  }
+  for (const ShadowSplitAccess from : {ShadowSplitAccess::kCached, ShadowSplitAccess::kHugeSpte}) {
+    ShadowRules rules;
+    rules.split_access = from;
+    SPTE(1, "child's access", shadow_child_access<D>(f, rules, {in[0], in[0], in[0]}));
+  }
+  SPTE(2, "child", shadow_child_spte<D>(f, in[0], in[1], 1, 77, true));
+  SPTE(1, "permissions", spte_permissions<D>(f, in[0]));
   SPTE(2, "legal_change 1", legal_change<D>(f, in[0], in[1], 1));
   SPTE(2, "legal_change 3", legal_change<D>(f, in[0], in[1], 3));
   SPTE(2, "removes_table", change_removes_table<D>(classify_change<D>(in[0], in[1], 2)));

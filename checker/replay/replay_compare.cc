@@ -341,7 +341,25 @@ void Replayer::rcu_callback(const Event& e) {
   }
 }
 
+// No prediction can stand where nothing comes, so these wait for the end of the trace.
+void Replayer::take_missed(VmModel& v, const Event& e, const Thread* t) {
+  for (const K kind : v.env.missed) {
+    Missed& missed = missed_[kind];
+    if (missed.count++ != 0) continue;
+    report::Divergence& d = missed.first;
+    d.place = place(e);
+    d.observed = fmt::format("no {}, here or anywhere", trace::kind_name(kind));
+    d.expected = std::string(trace::kind_name(kind));
+    if (t != nullptr && !t->stack.empty()) {
+      d.operation =
+          fmt::format("{} started at line {}", t->stack.back().name, t->stack.back().line);
+    }
+  }
+  v.env.missed.clear();
+}
+
 void Replayer::take_findings(VmModel& v, const Event& e, Thread* t) {
+  take_missed(v, e, t);
   if (const auto late = v.env.overdue_store()) {
     report::Divergence d;
     d.place = place(e);

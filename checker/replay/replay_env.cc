@@ -13,7 +13,10 @@ using model::CellKind;
 namespace cell = model::cell;
 
 void ReplayEnv::add(const Predicted& p) {
-  if (!visible(p.kind)) return;
+  if (!visible(p.kind)) {
+    if (silent != nullptr && silent->test(static_cast<size_t>(p.kind))) missed.push_back(p.kind);
+    return;
+  }
   out_->push_back(p);
   paused_ = true;
 }

@@ -110,6 +110,8 @@ class ReplayEnv {
   uint64_t async_faultins = 0;  // RETRY or -EINTR without a cause in the VM's state
   uint64_t adopted_frames = 0;
   std::vector<BrokenRule> broken;
+  const trace::KindSet* silent = nullptr;  // kinds that were probed and never came
+  std::vector<trace::EventKind> missed;    // of these, what should have come
   invariant::Monitor* monitor = nullptr;  // evaluates the catalogue on what the model does
   struct Free { uint32_t table; uint64_t pfn; };
   std::vector<Free> freed;

@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "checker/replay/replayer.h"
 #include "checker/replay/seamcall_probes.h"
@@ -138,6 +139,19 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
   switch (e.kind) {
     case K::kPageFault: {
       t.vcpu = static_cast<uint32_t>(e.get(f::page_fault::vcpu_id));
+      if (const std::optional<SoftExit> exit = std::exchange(t.soft_exit, std::nullopt)) {
+        const uint64_t address = e.get(f::page_fault::address);
+        const uint64_t error_code = e.get(f::page_fault::error_code);
+        if (address != exit->gpa || error_code != exit->error_code) {
+          const bool elsewhere = address != exit->gpa;
+          diverge(
+              e, t,
+              fmt::format("page_fault  address {:x}  error_code {:x}", exit->gpa, exit->error_code),
+              elsewhere ? "address" : "error_code", elsewhere ? exit->gpa : exit->error_code,
+              elsewhere ? address : error_code);
+          return true;
+        }
+      }
       // tdx_handle_ept_violation: private is what has no shared bit.
       const uint64_t shared_bit = v.world.vm.gfn_direct_bits << kPageShift;
       const bool is_shared = (e.get(f::page_fault::address) & shared_bit) != 0;
@@ -154,9 +168,13 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       return true;
     }
     case K::kSoftExit: {
-      // An EPT misconfiguration: no kvm_page_fault follows, the error code is RSVD alone.
+      // An EPT misconfiguration: no kvm_page_fault follows, the error code is RSVD alone. After any
+      // other exit the fault is about what the exit was about.
       t.vcpu = static_cast<uint32_t>(e.get(f::soft_exit::vcpu_id));
-      if (e.get(f::soft_exit::error_code) != kRsvd) return false;
+      if (e.get(f::soft_exit::error_code) != kRsvd) {
+        t.soft_exit = {e.get(f::soft_exit::gpa), e.get(f::soft_exit::error_code)};
+        return false;
+      }
       push(t, v, e, page_fault(v, t.vcpu, e.get(f::soft_exit::gpa), kRsvd));
       return true;
     }

@@ -50,7 +50,8 @@ bool is_step(K kind) {
   return !ignored(kind) && kind != K::kRcuFreeSp && kind != K::kSoftExitRet;
 }
 
-Replayer::Replayer(const trace::TraceInfo& info) : visible_(info.capabilities) {
+Replayer::Replayer(const trace::TraceInfo& info)
+    : visible_(info.capabilities), silent_(info.silent) {
   host_.design = design_of(info.kernel);
   // The probe on __tdp_mmu_set_spte_atomic needs a build that does not inline what is probed.
   host_.noinline_build = test(visible_, K::kCmpxchgSpte) || test(visible_, K::kZapAllFast) ||
@@ -201,6 +202,7 @@ void Replayer::create_vm(const Event& e) {
     v->become_td(c.gfn_direct_bits == uint64_t{1} << 39 ? 52 : 48);
   }
   v->env.set_gfn_alias(c.gfn_direct_bits);
+  v->env.silent = &silent_;
   watch(*v);
   verdict_.vms++;
   std::unique_ptr<VmModel>& known = vms_[e.vm];
@@ -329,6 +331,7 @@ void Replayer::observation(const Event& e) {
   v->env.set_time(events_, t.last_event);
   start_deferred(e, t);
   if (e.kind == K::kSoftExitRet) {
+    t.soft_exit.reset();
     if (!finish_operations(e, t)) return;
     t.in.clear();
     const int64_t want = t.owes_exit;
@@ -399,6 +402,10 @@ void Replayer::finish(const trace::TraceInfo& info) {
   verdict_.malformed = info.malformed;
   put_counts(verdict_, tally_);
   for (const auto& [id, v] : vms_) count_vm(*v);
+  if (lossy_) return;
+  for (auto& [kind, missed] : missed_) {
+    if (missed.count == 1) verdict_.divergences.push_back(std::move(missed.first));
+  }
 }
 
 }  // namespace mmucheck::replay

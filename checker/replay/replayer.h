@@ -10,6 +10,7 @@
 // kMaxThreads threads with an unfinished operation.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -53,6 +54,10 @@ class Replayer {
   std::vector<VmState> state() const;
 
  private:
+  struct SoftExit {
+    uint64_t gpa = 0;
+    uint64_t error_code = 0;
+  };
   struct Thread {
     uint32_t tid = 0;
     uint32_t vm = 0;                    // last VM that it worked for
@@ -66,6 +71,7 @@ class Replayer {
     bool has_result = false;            // of the last page fault
     int64_t result = 0;
     std::optional<uint64_t> accepts;    // gfn that the CPU faulted on: its guest accepts that next
+    std::optional<SoftExit> soft_exit;  // whose kvm_page_fault is to come
     int64_t owes_exit = 0;              // error of a vCPU's fault: KVM_RUN must return it
     trace::Event deferred;              // a stimulus whose VM is not known yet
     bool has_deferred = false;
@@ -118,6 +124,7 @@ class Replayer {
   static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
+  void take_missed(VmModel& v, const trace::Event& e, const Thread* t);
   bool take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d);
   void watch(VmModel& v);
   report::Place place(const trace::Event& e) const;
@@ -125,6 +132,7 @@ class Replayer {
 
   HostFacts host_;
   trace::KindSet visible_;
+  trace::KindSet silent_;
   std::unordered_map<uint32_t, std::unique_ptr<VmModel>> vms_;
   std::unordered_map<uint32_t, trace::Event> vm_configs_;
   std::unordered_map<uint64_t, Thread> threads_;
@@ -133,6 +141,13 @@ class Replayer {
   PredictionSink sink_;
   BusyRule busy_;
   std::optional<Predicted> rcu_expected_;
+  // Of the kinds that were probed and never came, what should have come. A probe that missed two of
+  // two did not work, whatever is said of it; what is missing once is a difference.
+  struct Missed {
+    uint64_t count = 0;
+    report::Divergence first;
+  };
+  std::map<trace::EventKind, Missed> missed_;
   uint64_t events_ = 0;
   uint64_t missed_frees_ = 0;
   bool lossy_ = false;

@@ -24,6 +24,11 @@ std::string encode_header(const TraceInfo& info) {
     }
   }
   for (const std::string& name : info.unknown_capabilities) header.add_capability(name);
+  for (const KindInfo& kind : all_kinds()) {
+    if (info.silent.test(static_cast<size_t>(kind.kind))) {
+      header.add_silent(std::string(kind.name));
+    }
+  }
   return packet.SerializeAsString();
 }
 
@@ -59,6 +64,10 @@ void decode_header(std::string_view bytes, const TraceError::Where& where, Trace
     } else {
       info.capabilities.set(static_cast<size_t>(kind));
     }
+  }
+  for (const std::string& name : header.silent()) {
+    const EventKind kind = kind_by_name(name);
+    if (kind != EventKind::kNone) info.silent.set(static_cast<size_t>(kind));
   }
 }
 

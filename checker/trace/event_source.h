@@ -37,6 +37,8 @@ struct TraceInfo {
   // next() where `capabilities_known`.
   KindSet capabilities{};
   bool capabilities_known = false;
+  // Of the others, those whose probes were set all the same, on functions that are always called.
+  KindSet silent{};
   std::vector<std::string> unknown_capabilities{};  // names that this version does not know
   // The following grow while events are read and are complete once next() has returned false.
   uint64_t packets = 0;                       // events returned so far

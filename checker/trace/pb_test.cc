@@ -36,6 +36,7 @@ TraceInfo small_info() {
   info.capabilities.set(static_cast<size_t>(EventKind::kPageFault));
   info.capabilities.set(static_cast<size_t>(EventKind::kMockTrack));
   info.unknown_capabilities = {"a_kind_of_tomorrow"};
+  info.silent.set(static_cast<size_t>(EventKind::kMockReleaseHkid));
   return info;
 }
 
@@ -72,6 +73,7 @@ TEST(Pb, RoundTripOfEventsAndInfo) {
     EXPECT_EQ(info.kernel_text, "7.2.13");
     EXPECT_EQ(info.capabilities, small_info().capabilities);
     EXPECT_EQ(info.unknown_capabilities, small_info().unknown_capabilities);
+    EXPECT_EQ(info.silent, small_info().silent);
     Event event;
     for (size_t i = 0; i < events.size(); ++i) {
       ASSERT_TRUE(source->next(event));

@@ -94,6 +94,15 @@ enum class UnmapFilter : uint8_t {
   kNone,               // every root
 };
 
+// --- shadow paging (seed 003) ---
+// mmu_set_spte() of a leaf whose pfn stays (was_rmapped).
+enum class ShadowRewrite : uint8_t {
+  kNothing,      // v2: what is cached stays
+  kAccess,       // 6.0: kvm_mmu_page_set_access
+  kTranslation,  // the gfn, too, as kvm_mmu_page_set_translation does
+};
+enum class ShadowSplitAccess : uint8_t { kCached, kHugeSpte };
+
 // --- pending: huge private pages, Dynamic PAMT, in-place conversion ---
 enum class ConversionSplit : uint8_t { kNever, kBeforeWindow, kInWindow };
 enum class SplitRange : uint8_t { kExact, kWidened, kWidenedConversion };
@@ -199,6 +208,10 @@ struct Design {
   IterAfterYield iter_after_yield = IterAfterYield::kStays;
   bool early_retry_puts = true;      // a fault that retries after the page was found gives it back
   bool slot_synchronizes = true;     // a memslot update waits for kvm->srcu
+
+  // --- shadow paging ---
+  ShadowRewrite shadow_rewrite = ShadowRewrite::kAccess;
+  ShadowSplitAccess shadow_split_access = ShadowSplitAccess::kCached;
 
   // --- pending ---
   int private_max_level = 1;

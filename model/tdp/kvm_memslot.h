@@ -28,6 +28,7 @@ struct MemoryRegion {  // struct kvm_userspace_memory_region2, in frames but for
 
 struct ZapAllFast {
   uint8_t pc = 0;
+  bool called = true;  // kvm_arch_flush_shadow_memslot() has it inlined in every recorded build
   ZapInvalidatedRoots zap = {};
 };
 
@@ -36,7 +37,9 @@ struct ZapAllFast {
 template <class W>
 Run kvm_mmu_zap_all_fast(W& w, ZapAllFast& m) {
   MMU_BEGIN(m);
-  if (w.env.sees_inlined()) MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapAllFast, kNoTable, {}});
+  if (m.called && w.env.sees_inlined()) {
+    MMU_EMIT(m, 1, ev::Enter{ev::Fn::kZapAllFast, kNoTable, {}});
+  }
   MMU_LOCK(m, 20, LockMode::kWrite);
   MMU_EMIT(m, 2, ev::Enter{ev::Fn::kMmuZapAllFast, kNoTable, {}});
   w.emit(ev::Enter{ev::Fn::kInvalidateRoots, kNoTable, {kDirectRoots}});
@@ -309,6 +312,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
       if (w.design.slot_synchronizes) MMU_SYNCHRONIZE_SRCU(m, 9);
       if (w.env.slot_zap_all(w.vm.default_type)) {
         m.zap_fast = {};
+        m.zap_fast.called = false;
         MMU_CALL(m, 2, kvm_mmu_zap_all_fast(w, m.zap_fast));
       } else {
         m.unmap = {};

@@ -1,5 +1,5 @@
 // Recordings with lines moved or added, as other runs of the same kernel could have them: they hold
-// as well.
+// as well. And what no run has, and nothing but a neighbouring line tells.
 #include <gtest/gtest.h>
 
 #include <string>
@@ -73,6 +73,21 @@ TEST(EditedReplay, TheSameMmioPageAgain) {
   const Lines again{lines[exit], lines[ret]};
   lines.insert(lines.begin() + static_cast<std::ptrdiff_t>(ret) + 1, again.begin(), again.end());
   expect_holds(lines);
+}
+
+// Nobody found the page, so no event has its gfn.
+TEST(EditedReplay, AFaultIsAboutWhatItsExitWasAbout) {
+  Lines lines = recording("rare-zapgfn-full");
+  size_t fault = find(lines, 1, "kvm_page_fault");
+  while (fault + 1 < lines.size() && !(has(lines[fault - 1], " soft_exit: ") &&
+                                       has(lines[fault + 1], " faultin_ret: "))) {
+    fault = find(lines, fault + 1, "kvm_page_fault");
+  }
+  ASSERT_LT(fault + 1, lines.size());
+  lines[fault].replace(lines[fault].find(" address 0x0000"), 15, " address 0x0008");
+  std::string told;
+  EXPECT_EQ(outcome(lines, &told), report::Outcome::kDiverged);
+  EXPECT_TRUE(told.starts_with("line " + std::to_string(fault + 1) + ": page_fault ")) << told;
 }
 
 // The event of an access stands behind its exchange, and that may be long ago.

@@ -179,9 +179,10 @@ const std::vector<std::string>& lines_of(const std::string& name) {
 }
 
 // The text of a recording without the lines of one event: what a user records who does not set the
-// probe. Inputs that are taken from its lines are gone as well.
+// probe, and in whose kprobe_events it is not, either. Inputs that are taken from its lines are
+// gone as well.
 report::Verdict replay_without(const std::string& name, const std::string& event,
-                               bool side_files = true) {
+                               bool side_files = true, bool probe_list = false) {
   const std::string path = path_of(name);
   const std::string mark = ": " + event + ": ";
   std::string text;
@@ -196,6 +197,7 @@ report::Verdict replay_without(const std::string& name, const std::string& event
   EXPECT_GT(dropped, 0u) << name << " " << event;
   FtraceOptions options;
   options.side_files = side_files;
+  options.probe_list = probe_list;
   const auto source = open_ftrace(trace::ByteStream::from_memory(std::move(text), path), options);
   return replay::replay_trace(*source);
 }
@@ -244,6 +246,21 @@ TEST(MissingProbeOf, OneRecording) {
     EXPECT_TRUE(v.violations.empty() && v.divergences.empty())
         << name << " without " << event << ": " << findings(v);
   }
+}
+
+// The list beside the recording tells that the hook was probed.
+TEST(SilentHook, IsMissed) {
+  const report::Verdict v = replay_without("rare-ring-full", "mock_release_hkid", true, true);
+  ASSERT_EQ(v.divergences.size(), 1u) << findings(v);
+  EXPECT_EQ(v.divergences[0].expected, "mock_release_hkid");
+  EXPECT_EQ(v.divergences[0].operation.rfind("destroy_vm ", 0), 0u) << v.divergences[0].operation;
+  EXPECT_EQ(v.spte_changes.predicted, v.spte_changes.observed);
+}
+
+// Whatever the list says, the probe did not work.
+TEST(SilentHook, ThatWasMissedMoreThanOnce) {
+  const report::Verdict v = replay_without("rare-zapgfn-full", "mock_release_hkid", true, true);
+  EXPECT_EQ(report::outcome_of(v), Outcome::kHolds) << findings(v);
 }
 
 // tdp_map and meta.txt are what tells that the NX workaround is on.

@@ -1,5 +1,5 @@
-// Each choice of a pending series, and of hooks and retries, tells in a trace of the corpus: with
-// another value, what the trace says is seen is not seen, or another invariant breaks.
+// Each choice of a pending series, of hooks, retries and shadow paging, tells in a trace of the
+// corpus: with another value, what the trace says is seen is not seen, or another invariant breaks.
 #include <gtest/gtest.h>
 
 #include <set>
@@ -39,6 +39,11 @@ constexpr Row kRows[] = {
     {"gmem_filter", "pending/convert-mixed",
      "upstream-7.x,gmem_in_place=yes,gmem_filter=other-alias",
      "upstream-7.x,gmem_in_place=yes,gmem_filter=union-of-present"},
+    {"shadow_rewrite", "seed-003/was-rmapped-access", "linux-7.2",
+     "linux-7.2,shadow_rewrite=nothing"},
+    {"shadow_rewrite", "shadow/rmap-violated", "linux-7.2,shadow_rewrite=translation", "linux-7.2"},
+    {"shadow_split_access", "seed-003/split-from-spte", "linux-6.12,shadow_split_access=huge-spte",
+     "linux-6.12"},
     {"external_hook", "mirror/hooks-7.x", "upstream-7.x", "upstream-7.x,external_hook=four"},
     {"external_hook", "mirror/hooks-v8", "v8", "v8,external_hook=single"},
     {"external_hook", "mirror/hooks-v19", "v19", "v19,external_hook=single"},

@@ -17,7 +17,7 @@
 // memory, choices that the model does not act on make the verdict inconclusive.
 // Limits: kMaxSyntheticVms live VMs, kMaxSyntheticDesigns designs, kMaxSyntheticThreads threads,
 // kMaxTasks chunks of 64 pages in one harvest of a dirty log, kMaxHostRanges ranges of host page
-// sizes.
+// sizes, kMaxShadowLeafs leafs of shadow pages.
 #pragma once
 
 #include <functional>
@@ -34,6 +34,7 @@
 #include "checker/report/verdict.h"
 #include "checker/trace/event_source.h"
 #include "model/design/spec.h"
+#include "model/shadow/shadow_leaf.h"
 
 namespace mmucheck::replay {
 
@@ -42,6 +43,7 @@ inline constexpr size_t kMaxSyntheticThreads = 4096;
 inline constexpr size_t kMaxSyntheticDesigns = 64;
 inline constexpr size_t kMaxTasks = 4096;
 inline constexpr size_t kMaxHostRanges = 4096;
+inline constexpr size_t kMaxShadowLeafs = 65536;     // of a VM
 inline constexpr uint64_t kFirstFrame = 0x1000000;   // of page tables
 inline constexpr uint64_t kBackingFrame = 0x200000;  // host frame of gfn 0
 
@@ -88,12 +90,23 @@ class SyntheticReplayer {
     std::vector<Predicted> queue;
     size_t queue_at = 0;
   };
+  // A page of the shadow MMU: no store has it, and no machine of the model works on it.
+  struct ShadowEntry {
+    model::ShadowLeaf<> leaf;
+    model::MakeSpte made;  // what it was made of last
+  };
+  struct ShadowPage {
+    int level = 0;
+    std::map<uint32_t, ShadowEntry> leafs;
+  };
   struct Vm {
     std::unique_ptr<VmModel> model;
     std::unique_ptr<invariant::Monitor> monitor;
     struct HostRange { uint32_t slot; uint64_t start, end; int level; };
     std::vector<HostRange> host_ranges;
     std::map<uint64_t, uint64_t> gmem_holes;
+    std::map<uint64_t, ShadowPage> shadow_pages;  // by their frames
+    size_t shadow_leafs = 0;
   };
 
   void config(const trace::Event& e);
@@ -115,6 +128,10 @@ class SyntheticReplayer {
   void start_vcpu(const trace::Event& e, Thread& t, Vm& v);
   void start_fault(const trace::Event& e, Thread& t, Vm& v);
   void start_td(const trace::Event& e, Thread& t, Vm& v);
+  void shadow_set_spte(const trace::Event& e, Vm& v);
+  void shadow_split(const trace::Event& e, Vm& v);
+  void check_shadow(Vm& v, const trace::Event& e, invariant::Id rule, uint64_t given,
+                    uint64_t kept);
   void check_gpaw(const trace::Event& e) const;
   bool private_access(const trace::Event& e, Thread& t, Vm& v);
   void load_root(const trace::Event& e, Thread& t, Vm& v, uint32_t vcpu);

@@ -97,6 +97,8 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kPrefault:
     case K::kHwAccess:
     case K::kHostLevelChange: return start_fault(e, t, v);
+    case K::kShadowSetSpte: return shadow_set_spte(e, v);
+    case K::kShadowSplit: return shadow_split(e, v);
     case K::kSeamcall:
     case K::kGuestAccept:
     case K::kMapPrivatePfn:

@@ -9,6 +9,7 @@
 #include "tools/import/ftrace/meta.h"
 #include "tools/import/ftrace/normalizer.h"
 #include "tools/import/ftrace/parser.h"
+#include "tools/import/ftrace/placed_probes.h"
 #include "tools/import/ftrace/profile.h"
 #include "tools/import/ftrace/tokenizer.h"
 
@@ -57,6 +58,7 @@ class Source final : public FtraceSource {
       : stream_(std::move(stream)), window_(kWindow) {
     if (!stream_->can_rewind()) stream_->make_rewindable();
     if (options.side_files) side_ = read_side_files(stream_->name());
+    if (!options.probe_list) side_.probes.clear();
     first_pass();
     apply_overrides(options, side_, profile_);
     normalizer_ = std::make_unique<Normalizer>(profile_);
@@ -125,6 +127,7 @@ class Source final : public FtraceSource {
         profile_.counter_clock ? trace::ClockKind::kCounter : trace::ClockKind::kNanoseconds;
     info_.loss = loss_state(profile_, side_);
     info_.capabilities = profile_.kinds;
+    info_.silent = silent_kinds(side_.probes, profile_.kinds);
     info_.capabilities_known = true;
     report_.capabilities = profile_.kinds;
     report_.kernel = profile_.kernel;

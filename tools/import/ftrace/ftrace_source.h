@@ -25,7 +25,8 @@ struct FtraceOptions {
   std::optional<uint64_t> direct_map_base;
   std::optional<bool> nx_huge_pages;
   std::optional<bool> eager_page_split;
-  bool side_files = true;  // read meta.txt and ring-stats.txt beside the trace
+  bool side_files = true;  // read what is beside the trace, see meta.h
+  bool probe_list = true;  // kprobe_events among it
 };
 
 class FtraceSource : public trace::EventSource {

@@ -111,12 +111,24 @@ void parse_ring_stats(std::string_view text, SideFiles& files) {
   }
 }
 
+void parse_kprobe_events(std::string_view text, SideFiles& files) {
+  while (!text.empty()) {
+    std::string_view line = take_line(text);
+    line = line.substr(0, line.find(' '));
+    const size_t colon = line.find(':');
+    if (colon == std::string_view::npos || (line[0] != 'p' && line[0] != 'r')) continue;
+    line = line.substr(colon + 1);
+    files.probes.emplace_back(line.substr(line.find('/') + 1));
+  }
+}
+
 SideFiles read_side_files(const std::string& trace_path) {
   SideFiles files;
   if (trace_path.empty() || trace_path == "-") return files;
   const std::filesystem::path folder = std::filesystem::path(trace_path).parent_path();
   parse_meta(read_file(folder / "meta.txt"), files);
   parse_ring_stats(read_file(folder / "ring-stats.txt"), files);
+  parse_kprobe_events(read_file(folder / "kprobe_events"), files);
   return files;
 }
 

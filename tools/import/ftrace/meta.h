@@ -1,9 +1,10 @@
 // tools/import/ftrace: what a recording's side files add to its text.
 //
 // Contract: `meta.txt` beside the trace ("key: value" lines: kernel, trace_clock, options, cmdline,
-// "param MODULE/parameters/NAME: VALUE" as they were when the recording ended) and `ring-stats.txt`
-// (the per_cpu stats files of tracefs). Both are optional; what is absent or unreadable stays
-// unset; nothing here fails. At most 1 MiB of each is read.
+// "param MODULE/parameters/NAME: VALUE" as they were when the recording ended), `ring-stats.txt`
+// (the per_cpu stats files of tracefs) and `kprobe_events` (as tracefs prints it). All are
+// optional; what is absent or unreadable stays unset; nothing here fails. At most 1 MiB of each is
+// read.
 #pragma once
 
 #include <cstdint>
@@ -28,6 +29,7 @@ struct SideFiles {
   std::map<std::string, std::string, std::less<>> params;   // "kvm/parameters/nx_huge_pages" -> "N"
   std::map<std::string, std::string, std::less<>> cmdline;  // "kvm.nx_huge_pages" -> "force"
   std::vector<CpuDrops> drops;
+  std::vector<std::string> probes;  // by the names of their events; see placed_probes.h
 
   // The parameter NAME of any module: kvm before kvm_amd and kvm_intel.
   std::optional<std::string> param(std::string_view name) const;
@@ -39,6 +41,7 @@ std::optional<bool> param_bool(std::string_view value);
 
 void parse_meta(std::string_view text, SideFiles& files);
 void parse_ring_stats(std::string_view text, SideFiles& files);
+void parse_kprobe_events(std::string_view text, SideFiles& files);
 
 // Side files of the trace at `trace_path`; empty ones for "-".
 SideFiles read_side_files(const std::string& trace_path);

@@ -62,6 +62,16 @@ TEST(Meta, RingStatistics) {
   EXPECT_EQ(files.drops[1].dropped, 0u);
 }
 
+TEST(Meta, ProbesByTheNamesOfTheirEvents) {
+  SideFiles files;
+  parse_kprobe_events(
+      "p:tdpcap/zap_all kvm_tdp_mmu_zap_all kvm=$arg1:x64\n"
+      "r10:tdpcap/faultin_ret kvm_faultin_pfn ret=$retval:s32\n"
+      "e:other/event sched.sched_switch\n:\n\np:bare do_nothing",
+      files);
+  EXPECT_EQ(files.probes, (std::vector<std::string>{"zap_all", "faultin_ret", "bare"}));
+}
+
 TEST(Meta, NoSideFilesForAPipe) {
   EXPECT_FALSE(read_side_files("-").has_meta);
   EXPECT_FALSE(read_side_files("/nonexistent/folder/trace.txt").has_meta);
