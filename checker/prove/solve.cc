@@ -15,6 +15,8 @@ class Questions {
     z3::params p(context_);
     p.set("rlimit", limits.rlimit);
     p.set("random_seed", 0u);
+    // By default each check takes SIGINT over for the whole process, in every thread.
+    p.set("ctrl_c", false);
     solver_.set(p);
   }
 
