@@ -10,7 +10,7 @@
 namespace mmucheck::prove {
 namespace {
 
-constexpr size_t kCases = 12;
+constexpr size_t kCases = 5;
 
 bool is_refuted(const Obligation& o) {
   return counterexample_trace(o, {}).why_none != "no trace is written for it";
@@ -25,21 +25,27 @@ std::vector<Query> some_of(const std::vector<Query>& all) {
 
 TEST(Cvc5, ProvesWhatIsProved) {
   if (!cvc5_installed()) GTEST_SKIP() << "cvc5 is not installed (Debian: " << kCvc5Package << ")";
-  size_t obligations_asked = 0, queries_asked = 0;
+  // A process a group: most of its time is the program's start.
+  std::map<std::string_view, std::vector<Query>> groups;
+  std::map<std::string_view, const Obligation*> first;
+  size_t asked = 0;
   for (const Obligation& o : obligations()) {
     if (is_refuted(o)) continue;
-    const std::vector<Query> queries = some_of(o.queries());
-    const Cvc5Answers r = ask_cvc5(o, queries);
-    ASSERT_EQ(r.answers.size(), queries.size()) << o.name;
-    for (size_t i = 0; i < queries.size(); i++) {
-      EXPECT_EQ(name_of(r.answers[i]), name_of(Answer::kProved))
-          << o.name << ": " << queries[i].instance;
+    first.emplace(o.group(), &o);
+    for (Query q : some_of(o.queries())) {
+      q.instance = std::string(o.name) + ": " + q.instance;
+      groups[o.group()].push_back(q);
     }
-    obligations_asked++;
-    queries_asked += queries.size();
+    asked++;
   }
-  std::printf("%zu obligations, %zu queries\n", obligations_asked, queries_asked);
-  EXPECT_GT(obligations_asked, 90u);
+  EXPECT_GT(asked, 100u);
+  for (const auto& [group, queries] : groups) {
+    const Cvc5Answers r = ask_cvc5(*first[group], queries);
+    ASSERT_EQ(r.answers.size(), queries.size()) << group;
+    for (size_t i = 0; i < queries.size(); i++) {
+      EXPECT_EQ(name_of(r.answers[i]), name_of(Answer::kProved)) << queries[i].instance;
+    }
+  }
 }
 
 TEST(Cvc5, RefutesAndFindsAnEmptyPremise) {
