@@ -5,6 +5,7 @@
 
 #include "model/address/alias.h"
 #include "model/spte/change.h"
+#include "model/spte/role.h"
 #include "model/spte/shadowed_translation.h"
 #include "model/spte/test_formats.h"
 
@@ -30,6 +31,11 @@ TEST(WalkSteps, RootsByHand) {
   EXPECT_EQ(gfn_bits_of_root<>(bits, true), 0u);
   EXPECT_EQ(entry_gfn<>({0x12200}, 0x145, kPgLevel4K).v, 0x12345u);
   EXPECT_EQ(entry_gfn<>({0}, 3, kPgLevel2M).v, 0x600u);
+}
+
+TEST(Roles, OfAChild) {
+  EXPECT_EQ(role_child(0x86f84), 0x86f83u);  // of a mirror root
+  EXPECT_EQ(role_child(0x6f84), 0x6f83u);
 }
 
 TEST(ShadowedTranslation, ByHand) {
