@@ -1,5 +1,5 @@
-// What becomes of obligations in a mutated tree: "VERDICT NAME" a line, for tools/mutants/run. Not a
-// part of the command line, whose build takes ten times as long.
+// What becomes of obligations in a mutated tree: "VERDICT NAME" a line, for tools/mutants/run. Not
+// a part of the command line, whose build takes ten times as long.
 // usage: obligation_verdicts [NAME|GROUP...]
 #include <cstdio>
 
