@@ -232,6 +232,8 @@ constexpr ByObligation kTraces[] = {
      "BLOCKEDW is a state of migration, which hand-written traces do not have"},
     {"sept.block-keeps-accept-counter", "", nullptr,
      "no interrupt arrives during an ACCEPT of a hand-written trace"},
+    {"tlb.inside-survives-exit.not-strengthened", "", nullptr,
+     "it starts from a state that no execution reaches: one vCPU counted, two inside"},
     {"tlb.enter-flushes.new-association", "", nullptr,
      "hand-written traces have no TLBs of CPUs; `run-module` has the sequence"},
     {"lock.shared-excludes-exclusive.unbounded", "", nullptr,

@@ -28,11 +28,13 @@ inline U number(const B& b) {
 
 std::vector<Obligation> address_obligations();
 std::vector<Obligation> walk_obligations();
+std::vector<Obligation> iter_obligations();
 std::vector<Obligation> range_obligations();
 std::vector<Obligation> root_obligations();
 std::vector<Obligation> filter_obligations();
 std::vector<Obligation> spte_obligations();
 std::vector<Obligation> change_obligations();
+std::vector<Obligation> slot_obligations();
 std::vector<Obligation> shadow_obligations();
 std::vector<Obligation> sept_obligations();
 std::vector<Obligation> tlb_obligations();

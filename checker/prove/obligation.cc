@@ -26,9 +26,10 @@ const std::vector<Obligation>& obligations() {
   static const std::vector<Obligation> all = [] {
     std::vector<Obligation> r;
     for (const auto group :
-         {address_obligations, walk_obligations, range_obligations, root_obligations,
-          filter_obligations, change_obligations, spte_obligations, shadow_obligations,
-          sept_obligations, tlb_obligations, lock_obligations}) {
+         {address_obligations, walk_obligations, iter_obligations, range_obligations,
+          root_obligations, filter_obligations, slot_obligations, change_obligations,
+          spte_obligations, shadow_obligations, sept_obligations, tlb_obligations,
+          lock_obligations}) {
       for (Obligation& o : group()) r.push_back(o);
     }
     return r;

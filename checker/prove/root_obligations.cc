@@ -94,12 +94,14 @@ std::vector<Query> three_tests_others() {
 std::vector<Query> child_inherits() {
   std::vector<Query> q;
   for (int level = 5; level >= 2; level--) {
-    const U role = role_word_with_level<U>(var("role"), level);
+    const U role = var("role");
     const U child = role_word_with_level<U>(role, level - 1);
-    q.push_back({fmt::format("child of level {}", level),
-                 true,
-                 iff(role_word_mirror(role), role_word_mirror(child)),
-                 {{"child", child}}});
+    q.push_back(
+        {fmt::format("child of level {}", level),
+         role >> 32 == U(0) && (role & U(kRoleLevelMask)) == U(static_cast<uint64_t>(level)),
+         iff(role_word_mirror(role), role_word_mirror(child)) &&
+             ((role ^ child) & U(~uint64_t{kRoleLevelMask})) == U(0),
+         {{"child", child}}});
   }
   return q;
 }
@@ -124,7 +126,9 @@ std::vector<Obligation> root_obligations() {
        root, tds, three_tests},
       {"root.three-tests-agree.no-shared-bit", "they say the same in a VM without a shared bit",
        root, others, three_tests_others},
-      {"root.child-inherits-mirror", "a page table has the mirror bit of the table above it",
+      {"root.child-inherits-mirror",
+       "a page table has the mirror bit of the table above it, and all else of its role but the "
+       "level",
        "tdp_mmu.c: tdp_mmu_init_child_sp", "every role, levels 5 to 2", child_inherits},
   };
 }

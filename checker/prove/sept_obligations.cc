@@ -1,6 +1,7 @@
 // The TDX module's S-EPT entries: the states and what the calls make of them.
 #include <fmt/format.h>
 
+#include "checker/invariant/td_rules.h"
 #include "checker/prove/groups.h"
 #include "model/tdx/leaf.h"
 #include "model/tdx/sept_entry.h"
@@ -212,6 +213,88 @@ std::vector<Query> walk_ends_at_blocked() {
   });
 }
 
+// What BLOCK, UNBLOCK and ACCEPT make of an entry that they admit.
+template <class Conclude>
+std::vector<Query> each_call(Conclude conclude, bool guest) {
+  std::vector<Query> q;
+  for (int level = 0; level <= kMaxSeptLevel; level++) {
+    const Entry e{level};
+    const auto one = [&](const char* call, Leaf leaf, const U& after) {
+      // Leafs stand at 4K, 2M and 1G, tables above 4K.
+      const B leaf_state = (sept_state_bits<T>(state()) & U(kSeptLeaf)) != U(0);
+      const B in_place = level == 0 ? leaf_state : level > 2 ? !leaf_state : B(true);
+      q.push_back({fmt::format("{}, module level {}", call, level),
+                   e.built(admitted(leaf)) && in_place,
+                   conclude(e, after),
+                   {{"entry", e.word()}, {"after", after}}});
+    };
+    one("RANGE.BLOCK", Leaf::kMemRangeBlock, blocked_entry<T>(e.word(), level));
+    one("RANGE.UNBLOCK", Leaf::kMemRangeUnblock, unblocked_entry<T>(e.word()));
+    if (guest && level <= 1) {
+      one("PAGE.ACCEPT", Leaf::kPageAccept, make_sept_entry<T>(accepted_state<T>(state()), e.hpa));
+    }
+  }
+  return q;
+}
+std::vector<Query> keeps_shape() {
+  return each_call(
+      [](const Entry& e, const U& after) {
+        return invariant::sept_entry_well_formed<T>(after, e.level) &&
+               (after & U(kSeptTdel | kSeptTdhp)) == U(0);
+      },
+      true);
+}
+std::vector<Query> keeps_page() {
+  return each_call(
+      [](const Entry& e, const U& after) {
+        return invariant::same_page_behind<T>(e.word(), after, e.level) &&
+               iff(is_sept_leaf<T>(e.word()), is_sept_leaf<T>(after));
+      },
+      true);
+}
+std::vector<Query> host_keeps_pending() {
+  return each_call(
+      [](const Entry& e, const U& after) { return invariant::stays_pending<T>(e.word(), after); },
+      false);
+}
+
+std::vector<Query> walk_passes() {
+  return each_level(0, kMaxSeptLevel, [](const Entry& e) -> Query {
+    return {"",
+            e.built(0xffff),
+            iff(walk_continues<T>(e.word()), state() == U(enc(SeptEntryState::kNlMapped))),
+            {{"entry", e.word()}}};
+  });
+}
+
+std::vector<Query> unblock_unblocks() {
+  return {{"",
+           in(admitted(Leaf::kMemRangeUnblock)),
+           !state_in<T>(unblocked_state<T>(state()), kAnyBlocked),
+           {{"becomes", unblocked_state<T>(state())}}}};
+}
+
+// Whichever call takes a blocked entry further.
+std::vector<Query> blocked_wants_tracking() {
+  std::vector<Query> q;
+  for (const Leaf leaf : {Leaf::kMemRangeUnblock, Leaf::kMemPageRemove, Leaf::kMemSeptRemove,
+                          Leaf::kMemPageRelocate, Leaf::kMemPagePromote, Leaf::kMemPageDemote}) {
+    q.push_back({leaf_info(leaf).name,
+                 in(admitted(leaf)) && in(kAnyBlocked),
+                 sept_state_is_tlb_tracking_required<T>(make_sept_entry<T>(state(), U(0))),
+                 {}});
+  }
+  return q;
+}
+
+std::vector<Query> accept_once() {
+  const U after = accepted_state<T>(state());
+  return {{"",
+           in(admitted(Leaf::kPageAccept)),
+           !state_in<T>(after, admitted(Leaf::kPageAccept)),
+           {{"becomes", after}}}};
+}
+
 std::vector<Query> block_or_blocked() {
   return {{"",
            in(admitted(Leaf::kMemPageRemove)),
@@ -269,6 +352,26 @@ std::vector<Obligation> sept_obligations() {
        "TDX module: tdh_mem_sept_remove", "every state, HPA and level", remove_wants_free},
       {"sept.walk-ends-at-blocked", "no SEAMCALL's walk passes a blocked entry above its target",
        "TDX module: secure_ept_walk, lock_sept_check_and_walk", bound, walk_ends_at_blocked},
+      {"sept.calls-keep-shape",
+       "BLOCK, UNBLOCK and ACCEPT leave a well-formed entry that nobody holds (TDX-SEPT-SHAPE)",
+       "TDX module: sept_manager.h", bound, keeps_shape},
+      {"sept.calls-keep-page",
+       "BLOCK, UNBLOCK and ACCEPT leave the page behind an entry as it is (TDX-DATA-PLACE)",
+       "TDX module: sept_manager.h", bound, keeps_page},
+      {"sept.host-keeps-pending",
+       "BLOCK and UNBLOCK leave a pending page pending and an accepted one accepted "
+       "(TDX-SEPT-PENDING)",
+       "TDX module: tdh_mem_range_block, tdh_mem_range_unblock", bound, host_keeps_pending},
+      {"sept.walk-passes-tables-only",
+       "a walk passes an entry iff it is a table that is not blocked",
+       "TDX module: secure_ept_walk", "every state, HPA and level", walk_passes},
+      {"sept.unblock-unblocks", "RANGE.UNBLOCK leaves no entry blocked",
+       "TDX module: tdh_mem_range_unblock", every, unblock_unblocks},
+      {"sept.blocked-wants-tracking",
+       "no call that takes a blocked entry further is exempt from tracking",
+       "TDX module: sept_state_is_tlb_tracking_required", every, blocked_wants_tracking},
+      {"sept.accept-once", "what was accepted is not accepted again",
+       "TDX module: tdg_mem_page_accept", every, accept_once},
       {"sept.remove-can-be-prepared", "whatever PAGE.REMOVE admits is blocked or can be blocked",
        "TDX module: tdh_mem_page_remove, tdh_mem_range_block", every, block_or_blocked},
   };

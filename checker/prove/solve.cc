@@ -14,7 +14,10 @@ class Questions {
       : query_(query), context_(context), translate_(context_), solver_(context_, "QF_BV") {
     z3::params p(context_);
     p.set("rlimit", limits.rlimit);
+    p.set("timeout", static_cast<unsigned>(limits.seconds * 1000));
     p.set("random_seed", 0u);
+    // By default each check takes SIGINT over for the whole process, in every thread.
+    p.set("ctrl_c", false);
     solver_.set(p);
   }
 
@@ -100,6 +103,7 @@ std::string_view name_of(Answer a) {
     case Answer::kUnknown: return "unknown";
     case Answer::kRefuted: return "refuted";
     case Answer::kVacuous: return "vacuous";
+    case Answer::kDisagree: return "disagree";
   }
   return "?";
 }
@@ -109,8 +113,23 @@ QueryResult decide(const Query& query, const Limits& limits) {
   return decide_in(context, query, limits);
 }
 
+void count_in(Result& r, const Query& query, QueryResult one) {
+  r.queries++;
+  r.answers.push_back(one.answer);
+  if (one.answer == Answer::kProved) return;
+  r.not_proved++;
+  if (one.answer == Answer::kRefuted) r.refuted.push_back(query.instance);
+  if (one.answer > r.answer) {
+    r.answer = one.answer;
+    r.instance = query.instance;
+    r.first = std::move(one);
+  }
+}
+
 Result decide(const Obligation& obligation, const Limits& limits) {
+  using Seconds = std::chrono::duration<double>;
   const auto begin = std::chrono::steady_clock::now();
+  const auto passed = [&] { return Seconds(std::chrono::steady_clock::now() - begin).count(); };
   Result r;
   z3::context context;
   for (const Query& query : obligation.queries()) {
@@ -118,19 +137,15 @@ Result decide(const Obligation& obligation, const Limits& limits) {
       r.interrupted = true;
       break;
     }
-    QueryResult one = decide_in(context, query, limits);
-    r.queries++;
-    if (one.answer == Answer::kProved) continue;
-    r.not_proved++;
-    if (one.answer == Answer::kRefuted) r.refuted.push_back(query.instance);
-    if (one.answer > r.answer) {
-      r.answer = one.answer;
-      r.instance = query.instance;
-      r.first = std::move(one);
+    Limits left = limits;
+    left.seconds -= passed();
+    if (left.seconds <= 0) {
+      count_in(r, query, {Answer::kUnknown, {}, {}, "timeout"});
+    } else {
+      count_in(r, query, decide_in(context, query, left));
     }
   }
-  const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - begin;
-  r.milliseconds = took.count();
+  r.milliseconds = passed() * 1000;
   return r;
 }
 

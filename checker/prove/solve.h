@@ -3,9 +3,9 @@
 // Each query is two questions: is the premise satisfiable (if not, the obligation is vacuous), and
 // is the premise with the negated conclusion? Unsatisfiable is a proof. A counterexample is made
 // the smallest in the order of the variables, so it does not depend on the solver, and is evaluated
-// again by Term. The solver's effort is bounded in its own units (rlimit), not in time, and its
-// seed is fixed: the same query gets the same answer. What it gives up on is `unknown`, never a
-// pass.
+// again by Term. The solver's effort is bounded in its own units (rlimit), and its seed is fixed:
+// the same query gets the same answer, in any thread. Outside of that there is a limit of time, an
+// obligation. What it gives up on is `unknown`, never a pass.
 #pragma once
 
 #include <atomic>
@@ -20,11 +20,18 @@
 namespace mmucheck::prove {
 
 // Worst last.
-enum class Answer : uint8_t { kProved, kUnknown, kRefuted, kVacuous };
+enum class Answer : uint8_t {
+  kProved,
+  kUnknown,
+  kRefuted,
+  kVacuous,
+  kDisagree,  // one solver says this, another that
+};
 std::string_view name_of(Answer a);
 
 struct Limits {
   uint32_t rlimit = 50'000'000;             // a question
+  double seconds = 60;                      // an obligation
   const std::atomic<bool>* stop = nullptr;  // looked at between queries
 };
 
@@ -39,17 +46,21 @@ struct QueryResult {
 
 struct Result {
   Answer answer = Answer::kProved;
-  size_t queries = 0;        // decided
-  size_t not_proved = 0;     // of them
+  size_t queries = 0;                // decided
+  size_t not_proved = 0;             // of them
+  std::vector<Answer> answers;       // one each
   std::vector<std::string> refuted;  // their instances, as far as there are values against them
-  std::string instance;      // the first query with `answer`, unless proved
-  QueryResult first;         // its result
-  bool interrupted = false;  // then some queries are undecided
+  std::string instance;              // the first query with `answer`, unless proved
+  QueryResult first;                 // its result
+  bool interrupted = false;          // then some queries are undecided
   double milliseconds = 0;
 };
 
 // Throws std::logic_error where Term does not confirm a counterexample.
 QueryResult decide(const Query& query, const Limits& limits = {});
 Result decide(const Obligation& obligation, const Limits& limits = {});
+
+// Adds the answer to the next query of an obligation.
+void count_in(Result& r, const Query& query, QueryResult one);
 
 }  // namespace mmucheck::prove

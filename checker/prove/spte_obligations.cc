@@ -228,7 +228,8 @@ std::vector<Query> split() {
         q.push_back({fmt::format("level {}, entry {}", level, index),
                      present_leaf(huge, level) && (spte_to_pfn<T>(huge) & low) == U(0),
                      present_leaf(child, level - 1) && spte_to_pfn<T>(child) == pfn &&
-                         ((child ^ huge) & U(~changed)) == U(0),
+                         ((child ^ huge) & U(~changed)) == U(0) &&
+                         (level == kPgLevel2M ? !is_large_pte<T>(child) : B(true)),
                      {{"child", child}}});
       }
     }
@@ -284,7 +285,8 @@ std::vector<Obligation> spte_obligations() {
        "spte.h: restore_acc_track_spte", "EPT without A/D bits, every pfn", access_track_restore},
       {"spte.mmio", "an MMIO entry is known as one, not present, and keeps its generation",
        "spte.c: make_mmio_spte; spte.h: get_mmio_spte_generation", bound, mmio},
-      {"spte.split", "a split leaf's child maps its part of the frame with the same bits",
+      {"spte.split",
+       "a split leaf's child maps its part of the frame with the same bits, a 4K one but page size",
        "spte.c: make_huge_page_split_spte", "NPT and EPT, four entries, every huge leaf", split},
       {"spte.recover", "a huge leaf recovered from a small one covers its frame with the same W",
        "spte.c: make_huge_spte", "NPT and EPT, every small leaf", recover},

@@ -84,6 +84,41 @@ std::vector<Query> tracked_survives_enter() {
   return {{"VP.ENTER", td.sane() && td.tracked(), is_tlb_tracked<T>(after, td.bepoch), {}}};
 }
 
+// Another vCPU is inside, too, since `other_epoch`.
+EpochAndRefcount<T> counted_by(const EpochAndRefcount<T>& s, const U& epoch, const U& more) {
+  const B is_even = (epoch & U(1)) == U(0);
+  return {s.epoch, T::ite(is_even, s.even + more, s.even), T::ite(is_even, s.odd, s.odd + more)};
+}
+B counts_are_small(const EpochAndRefcount<T>& s) {
+  return s.even < U(uint64_t{1} << 32) && s.odd < U(uint64_t{1} << 32);
+}
+std::vector<Query> inside_survives_enter() {
+  const Td td;
+  return {{"VP.ENTER",
+           td.sane() && td.inside() && counts_are_small(td.now),
+           td.inside(counted_by(td.now, td.epoch, U(1))),
+           {}}};
+}
+// Each of the two is counted; `both`: and counted apart.
+Query inside_survives_exit(bool both) {
+  const Td td;
+  const U other = var("other_epoch"), mine = refcount_of_parity<T>(td.now, td.vcpu);
+  const B other_inside = (other == td.epoch || other == td.epoch - U(1)) &&
+                         refcount_of_parity<T>(td.now, other) != U(0);
+  const B apart = (td.vcpu & U(1)) != (other & U(1)) || mine >= U(2);
+  return {"TD exit",
+          td.sane() && td.inside() && other_inside && counts_are_small(td.now) &&
+              (both ? apart : B(true)),
+          td.inside(counted_by(td.now, other, ~U(0))),
+          {}};
+}
+std::vector<Query> inside_survives_exit_apart() {
+  return {inside_survives_exit(true)};
+}
+std::vector<Query> inside_survives_exit_alone() {
+  return {inside_survives_exit(false)};
+}
+
 std::vector<Query> enter_flushes() {
   const Td td;
   return {{"",
@@ -115,6 +150,16 @@ std::vector<Obligation> tlb_obligations() {
        bound, tracked_means_gone},
       {"tlb.two-epochs", "vCPUs inside are of this epoch or of the one before, after a TRACK too",
        "TDX module: tdh_mem_track", bound, two_epochs},
+      {"tlb.inside-survives-enter",
+       "vCPUs inside stay counted, and recent, when another one enters",
+       "TDX module: adjust_tlb_tracking_state", bound, inside_survives_enter},
+      {"tlb.inside-survives-exit",
+       "vCPUs inside stay counted when another one leaves; strengthened: each is counted for "
+       "itself",
+       "TDX module: td_vmexit_to_vmm", bound, inside_survives_exit_apart},
+      {"tlb.inside-survives-exit.not-strengthened",
+       "they stay counted when all that is known of each is that its parity counts somebody",
+       "TDX module: td_vmexit_to_vmm", bound, inside_survives_exit_alone},
       {"tlb.current-epoch-never", "a page blocked in the current epoch is not tracked", track,
        bound, current_epoch_never},
       {"tlb.one-track-and-exits",

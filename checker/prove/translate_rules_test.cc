@@ -2,9 +2,11 @@
 #include <gtest/gtest.h>
 
 #include "checker/invariant/rules.h"
+#include "checker/invariant/td_rules.h"
 #include "checker/prove/formats.h"
 #include "checker/prove/three_domains_test.h"
 #include "model/address/alias.h"
+#include "model/address/walk_steps.h"
 #include "model/shadow/shadow_leaf.h"
 #include "model/spte/change.h"
 #include "model/spte/role.h"
@@ -13,6 +15,7 @@
 #include "model/tdx/lock_word.h"
 #include "model/tdx/operand_rules.h"
 #include "model/tdx/tlb_tracking.h"
+#include "model/vm/large_pages.h"
 
 namespace mmucheck::prove {
 namespace {
@@ -69,6 +72,26 @@ TEST(ThreeDomains, Address) {
   RULE(words, 1, "has_its_place", invariant::gfn_has_its_place<D>(in[0], 4));
   RULE(words, 3, "entry_is_walked",
        invariant::entry_is_walked<D>({in[0]}, in[1], false, 3, in[2] & U64Of<D>(511)));
+}
+
+TEST(ThreeDomains, WalkSteps) {
+  RULE(words, 1, "gfn_below", gfn_below<D>(in[0], 2));
+  RULE(words, 1, "gfn_beside", gfn_beside<D>(in[0], 3));
+  RULE(words, 1, "gfn_above", gfn_above<D>(in[0], 4));
+  RULE(words, 2, "is_last_entry", is_last_entry<D>(in[0] | U64Of<D>(511), in[1], 1));
+}
+
+TEST(ThreeDomains, LargePages) {
+  RULE(words, 2, "gfn_to_index", gfn_to_index<D>(in[0], in[1], 2));
+  RULE(words, 2, "lpage_entries", lpage_entries<D>(in[0], in[1], 3));
+  RULE(small, 4, "never_large", never_large<D>(in[0], in[1], in[2], 2, in[3]));
+  RULE(small, 3, "large_page_in_slot", large_page_in_slot<D>(in[0], in[1] << 9, in[2] << 8, 2));
+  RULE(small, 2, "cut head", cut_pages<D>(in[0] << 8, in[1] << 8, 2).cuts_head);
+  RULE(small, 2, "cut tail", cut_pages<D>(in[0] << 8, in[1] << 8, 2).cuts_tail);
+  RULE(words, 2, "head and tail",
+       cut_pages<D>(in[0], in[1], 3).head ^ cut_pages<D>(in[0], in[1], 3).tail);
+  RULE(small, 3, "zap_was_asked_for",
+       invariant::zap_was_asked_for<D>(in[0], 1, in[1], in[2], true));
 }
 
 TEST(ThreeDomains, Aliases) {
@@ -176,6 +199,9 @@ TEST(ThreeDomains, Sept) {
   RULE(entries, 1, "accepted_state", accepted_state<D>(sept_state<D>(in[0])));
   RULE(entries, 1, "blocked_entry", blocked_entry<D>(in[0], 1));
   RULE(entries, 1, "unblocked_entry", unblocked_entry<D>(in[0]));
+  RULE(entries, 1, "sept_entry_well_formed", invariant::sept_entry_well_formed<D>(in[0], 1));
+  RULE(entries, 2, "stays_pending", invariant::stays_pending<D>(in[0], in[1]));
+  RULE(entries, 2, "same_page_behind", invariant::same_page_behind<D>(in[0], in[1], 1));
   RULE(entries, 1, "sept_hpa", sept_hpa<D>(in[0], 1));
   RULE(entries, 1, "walk_continues", walk_continues<D>(in[0]));
   RULE(entries, 1, "read", access_allowed<D>(in[0], false));

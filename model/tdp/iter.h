@@ -4,6 +4,7 @@
 // designs: alias.h. old_spte is a snapshot: a body must use cmpxchg or hold the write lock.
 #pragma once
 
+#include "model/address/walk_steps.h"
 #include "model/vm/step.h"
 #include "model/tdp/world.h"
 
@@ -45,15 +46,15 @@ bool try_step_down(W& w, TdpIter& it) {
   if (child == kNoTable) return false;
   it.level--;
   it.pt_path[it.level - 1] = child;
-  it.gfn = gfn_round_for_level<>(it.next_last_level_gfn, it.level);
+  it.gfn = gfn_below<>(it.next_last_level_gfn, it.level);
   tdp_iter_refresh_sptep(w, it);
   return true;
 }
 
 template <class W>
 bool try_step_side(W& w, TdpIter& it) {
-  if (spte_index<>(it.gfn | it.gfn_bits, it.level) == kSpteEntPerPage - 1) return false;
-  it.gfn += pages_per_hpage(it.level);
+  if (is_last_entry<>(it.gfn, it.gfn_bits, it.level)) return false;
+  it.gfn = gfn_beside<>(it.gfn, it.level);
   it.next_last_level_gfn = it.gfn;
   it.index++;
   it.old_spte = w.read_spte(it.table, it.index);
@@ -64,7 +65,7 @@ template <class W>
 bool try_step_up(W& w, TdpIter& it) {
   if (it.level == it.root_level) return false;
   it.level++;
-  it.gfn = gfn_round_for_level<>(it.gfn, it.level);
+  it.gfn = gfn_above<>(it.gfn, it.level);
   tdp_iter_refresh_sptep(w, it);
   return true;
 }
@@ -115,7 +116,7 @@ Run tdp_iter_restart(W& w, TdpIter& it) {
   it.yielded = false;
   it.yielded_gfn = it.next_last_level_gfn;
   it.level = it.root_level;
-  it.gfn = gfn_round_for_level<>(it.next_last_level_gfn, it.level);
+  it.gfn = gfn_below<>(it.next_last_level_gfn, it.level);
   tdp_iter_refresh_sptep(w, it);
   it.valid = true;
   MMU_END(it);

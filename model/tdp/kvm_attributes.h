@@ -48,9 +48,8 @@ bool hugepage_has_attrs(const W& w, uint32_t slot, uint64_t gfn, int level, uint
 // Is the huge page at `gfn` wholly inside the slot?
 template <class W>
 bool hugepage_in_slot(const W& w, uint32_t slot, uint64_t gfn, int level) {
-  const uint64_t base = slot_get(w, slot, SlotField::kBase);
-  return gfn >= base &&
-         gfn + pages_per_hpage(level) <= base + slot_get(w, slot, SlotField::kNpages);
+  return large_page_in_slot<>(slot_get(w, slot, SlotField::kBase),
+                              slot_get(w, slot, SlotField::kNpages), gfn, level);
 }
 
 }  // namespace detail
@@ -86,8 +85,7 @@ bool next_straddling_page(const W& w, StraddlingPages& p, const SlotPart& part, 
   while (p.level <= kMaxHugepageLevel) {
     const int level = p.level;
     const uint64_t pages = pages_per_hpage(level);
-    const uint64_t head = gfn_round_for_level<>(part.start, level);
-    const uint64_t tail = gfn_round_for_level<>(part.end - 1, level);
+    const CutPages<> cut = cut_pages<>(part.start, part.end, level);
     const bool at_tail = p.tail;
     if (at_tail) {
       p.level++;
@@ -95,10 +93,8 @@ bool next_straddling_page(const W& w, StraddlingPages& p, const SlotPart& part, 
     } else {
       p.tail = true;
     }
-    const uint64_t at = at_tail ? tail : head;
-    const bool straddles = at_tail
-                               ? tail != head && tail + pages > part.end
-                               : head != part.start || head + pages > part.end;
+    const uint64_t at = at_tail ? cut.tail : cut.head;
+    const bool straddles = at_tail ? cut.cuts_tail : cut.cuts_head;
     if (straddles && detail::hugepage_in_slot(w, part.slot, at, level) &&
         !detail::hugepage_test_mixed(w, part.slot, at, level)) {
       *gfn = at;

@@ -8,6 +8,7 @@
 
 #include "model/address/address.h"
 #include "model/store/cell.h"
+#include "model/vm/large_pages.h"
 
 namespace mmucheck::model {
 
@@ -89,16 +90,12 @@ bool slot_dirty_track_enabled(const W& w, uint32_t slot) {
 constexpr Cell lpage_cell(uint32_t slot, int level, uint64_t idx) {
   return cell::of(CellKind::kLpageDisallow, slot, static_cast<uint64_t>(level) << 40 | idx);
 }
-// gfn_to_index.
-constexpr uint64_t gfn_to_index(uint64_t gfn, uint64_t base_gfn, int level) {
-  return (gfn >> (9 * (level - 1))) - (base_gfn >> (9 * (level - 1)));
-}
 
 // lpage_info_slot(gfn, slot, level)->disallow_lpage.
 template <class W>
 uint64_t lpage_disallow(const W& w, uint32_t slot, uint64_t gfn, int level) {
   const uint64_t base = slot_get(w, slot, SlotField::kBase);
-  return w.store.get(lpage_cell(slot, level, gfn_to_index(gfn, base, level)));
+  return w.store.get(lpage_cell(slot, level, gfn_to_index<>(gfn, base, level)));
 }
 
 // kvm_alloc_memslot_metadata: which large pages a slot can never have: a head or tail that is not
@@ -109,13 +106,9 @@ void init_lpage_info(W& w, uint32_t slot) {
   const uint64_t npages = slot_get(w, slot, SlotField::kNpages);
   const uint64_t ugfn = slot_get(w, slot, SlotField::kHva) >> kPageShift;
   for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
-    const uint64_t pages = pages_per_hpage(level);
-    const uint64_t n = gfn_to_index(base + npages - 1, base, level) + 1;
-    const bool incongruent = (base ^ ugfn) & (pages - 1);
+    const uint64_t n = lpage_entries<>(base, npages, level);
     for (uint64_t i = 0; i < n; i++) {
-      const bool head = i == 0 && (base & (pages - 1));
-      const bool tail = i == n - 1 && ((base + npages) & (pages - 1));
-      w.store.set(lpage_cell(slot, level, i), head || tail || incongruent ? 1 : 0);
+      w.store.set(lpage_cell(slot, level, i), never_large<>(base, npages, ugfn, level, i) ? 1 : 0);
     }
   }
 }
@@ -125,7 +118,7 @@ void clear_lpage_info(W& w, uint32_t slot) {
   const uint64_t base = slot_get(w, slot, SlotField::kBase);
   const uint64_t npages = slot_get(w, slot, SlotField::kNpages);
   for (int level = kPgLevel2M; level <= kMaxHugepageLevel; level++) {
-    const uint64_t n = gfn_to_index(base + npages - 1, base, level) + 1;
+    const uint64_t n = lpage_entries<>(base, npages, level);
     for (uint64_t i = 0; i < n; i++) w.store.set(lpage_cell(slot, level, i), 0);
   }
 }

@@ -1,4 +1,4 @@
-// mmucheck prove: statements about the rules for all values, decided by Z3.
+// mmucheck prove: statements about the rules for all values, decided by Z3, cvc5, or both.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -6,8 +6,9 @@
 #include <memory>
 
 #include "checker/prove/counterexample_trace.h"
+#include "checker/prove/cvc5.h"
 #include "checker/prove/smtlib.h"
-#include "checker/prove/solve.h"
+#include "checker/prove/solvers.h"
 #include "checker/replay/replay_trace.h"
 #include "checker/trace/output_file.h"
 #include "tools/mmucheck/commands.h"
@@ -25,7 +26,9 @@ struct ProveOptions {
   bool list = false;
   bool timings = false;
   std::string dump, traces;
-  uint32_t rlimit = prove::Limits{}.rlimit;
+  prove::Solver solver = prove::Solver::kZ3;
+  prove::Limits limits;
+  unsigned workers = prove::default_workers();
 };
 using Chosen = std::vector<const Obligation*>;
 
@@ -68,11 +71,16 @@ std::string evidence_of(const Obligation& o, const prove::Result& r) {
   return s;
 }
 
+constexpr std::string_view kNotRun = "not run";
+std::string_view verdict_of(const prove::Result& r) {
+  return r.interrupted ? kNotRun : prove::name_of(r.answer);
+}
+
 std::string text_of(const Obligation& o, const prove::Result& r, bool timings) {
-  std::string line = fmt::format("{:<8} {:<42} {}", prove::name_of(r.answer), o.name, o.bound);
-  if (timings) line += fmt::format("  {:.0f} ms", r.milliseconds);
+  std::string line = fmt::format("{:<8} {:<42} {}", verdict_of(r), o.name, o.bound);
+  if (timings && !r.interrupted) line += fmt::format("  {:.0f} ms", r.milliseconds);
   line += '\n';
-  return r.answer == Answer::kProved ? line : line + evidence_of(o, r);
+  return r.interrupted || r.answer == Answer::kProved ? line : line + evidence_of(o, r);
 }
 
 Json hex_of(const prove::Values& values) {
@@ -83,7 +91,8 @@ Json hex_of(const prove::Values& values) {
 
 Json json_of(const Obligation& o, const prove::Result& r, bool timings) {
   Json object = head_of(o);
-  object["verdict"] = prove::name_of(r.answer);
+  object["verdict"] = verdict_of(r);
+  if (r.interrupted) return object;
   object["cases"] = r.queries;
   object["not_proved"] = r.not_proved;
   if (r.answer != Answer::kProved) {
@@ -137,15 +146,41 @@ Written write_trace(Session& session, const std::string& directory, const Obliga
   return w;
 }
 
-// A premise that nothing satisfies is a check that failed itself.
+// A premise that nothing satisfies, or two solvers that differ, is a check that failed itself.
 int exit_code_of(Answer a) {
   switch (a) {
     case Answer::kProved: return report::kExitOk;
     case Answer::kUnknown: return report::kExitInconclusive;
     case Answer::kRefuted: return report::kExitViolated;
-    case Answer::kVacuous: break;
+    case Answer::kVacuous:
+    case Answer::kDisagree: break;
   }
   return report::kExitInternal;
+}
+
+std::string_view name_of(prove::Solver s) {
+  switch (s) {
+    case prove::Solver::kZ3: return "z3";
+    case prove::Solver::kCvc5: return "cvc5";
+    case prove::Solver::kBoth: return "both";
+  }
+  return "?";
+}
+
+std::string summary_of(std::map<Answer, size_t>& count, size_t decided, prove::Solver solver) {
+  const std::string premises =
+      count[Answer::kVacuous] != 0
+          ? fmt::format("{} with a premise that nothing satisfies", count[Answer::kVacuous])
+      : count[Answer::kUnknown] != 0 ? "every premise of those proved or refuted satisfiable"
+                                     : "every premise satisfiable";
+  std::string solvers;
+  if (solver == prove::Solver::kCvc5) solvers = " by cvc5";
+  if (solver == prove::Solver::kBoth) {
+    solvers = fmt::format(" by Z3 and cvc5, which differ on {}", count[Answer::kDisagree]);
+  }
+  return fmt::format("{} obligation{}{}: {} proved, {} refuted, {} unknown; {}\n", decided,
+                     decided == 1 ? "" : "s", solvers, count[Answer::kProved],
+                     count[Answer::kRefuted], count[Answer::kUnknown], premises);
 }
 
 int run_prove(Session& session, const ProveOptions& o) {
@@ -158,62 +193,69 @@ int run_prove(Session& session, const ProveOptions& o) {
   if (o.list) return list(session, *chosen);
   if (!o.dump.empty()) dump(o.dump, *chosen);
 
-  prove::Limits limits;
-  limits.rlimit = o.rlimit;
+  if (o.solver != prove::Solver::kZ3 && !prove::cvc5_installed()) {
+    return session.fail(
+        report::kExitUsage,
+        fmt::format("--solver {}: there is no cvc5 on PATH; Debian has it as the package '{}'",
+                    name_of(o.solver), prove::kCvc5Package));
+  }
+  if (o.solver == prove::Solver::kCvc5 && !o.traces.empty()) {
+    return session.fail(report::kExitUsage,
+                        "--traces needs the values of counterexamples, which --solver cvc5 does "
+                        "not ask for; use z3 or both");
+  }
+
+  prove::Limits limits = o.limits;
   limits.stop = session.stop_flag();
+  prove::Deciding deciding(*chosen, o.solver, limits, o.workers);
   std::map<Answer, size_t> count;
+  size_t not_run = 0;
   Json all = Json::array();
   int code = report::kExitOk;
-  for (const Obligation* one : *chosen) {
-    const prove::Result r = prove::decide(*one, limits);
+  for (size_t k = 0; k < chosen->size(); k++) {
+    const Obligation& one = *(*chosen)[k];
+    const prove::Result r = deciding.result(k);
     if (r.interrupted) {
-      code = report::kExitInterrupted;
-      break;
+      not_run++;
+    } else {
+      count[r.answer]++;
+      code = report::worse_exit_code(code, exit_code_of(r.answer));
     }
-    count[r.answer]++;
-    code = report::worse_exit_code(code, exit_code_of(r.answer));
     Written w;
-    const bool write = !o.traces.empty() && r.answer == Answer::kRefuted;
-    if (write) w = write_trace(session, o.traces, *one, r);
+    const bool write = !o.traces.empty() && !r.interrupted && r.answer == Answer::kRefuted;
+    if (write) w = write_trace(session, o.traces, one, r);
     if (!w.confirmed) code = report::worse_exit_code(code, report::kExitInternal);
     if (session.json) {
-      all.push_back(json_of(*one, r, o.timings));
+      all.push_back(json_of(one, r, o.timings));
       if (write) {
         all.back()["trace"] = w.path.empty() ? Json(nullptr) : Json(w.path);
         all.back()["replay"] = w.path.empty() ? w.why_none : w.verdict;
       }
     } else {
-      session.print(text_of(*one, r, o.timings));
+      session.print(text_of(one, r, o.timings));
       if (write) {
         session.print(w.path.empty() ? fmt::format("         no trace: {}\n", w.why_none)
                                      : fmt::format("         wrote {}, whose replay is {}\n",
                                                    w.path, w.verdict));
       }
+      session.finish();  // a row is there as soon as it is known
     }
   }
-  const size_t decided = count[Answer::kProved] + count[Answer::kRefuted] +
-                         count[Answer::kUnknown] + count[Answer::kVacuous];
+  if (not_run != 0) code = report::kExitInterrupted;
   if (session.json) {
     session.print_json({{"schema", kJsonSchema},
+                        {"solver", name_of(o.solver)},
                         {"obligations", all},
                         {"proved", count[Answer::kProved]},
                         {"refuted", count[Answer::kRefuted]},
                         {"unknown", count[Answer::kUnknown]},
                         {"vacuous", count[Answer::kVacuous]},
-                        {"undecided", chosen->size() - decided}});
+                        {"disagree", count[Answer::kDisagree]},
+                        {"undecided", not_run}});
     return code;
   }
-  const std::string premises =
-      count[Answer::kVacuous] != 0
-          ? fmt::format("{} with a premise that nothing satisfies", count[Answer::kVacuous])
-      : count[Answer::kUnknown] != 0 ? "every premise of those proved or refuted satisfiable"
-                                     : "every premise satisfiable";
-  session.print(fmt::format("{} obligation{}: {} proved, {} refuted, {} unknown; {}\n", decided,
-                            decided == 1 ? "" : "s", count[Answer::kProved],
-                            count[Answer::kRefuted], count[Answer::kUnknown], premises));
-  if (decided < chosen->size()) {
-    session.print(fmt::format("interrupted: {} not decided\n", chosen->size() - decided));
-  }
+  session.print(summary_of(count, chosen->size() - not_run, o.solver));
+  if (not_run != 0) session.print(fmt::format("interrupted: {} not run\n", not_run));
   return code;
 }
 
@@ -232,11 +274,27 @@ void add_prove(CLI::App& app, Session& session) {
                   "write the values of each refutation as a trace, and replay it")
       ->check(CLI::ExistingDirectory)
       ->option_text("DIR");
-  sub->add_option("--rlimit", o->rlimit, "the solver's effort a question, in its own units")
+  sub->add_option(
+         "--solver", o->solver,
+         "z3, cvc5 (a program of its own, on the text of --dump), or both, which must agree")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, prove::Solver>{{"z3", prove::Solver::kZ3},
+                                               {"cvc5", prove::Solver::kCvc5},
+                                               {"both", prove::Solver::kBoth}}))
+      ->option_text("WHICH [z3]");
+  sub->add_option(
+         "--jobs", o->workers,
+         "threads; the output is the same with any number of them [as many as CPUs, up to 8]")
+      ->check(CLI::Range(1u, 64u))
       ->option_text("N");
+  sub->add_option("--rlimit", o->limits.rlimit, "Z3's effort a question, in its own units")
+      ->option_text("N");
+  sub->add_option("--time", o->limits.seconds, "a solver's time an obligation, in seconds")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
   sub->footer(
       "\nExamples:\n  mmucheck prove\n  mmucheck prove walk sept.states-closed --timings\n"
-      "  mmucheck prove --list");
+      "  mmucheck prove --solver both tlb\n  mmucheck prove --list");
   sub->callback([o, &session] { session.exit_code = run_prove(session, *o); });
 }
 

@@ -214,24 +214,95 @@ TEST(Complete, TheWitnessReplays) {
   EXPECT_EQ(report::outcome_of(replay::replay_trace(mended)), report::Outcome::kHolds);
 }
 
-// A change that no loss explains, far from the gap: its own values contradict each other.
-TEST(Complete, AContradictionElsewhereIsFound) {
-  const Recording whole = read("tp-notifier");
-  std::vector<OwnedEvent> gone;
-  Recording r = without(whole, whole.events.size() / 2, 10, gone);
-  for (size_t i = r.events.size() / 4; i < r.events.size(); i++) {
+// --- contradictions that no loss explains ---
+
+namespace changed = trace::f::spte_changed;
+
+bool is_spte_change(const Event& e) {
+  return e.kind == K::kSpteChanged;
+}
+bool leaf(uint64_t spte) {
+  return model::is_shadow_present_pte<>(spte);
+}
+bool zaps_leaf(const Event& e) {
+  return is_spte_change(e) && e.get(changed::level) == 1 && leaf(e.get(changed::old_spte)) &&
+         !leaf(e.get(changed::new_spte));
+}
+constexpr uint64_t kOtherPage = uint64_t{1} << 20;
+
+// Its own values contradict each other: a leaf becomes one of another page.
+bool plant_in_one_event(Recording& r, size_t from, size_t to) {
+  for (size_t i = from; i < to; i++) {
     Event e = r.events[i].event();
-    namespace s = trace::f::spte_changed;
-    const bool leaf = e.kind == K::kSpteChanged && e.get(s::level) == 1 &&
-                      model::is_shadow_present_pte<>(e.get(s::old_spte)) &&
-                      !model::is_shadow_present_pte<>(e.get(s::new_spte));
-    if (!leaf) continue;
-    e.set(s::new_spte, e.get(s::old_spte) ^ uint64_t{1} << 20);  // a leaf of another page
+    if (!zaps_leaf(e)) continue;
+    e.set(changed::new_spte, e.get(changed::old_spte) ^ kOtherPage);
     r.events[i] = OwnedEvent(e);
-    break;
+    return true;
   }
-  const CompletionResult c = complete(r);
-  EXPECT_EQ(c.answer, Completion::kInconsistent) << c.reason;
+  return false;
+}
+
+// Two events contradict each other: what one installs is not what the next on that entry finds.
+bool plant_between_two_events(Recording& r, size_t from, size_t to) {
+  std::map<uint64_t, uint64_t> installed;  // gfn of 4K leafs
+  for (size_t i = from; i < to; i++) {
+    Event e = r.events[i].event();
+    if (!is_spte_change(e) || e.get(changed::level) != 1) continue;
+    const auto before = installed.find(e.get(changed::gfn));
+    if (zaps_leaf(e) && before != installed.end() && before->second == e.get(changed::old_spte)) {
+      e.set(changed::old_spte, e.get(changed::old_spte) ^ kOtherPage);
+      r.events[i] = OwnedEvent(e);
+      return true;
+    }
+    installed.insert_or_assign(e.get(changed::gfn), e.get(changed::new_spte));
+  }
+  return false;
+}
+
+// Events of one thread contradict each other: what a fault installs is not the page that it asked
+// for.
+bool plant_in_a_fault(Recording& r, size_t from, size_t to) {
+  std::map<uint32_t, bool> asked;  // by thread
+  for (size_t i = from; i < to; i++) {
+    Event e = r.events[i].event();
+    if (e.kind == K::kSpteRequested) asked[e.thread] = true;
+    if (!is_spte_change(e) || e.get(changed::level) != 1 || leaf(e.get(changed::old_spte)) ||
+        !leaf(e.get(changed::new_spte)) || !asked[e.thread]) {
+      continue;
+    }
+    e.set(changed::new_spte, e.get(changed::new_spte) ^ kOtherPage);
+    r.events[i] = OwnedEvent(e);
+    return true;
+  }
+  return false;
+}
+
+// Before a gap of 1, 10 or 100 events, and behind it. There two changes of an entry can be of two
+// roots, one of which was linked by what was lost: no contradiction.
+TEST_P(Gaps, AContradictionOutsideIsAlwaysFound) {
+  const Recording whole = read(GetParam());
+  size_t planted = 0;
+  for (const size_t count : {1, 10, 100}) {
+    std::vector<OwnedEvent> gone;
+    const Recording lossy = without(whole, whole.events.size() / 2, count, gone);
+    size_t first = whole.events.size() / 2, last = first;  // of the events that tell of the gap
+    for (size_t i = 0; i < lossy.events.size(); i++) {
+      if (lossy.events[i].event().kind == K::kLostEvents) last = i;
+    }
+    for (const bool behind : {false, true}) {
+      for (const auto plant : {plant_in_one_event, plant_in_a_fault, plant_between_two_events}) {
+        if (behind && plant == plant_between_two_events) continue;
+        Recording r = lossy;
+        if (!plant(r, behind ? last + 1 : 0, behind ? r.events.size() : first)) continue;
+        const CompletionResult c = complete(r);
+        EXPECT_EQ(c.answer, Completion::kInconsistent)
+            << count << " lost, " << (behind ? "behind: " : "before: ") << name_of(c.answer) << " "
+            << c.reason;
+        planted++;
+      }
+    }
+  }
+  EXPECT_GE(planted, 12u);
 }
 
 TEST(Complete, NothingLostIsSaid) {

@@ -24,8 +24,12 @@ class Search {
 
   bool run() {
     const std::optional<Attempt> first = attempt();
-    return first && search(*first, 0);
+    if (!first) return false;
+    before_loss_ = first->before_loss;
+    return !before_loss_ && search(*first, 0);
   }
+  // A finding that no lost event can be behind.
+  const std::optional<Lacking>& before_loss() const { return before_loss_; }
   uint64_t attempts() const { return attempts_; }
   // The finding that came last in the recording: what remains unexplained.
   const Lacking& stuck() const { return stuck_; }
@@ -114,6 +118,7 @@ class Search {
   uint64_t explained_at_ = 0;  // when more of the recording than ever was explained
   size_t stuck_reached_ = 0;
   Lacking stuck_;
+  std::optional<Lacking> before_loss_;
   bool gave_up_ = false;
 };
 
@@ -163,6 +168,10 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
   if (search.run()) {
     result.answer = Completion::kConsistent;
     for (size_t i = 0; i < result.gaps.size(); i++) result.gaps[i].witness = recording.witness(i);
+  } else if (search.before_loss()) {
+    result.answer = Completion::kInconsistent;
+    result.reason = info_of(search.before_loss()->rule).id;
+    result.place = search.before_loss()->place;
   } else {
     result.reason =
         search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;

@@ -8,7 +8,9 @@
 //
 //   consistent    a witness was found; it replays.
 //   inconsistent  the recorded events contradict each other or a rule of one event, with nothing
-//                 assumed known after a gap: no lost event explains that.
+//                 assumed known after a gap, or before any event can have been lost: no lost event
+//                 explains that. Behind a gap two changes of one entry contradict each other only
+//                 as far as the gap cannot have linked another root.
 //   undetermined  neither, within the bounds below.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
 // without getting further, at most as many events in a gap as were lost there, kMaxPerGap where

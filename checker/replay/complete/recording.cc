@@ -1,6 +1,7 @@
 #include "checker/replay/complete/recording.h"
 
 #include <algorithm>
+#include <map>
 
 #include "checker/replay/complete/complete.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
@@ -35,6 +36,7 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
   info_ = source.info();
   // A full ring drops what comes last; nothing stands behind it that could contradict.
   ends_early_ = gaps_.empty() && info_.loss == trace::LossState::kLost;
+  whole_ = whole_until();
 }
 
 Attempt GappedRecording::replay(bool forgetting) const {
@@ -42,17 +44,23 @@ Attempt GappedRecording::replay(bool forgetting) const {
   if (!forgetting) info.loss = trace::LossState::kNone;
   TracepointReplayer replayer(info);
   Attempt attempt;
-  replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
+  bool is_whole = true;
+  replayer.set_lacking_sink([&](Lacking l) {
+    if (is_whole && !attempt.before_loss) attempt.before_loss = l;
+    attempt.findings.push_back(std::move(l));
+  });
   // Numbers of findings are those of the events that the replayer was given.
   std::vector<size_t> position;
   position.push_back(0);
   for (size_t i = 0; i < sequence_.size(); i++) {
     if (sequence_[i].marker && !forgetting) continue;
+    is_whole = i < whole_;
     Event e = sequence_[i].event.event();
     e.seq = position.size();
     position.push_back(i + 1);
     replayer.event(e);
   }
+  is_whole = false;
   replayer.finish(info);
   position.push_back(sequence_.size() + 1);
   const auto at = [&](uint64_t number) {
@@ -79,6 +87,23 @@ size_t GappedRecording::begin_of(size_t marker) const {
     if (item.marker || item.event.event().cpu == cpu) return i;
   }
   return 0;
+}
+
+size_t GappedRecording::whole_until() const {
+  if (ends_early_) return 0;  // nothing tells which CPU lost its last events, and since when
+  size_t whole = sequence_.size();
+  std::map<uint32_t, size_t> last;  // number of events up to the last of a CPU
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    const Event e = sequence_[i].event.event();
+    if (sequence_[i].marker) {
+      const auto before = last.find(gaps_[sequence_[i].gap].lost.cpu);
+      whole = std::min(whole, before == last.end() ? 0 : before->second);
+    } else if (e.cls == trace::PacketClass::kStimulus ||
+               e.cls == trace::PacketClass::kObservation) {
+      last[e.cpu] = i + 1;
+    }
+  }
+  return whole;
 }
 
 size_t GappedRecording::marker_for(size_t before) const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <deque>
 #include <list>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -18,6 +19,7 @@ struct Attempt {
   std::vector<Lacking> findings;  // in the order of the sequence
   std::string violated;           // an invariant that one recorded change breaks; empty: none
   report::Place violated_at;
+  std::optional<Lacking> before_loss;  // a finding that came when nothing could be lost yet
 };
 
 class GappedRecording {
@@ -70,6 +72,9 @@ class GappedRecording {
   // event of its CPU, so a position between that and the marker is in it as well.
   size_t marker_for(size_t before) const;
   size_t begin_of(size_t marker) const;
+  // How many events come before the first that may have been lost: a CPU loses events after the
+  // last that it told of.
+  size_t whole_until() const;
   uint64_t table_value(size_t before, uint64_t gfn, uint64_t level) const;
   uint64_t link_bits() const;
   void fill_in_request(size_t before, trace::Event& request) const;
@@ -78,6 +83,7 @@ class GappedRecording {
   std::vector<Item> sequence_;
   std::vector<Gap> gaps_;
   size_t tokens_ = 0;
+  size_t whole_ = 0;  // events before the first that may have been lost
   bool too_long_ = false, ends_early_ = false;
 };
 
