@@ -40,7 +40,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     x.violation = std::move(broken.front());
     return x;
   }
-  const ScenarioSystem system(scenario, design, bounds.busy, bounds.preemptions);
+  const ScenarioSystem system(scenario, design, bounds.busy, bounds.preemptions, bounds.max_memory);
   const SearchResult<1> r = Search<ScenarioSystem>(system, {.max_states = bounds.max_states,
                                                             .max_depth = bounds.max_depth,
                                                             .max_memory = bounds.max_memory,

@@ -2,6 +2,12 @@
 // Stepper, its transitions what the moves of the threads make of them. A state is two numbers of a
 // PartTable: whole, and what many states share is there once.
 //
+// The model runs a step only when what the step looks at is new (step_memo.h): else what it made of
+// that is put together with the rest of the state, which it did not look at. That takes a footprint
+// of everything it may look at: the cells, which the store tells, the thread itself, what is in no
+// cell, and, where a move is more than a step, the numbers that the Stepper counts. How an
+// operation begins depends on more, and is always run.
+//
 // A bound of preemptions: so often a thread may go on although the one that moved last could; the
 // last thread and their number then belong to the state.
 #pragma once
@@ -12,6 +18,8 @@
 
 #include "checker/explore/part_table.h"
 #include "checker/explore/search.h"
+#include "checker/explore/slot_tree.h"
+#include "checker/explore/step_memo.h"
 #include "checker/explore/stepper.h"
 
 namespace mmucheck::explore {
@@ -25,15 +33,17 @@ class ScenarioSystem {
   static constexpr uint32_t kBlock = 1024, kAlone = 8;
   using State = Words<1>;
 
-  // Nothing may be broken or in doubt behind the prefix.
+  // Nothing may be broken or in doubt behind the prefix. `max_memory`: of the process, 0: no bound.
   ScenarioSystem(const Scenario& scenario, const model::Design* design, unsigned busy,
-                 std::optional<unsigned> preemptions);
+                 std::optional<unsigned> preemptions, uint64_t max_memory = 0);
 
   unsigned bytes() const { return sizeof(State); }
   State initial() const { return initial_; }
   uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
   static unsigned broken(const State&) { return kNothing; }
   uint64_t memory() const { return table_.memory(); }
+  // That a worker takes for itself at most.
+  uint64_t worker_bytes() const { return worker_bytes_; }
 
   class Worker;
   Worker worker() const;
@@ -50,9 +60,18 @@ class ScenarioSystem {
     unsigned used = 0;
     bool any = false;
   };
-  struct Kept {
-    Stepper::Part part;
+  struct Progress {
+    Stepper::Own own;
     Turn turn;
+  };
+  struct Kept {
+    replay::SteppedState::KeptThread thread;
+    std::shared_ptr<const Progress> progress;
+
+    size_t bytes() const {
+      return (thread == nullptr ? 0 : replay::SteppedState::bytes_of(*thread)) +
+             (progress == nullptr ? 0 : sizeof(Progress) + progress->own.begun.size() * 64);
+    }
   };
   using Table = PartTable<Kept>;
   static Table::Id left(const State& s) { return static_cast<Table::Id>(s[0] >> 32); }
@@ -63,6 +82,7 @@ class ScenarioSystem {
   const model::Design* design_;
   unsigned busy_;
   std::optional<unsigned> preemptions_;
+  uint64_t worker_bytes_;
   mutable Table table_;
   State initial_{};
   mutable std::mutex lock_;  // of what follows
@@ -78,16 +98,17 @@ class ScenarioSystem::Worker {
   template <class Steps>
   Fate expand(const State& s, Steps& steps) {
     load(s);
-    if (stepper_->over()) return Fate::kEnded;
+    allowed();
+    if (moves_.empty()) return Fate::kEnded;
     bool moved = false;
-    for (const Move& m : allowed()) {
-      load(s);
-      if (!apply(m)) continue;
+    for (const Move& m : moves_) {
+      const StepMemo::Outcome o = run(m);
+      if (!o.made) continue;
       moved = true;
-      if (const unsigned property = broken(); property != kNothing) {
-        steps.violates(property);
+      if (o.property != kNothing) {
+        steps.violates(o.property);
       } else {
-        steps.made(state());
+        steps.made(successor());
       }
     }
     return moved ? Fate::kMoved : Fate::kStuck;
@@ -99,21 +120,43 @@ class ScenarioSystem::Worker {
 
  private:
   friend class ScenarioSystem;
+  using Id = Table::Id;
+  using Slot = StepMemo::Slot;
+
+  // Slots: the threads in their order, what the stepper counts, and those of SteppedState.
+  Slot progress_slot() const { return static_cast<Slot>(threads_.size()); }
+  Slot slot_of(replay::SteppedState::Slot s) const { return progress_slot() + 1 + s; }
+  Slot slot_of_thread(uint32_t thread) const;
+
+  static std::vector<uint32_t> threads_of(const Scenario& scenario);
   void load(const State& s);
-  // The moves that are tried, in the order of threads; the state is loaded then.
-  std::vector<Move> allowed();
-  bool apply(const Move& m);
-  unsigned broken();
-  // The stepper's.
-  State state();
+  // Makes moves_ those that are tried in the loaded state, in the order of threads.
+  void allowed();
+  void moves_of(Slot thread);
+  // What the loaded state becomes is what changes_ says.
+  StepMemo::Outcome run(const Move& m);
+  const StepMemo::Outcome* run_model(const Move& m, uint32_t tree);
+  void follow_turn(const Move& m);
+  State successor() const;
   bool can_move(uint32_t thread);
+
+  // --- the stepper ---
+  void put();  // makes its state the loaded one
+  Id content(Slot slot);
+  Id progress(const Progress& p);
+  unsigned broken();
 
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;
-  std::vector<Table::Id> now_;  // what the stepper holds; empty: it is not known
-  State loaded_{};
-  Turn turn_;
-  bool last_can_move_ = false;  // the thread of `turn_`
+  std::vector<uint32_t> threads_;
+  std::unique_ptr<Id[]> loaded_, held_;       // by slot: of the loaded state, of the stepper's
+  SlotTree<Table> threads_tree_, rest_tree_;  // of the loaded state
+  std::vector<Move> moves_;
+  std::vector<StepMemo::Change> changes_;
+  StepMemo steps_, kinds_;  // kinds_: of moves, by thread
+  model::Footprint footprint_;
+  std::vector<Slot> asked_;
+  bool last_can_move_ = false;  // the thread of the turn
 };
 
 }  // namespace mmucheck::explore

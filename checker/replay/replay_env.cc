@@ -150,6 +150,7 @@ std::optional<ReplayEnv::ExpectedStore> ReplayEnv::overdue_store() {
 
 uint64_t ReplayEnv::new_table_frame(model::ev::TableKind kind) {
   if (kind == model::ev::TableKind::kSplit && in_->alloc_failed) return model::kNoFrame;
+  store_.touch(kNextFrame, model::kWrite);
   return next_provisional_++;
 }
 

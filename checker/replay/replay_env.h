@@ -26,6 +26,11 @@ namespace mmucheck::replay {
 // Frames from here on are made up, for tables that no input names: no machine has them.
 inline constexpr uint64_t kFirstProvisional = uint64_t{1} << 39;
 
+// What a step may depend on that is in no cell, named in footprints as cells of no table.
+inline constexpr model::Cell kNextFrame{model::CellKind::kSpPfn, model::kNoTable, ~uint64_t{0}};
+inline constexpr model::Cell kRoles{model::CellKind::kSpRole, model::kNoTable, 0};
+inline constexpr model::Cell kMonitorMemory{model::CellKind::kSpGfn, model::kNoTable, 0};
+
 // Inputs of one thread that its next step may use.
 struct PendingInputs {
   struct HwAd {
@@ -168,6 +173,7 @@ class ReplayEnv {
   model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
   int32_t memory_region_result(int32_t result) const { return result; }
   uint32_t vcpu_role(uint32_t vcpu) const {
+    store_.touch(kRoles, model::kRead);
     const auto it = roles.find(vcpu);
     return it == roles.end() ? 0 : it->second;
   }

@@ -9,12 +9,14 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <unordered_map>
 #include <vector>
 
 #include "checker/replay/synthetic/synthetic_replayer.h"
+#include "model/store/footprint.h"
 
 namespace mmucheck::replay {
 
@@ -28,17 +30,36 @@ class SteppedState {
   // those of the TDX module), what is in no cell, and each thread that does something.
   static std::vector<std::string> parts(const SyntheticReplayer& r);
 
-  // --- one by one, for who keeps equal parts once (stepped_parts.cc) ---
-  class Part;
-  using KeptPart = std::shared_ptr<const Part>;
-  // Part `i` of parts().
-  static KeptPart keep(const SyntheticReplayer& r, size_t i);
-  static std::vector<KeptPart> keep_all(const SyntheticReplayer& r);
-  // Makes the state whose parts are `now` into that of `wanted`, of whatever replayer of the same
-  // scenario they were kept. What only reports name (packets that have begun an operation) may be
-  // that of another state with equal parts.
-  static void put(SyntheticReplayer& r, std::span<const Part* const> now,
-                  std::span<const Part* const> wanted);
+  // --- slot by slot, for who keeps equal contents once (stepped_slots.cc) ---
+  // A state is what its slots hold, as bytes, and what its threads do. A slot has what the monitor
+  // remembers, which tables live in which frames (and what else is in no cell), the cells of some
+  // kinds, or one table. Empty: nothing.
+  using Slot = uint32_t;
+  static constexpr Slot kMonitorSlot = 0, kFramesSlot = 1, kFirstGroupSlot = 2;
+  static constexpr Slot kCellGroups = 8, kFirstTableSlot = kFirstGroupSlot + kCellGroups;
+  static constexpr Slot kSlots = 64;  // the last one has all tables from there on
+  // Where a cell that a step touched is (model/store/footprint.h).
+  static Slot slot_of(model::Cell c);
+  static std::string content(const SyntheticReplayer& r, Slot slot);
+  static std::string content_of_thread(const SyntheticReplayer& r, uint32_t thread);
+  struct Running {  // a thread that does something
+    SyntheticReplayer::Thread thread;
+    std::optional<model::TdxHook> hook;
+  };
+  using KeptThread = std::shared_ptr<const Running>;
+  static KeptThread keep_thread(const SyntheticReplayer& r, uint32_t thread);  // nullptr: nothing
+  static size_t bytes_of(const Running& thread);  // that are kept, about
+
+  struct Change {
+    Slot slot;
+    const std::string *from, *to;
+  };
+  // What the slots hold now, and shall hold: contents of any replayer of the same scenario. What
+  // only reports name (packets that have begun an operation) may be that of another state.
+  static void put(SyntheticReplayer& r, std::span<const Change> changes);
+  static void put_thread(SyntheticReplayer& r, uint32_t thread, const KeptThread& wanted);
+  // Of the steps from here on; nullptr: of none.
+  static void record(SyntheticReplayer& r, model::Footprint* footprint);
 
   // --- a thread of the replayer ---
   static bool running(const SyntheticReplayer& r, uint32_t thread);
@@ -53,6 +74,7 @@ class SteppedState {
   static std::pair<uint64_t, uint64_t> lock(const SyntheticReplayer& r);
 
  private:
+  static void put_frames(SyntheticReplayer& r, const std::string& bytes);
   // The parts of the store, in order: begin(i) when part i begins, then its cells.
   template <class Begin, class CellF>
   static void for_cells(const model::RadixStore& store, const Begin& begin, const CellF& cell);
