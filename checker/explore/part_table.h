@@ -3,7 +3,8 @@
 // numbers, and a state is a tree of pairs. Equal content has an equal number, and no other has.
 // Numbers depend on who came first, hash_of_pair() does not: it is that of the content.
 //
-// Any number of threads may add; what a thread was given a number of it may read.
+// Any number of threads may add; what a thread was given a number of it may read. consistent()
+// looks everything up again: equal numbers are what comparing states relies on.
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -15,6 +16,7 @@
 #include <memory>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -22,7 +24,12 @@
 
 namespace mmucheck::explore {
 
-template <class Kept>
+// What the tests break.
+struct NoTableFaults {
+  static constexpr bool kStaleTable = false;  // of the numbers, behind its growth
+};
+
+template <class Kept, class Faults = NoTableFaults>
 class PartTable {
  public:
   using Id = uint32_t;
@@ -60,6 +67,16 @@ class PartTable {
   const Kept& kept(Id leaf) const { return leaf_at(leaf).kept; }
   const std::string& bytes(Id leaf) const { return leaf_at(leaf).bytes; }
   std::pair<Id, Id> both(Id pair) const { return {pairs_.at(pair).left, pairs_.at(pair).right}; }
+
+  // Everything is found under its own number, while nobody adds.
+  bool consistent() const {
+    return leaves_.each([&](const Leaf& l) {
+      return leaves_.number(l.hash, [&](const Leaf& o) { return o.bytes == l.bytes; });
+    }) && pairs_.each([&](const Pair& p) {
+      return pairs_.number(p.hash,
+                           [&](const Pair& o) { return o.left == p.left && o.right == p.right; });
+    });
+  }
 
   // Bytes taken.
   uint64_t memory() const { return leaves_.memory() + pairs_.memory(); }
@@ -125,7 +142,28 @@ class PartTable {
       return (s.size - 1) << kShardBits | number;
     }
     const T& at(Id id) const { return shards_[id % kShards].at(id >> kShardBits); }
-    // While nobody adds.
+    // --- while nobody adds ---
+    template <class Same>
+    std::optional<Id> number(uint32_t hash, const Same& same) const {
+      const Shard& s = shards_[hash >> (32 - kShardBits)];
+      for (size_t i = hash & (s.slots.size() - 1); s.slots[i] != 0;
+           i = (i + 1) & (s.slots.size() - 1)) {
+        if (same(s.at(s.slots[i] - 1))) {
+          return (s.slots[i] - 1) << kShardBits | hash >> (32 - kShardBits);
+        }
+      }
+      return std::nullopt;
+    }
+    // `find(thing)` gives the number of each.
+    template <class Find>
+    bool each(const Find& find) const {
+      for (Id shard = 0; shard < kShards; shard++) {
+        for (uint32_t i = 0; i < shards_[shard].size; i++) {
+          if (find(shards_[shard].at(i)) != (i << kShardBits | shard)) return false;
+        }
+      }
+      return true;
+    }
     uint64_t memory() const { return sum(&Shard::memory); }
     uint64_t size() const { return sum(&Shard::size); }
 
@@ -150,6 +188,7 @@ class PartTable {
     }
     static void grow(Shard& s) {
       std::vector<uint32_t> slots(s.slots.size() * 2);
+      if constexpr (Faults::kStaleTable) return s.slots.swap(slots);
       for (const uint32_t v : s.slots) {
         if (v == 0) continue;
         size_t i = s.at(v - 1).hash & (slots.size() - 1);

@@ -16,13 +16,13 @@ constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 
 }  // namespace
 
-ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* design, unsigned busy,
-                               std::optional<unsigned> preemptions, uint64_t max_memory)
+ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* design,
+                               const Options& options)
     : scenario_(scenario),
       design_(design),
-      busy_(busy),
-      preemptions_(preemptions),
-      worker_bytes_(max_memory == 0 ? kMemoBytes : std::min(kMemoBytes, max_memory / 16)) {
+      options_(options),
+      worker_bytes_(options.max_memory == 0 ? kMemoBytes
+                                            : std::min(kMemoBytes, options.max_memory / 16)) {
   initial_ = Worker(*this).successor();
 }
 
@@ -41,6 +41,12 @@ uint64_t ScenarioSystem::evaluated() const {
   return static_cast<uint64_t>(std::count(evaluated_.begin(), evaluated_.end(), true));
 }
 
+void ScenarioSystem::check_table() const {
+  if (!table_.consistent()) {
+    throw std::logic_error("self-check: equal parts of states have different numbers");
+  }
+}
+
 std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
                                         std::optional<uint64_t> last_step) const {
   Worker worker(*this);
@@ -54,7 +60,7 @@ std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
 
 Worker::Worker(const ScenarioSystem& system)
     : system_(&system),
-      stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.busy_)),
+      stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.options_.busy)),
       threads_(threads_of(system.scenario_)),
       loaded_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
       held_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
@@ -63,6 +69,7 @@ Worker::Worker(const ScenarioSystem& system)
                  progress_slot()),
       steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()), system.worker_bytes_ * 7 / 8),
       kinds_(static_cast<uint32_t>(threads_.size()), system.worker_bytes_ / 8) {
+  if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
   threads_tree_.store();
   rest_tree_.store();
@@ -103,11 +110,11 @@ bool Worker::can_move(uint32_t thread) {
 void Worker::allowed() {
   moves_.clear();
   for (Slot t = 0; t < threads_.size(); t++) moves_of(t);
-  if (!system_->preemptions_) return;
+  if (!system_->options_.preemptions) return;
   const Turn turn = system_->table_.kept(loaded_[progress_slot()]).progress->turn;
   if (!turn.any) return;
   last_can_move_ = can_move(turn.last);
-  if (last_can_move_ && turn.used >= *system_->preemptions_) {
+  if (last_can_move_ && turn.used >= *system_->options_.preemptions) {
     std::erase_if(moves_, [&](const Move& m) { return m.thread != turn.last; });
   }
 }
@@ -134,15 +141,39 @@ StepMemo::Outcome Worker::run(const Move& m) {
   const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
   const StepMemo::Outcome* o = nullptr;
   if (m.kind != MoveKind::kBegin) o = steps_.find(tree, [this](Slot s) { return loaded_[s]; });
-  if (o == nullptr) o = run_model(m, tree);
+  if (o == nullptr) {
+    const StepMemo::Outcome now = run_model(m);
+    o = steps_.learn(
+        tree, asked_, [this](Slot s) { return loaded_[s]; }, now, changes_);
+  } else if (system_->options_.self_check) {
+    check(m, *o);
+  }
   const auto changes = steps_.changes(*o);
   changes_.assign(changes.begin(), changes.end());
   const StepMemo::Outcome found = *o;
-  if (system_->preemptions_ && found.made) follow_turn(m);
+  if (system_->options_.preemptions && found.made) follow_turn(m);
   return found;
 }
 
-const StepMemo::Outcome* Worker::run_model(const Move& m, uint32_t tree) {
+// Runs the step although it is known.
+void Worker::check(const Move& m, const StepMemo::Outcome& known) {
+  const StepMemo::Outcome now = run_model(m);
+  const auto expected = steps_.changes(known);
+  const auto same = [](const StepMemo::Change& a, const StepMemo::Change& b) {
+    return a.slot == b.slot && a.to == b.to;
+  };
+  if (now.made != known.made || now.property != known.property ||
+      !std::equal(changes_.begin(), changes_.end(), expected.begin(), expected.end(), same)) {
+    throw std::logic_error("self-check: a step depends on what its footprint lacks");
+  }
+  for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) {
+    if (content(i) != held_[i]) {
+      throw std::logic_error("self-check: a step changes what its footprint lacks");
+    }
+  }
+}
+
+StepMemo::Outcome Worker::run_model(const Move& m) {
   put();
   const Slot thread = slot_of_thread(m.thread);
   footprint_.clear();
@@ -150,7 +181,7 @@ const StepMemo::Outcome* Worker::run_model(const Move& m, uint32_t tree) {
   StepMemo::Outcome o;
   o.made = stepper_->apply(m);
   SteppedState::record(stepper_->slots(), nullptr);
-  o.property = broken();
+  o.property = broken(m.thread);
   if (!SteppedState::running(stepper_->replayer(), m.thread)) {
     SteppedState::put_thread(stepper_->slots(), m.thread, nullptr);  // what it has left behind
   }
@@ -162,20 +193,20 @@ const StepMemo::Outcome* Worker::run_model(const Move& m, uint32_t tree) {
     if (now != held_[slot] && o.made) changes_.push_back({slot, now});
     held_[slot] = now;
   };
+  const auto& forgets = system_->options_.forgets;
   std::vector<Slot> written = asked_;
   const auto add = [](std::vector<Slot>& all, Slot slot) {
     if (std::find(all.begin(), all.end(), slot) == all.end()) all.push_back(slot);
   };
   for (const model::Touch& t : footprint_.touches()) {
     const Slot slot = slot_of(SteppedState::slot_of(t.cell));
-    add(asked_, slot);
+    if (!forgets || slot != slot_of(*forgets)) add(asked_, slot);
     if (t.uses != model::kRead) add(written, slot);
   }
   for (const Slot slot : written) changed(slot);
   std::sort(changes_.begin(), changes_.end(),
             [](const StepMemo::Change& a, const StepMemo::Change& b) { return a.slot < b.slot; });
-  return steps_.learn(
-      tree, asked_, [this](Slot s) { return loaded_[s]; }, o, changes_);
+  return o;
 }
 
 // Whose turn it was and is belongs to the state.
@@ -235,18 +266,23 @@ Worker::Id Worker::content(Slot slot) {
 
 Worker::Id Worker::progress(const Progress& p) {
   std::string bytes = "progress " + Stepper::content_of(p.own);
-  if (system_->preemptions_) {
+  if (system_->options_.preemptions) {
     bytes += " turn " + std::to_string(p.turn.any) + " " + std::to_string(p.turn.last) + " " +
              std::to_string(p.turn.used);
   }
   return system_->table_.leaf(bytes, [&] { return Kept{{}, std::make_shared<Progress>(p)}; });
 }
 
-unsigned Worker::broken() {
+unsigned Worker::broken(uint32_t thread) {
   const std::vector<report::Violation> violations = stepper_->take_violations();
   const std::vector<std::string> doubts = stepper_->take_doubts();
-  if (!violations.empty()) return invariant::find_id(violations.front().invariant);
-  return doubts.empty() ? kNothing : kInDoubt;
+  if (violations.empty()) return doubts.empty() ? kNothing : kInDoubt;
+  unsigned last = 0;
+  if (system_->options_.all) {
+    const auto& shown = SteppedState::shown(stepper_->replayer(), thread);
+    if (!shown.empty()) last = static_cast<unsigned>(shown.back().kind);
+  }
+  return property_of(invariant::find_id(violations.front().invariant), last);
 }
 
 // --- paths ---

@@ -24,8 +24,16 @@
 
 namespace mmucheck::explore {
 
-// A step after which the model cannot say what is right; properties below are invariant::Ids.
+// A step after which the model cannot say what is right.
 inline constexpr unsigned kInDoubt = 0xfffffffdu;
+// Properties below: an invariant::Id, and, where all violations are asked for, what the step showed
+// last, so that one is found for each.
+constexpr unsigned property_of(invariant::Id rule, unsigned last_shown) {
+  return rule << 16 | last_shown;
+}
+constexpr invariant::Id rule_of(unsigned property) {
+  return static_cast<invariant::Id>(property >> 16);
+}
 
 class ScenarioSystem {
  public:
@@ -33,9 +41,20 @@ class ScenarioSystem {
   static constexpr uint32_t kBlock = 1024, kAlone = 8;
   using State = Words<1>;
 
-  // Nothing may be broken or in doubt behind the prefix. `max_memory`: of the process, 0: no bound.
-  ScenarioSystem(const Scenario& scenario, const model::Design* design, unsigned busy,
-                 std::optional<unsigned> preemptions, uint64_t max_memory = 0);
+  struct Options {
+    unsigned busy = 0;
+    std::optional<unsigned> preemptions;
+    uint64_t max_memory = 0;  // of the process; 0: no bound
+    bool all = false;         // tell violations of a rule by different steps apart
+    bool like_pages = false;  // pages differ by who allocated them, not by when
+    // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
+    // table of parts that knows equal ones by several numbers.
+    bool self_check = false;
+    std::optional<replay::SteppedState::Slot> forgets;  // what the tests break: no step looks there
+  };
+
+  // Nothing may be broken or in doubt behind the prefix.
+  ScenarioSystem(const Scenario& scenario, const model::Design* design, const Options& options);
 
   unsigned bytes() const { return sizeof(State); }
   State initial() const { return initial_; }
@@ -52,6 +71,8 @@ class ScenarioSystem {
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
   // Invariants that the workers have evaluated.
   uint64_t evaluated() const;
+  // While nobody works.
+  void check_table() const;
 
  private:
   // The thread that moved last, and the preemptions so far.
@@ -80,8 +101,7 @@ class ScenarioSystem {
 
   const Scenario& scenario_;
   const model::Design* design_;
-  unsigned busy_;
-  std::optional<unsigned> preemptions_;
+  Options options_;
   uint64_t worker_bytes_;
   mutable Table table_;
   State initial_{};
@@ -135,7 +155,9 @@ class ScenarioSystem::Worker {
   void moves_of(Slot thread);
   // What the loaded state becomes is what changes_ says.
   StepMemo::Outcome run(const Move& m);
-  const StepMemo::Outcome* run_model(const Move& m, uint32_t tree);
+  // What the model makes of it: asked_, and changes_ where it is made.
+  StepMemo::Outcome run_model(const Move& m);
+  void check(const Move& m, const StepMemo::Outcome& known);
   void follow_turn(const Move& m);
   State successor() const;
   bool can_move(uint32_t thread);
@@ -144,7 +166,7 @@ class ScenarioSystem::Worker {
   void put();  // makes its state the loaded one
   Id content(Slot slot);
   Id progress(const Progress& p);
-  unsigned broken();
+  unsigned broken(uint32_t thread);
 
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;

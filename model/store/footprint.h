@@ -35,23 +35,27 @@ constexpr bool commute(uint8_t a, uint8_t b) {
 
 class Footprint {
  public:
-  void clear() { touches_.clear(); }
+  void clear() {
+    touches_.clear();
+    places_.clear();
+  }
   const std::vector<Touch>& touches() const { return touches_; }  // in order of first use
 
   void add(Cell c, Use use) {
-    for (Touch& t : touches_) {
-      if (t.cell == c) {
-        t.uses |= use;
-        return;
-      }
+    if (const size_t at = find(c); at < touches_.size()) {
+      touches_[at].uses |= use;
+      return;
     }
     touches_.push_back({c, use});
+    if (touches_.size() <= kFew) return;
+    if (touches_.size() * 2 <= places_.size()) return place(touches_.size() - 1);
+    places_.assign(touches_.size() * 4, 0);
+    for (size_t i = 0; i < touches_.size(); i++) place(i);
   }
   // 0 when the cell was not touched.
   uint8_t uses(Cell c) const {
-    for (const Touch& t : touches_)
-      if (t.cell == c) return t.uses;
-    return 0;
+    const size_t at = find(c);
+    return at < touches_.size() ? touches_[at].uses : 0;
   }
   bool depends_on(const Footprint& o) const {
     for (const Touch& t : touches_) {
@@ -62,7 +66,32 @@ class Footprint {
   }
 
  private:
+  static constexpr size_t kFew = 24;  // are looked through; a table that is filled is more
+
+  size_t home(Cell c) const {
+    const uint64_t name = static_cast<uint64_t>(c.kind) << 32 | c.object;
+    return ((name * 0x9e3779b97f4a7c15ull ^ c.index) * 0xd6e8feb86659fd93ull >> 32) %
+           places_.size();
+  }
+  // touches_.size(): it is not there.
+  size_t find(Cell c) const {
+    if (places_.empty()) {
+      size_t i = 0;
+      while (i < touches_.size() && !(touches_[i].cell == c)) i++;
+      return i;
+    }
+    size_t i = home(c);
+    while (places_[i] != 0 && !(touches_[places_[i] - 1].cell == c)) i = (i + 1) % places_.size();
+    return places_[i] == 0 ? touches_.size() : places_[i] - 1;
+  }
+  void place(size_t touch) {
+    size_t i = home(touches_[touch].cell);
+    while (places_[i] != 0) i = (i + 1) % places_.size();
+    places_[i] = static_cast<uint32_t>(touch + 1);
+  }
+
   std::vector<Touch> touches_;
+  std::vector<uint32_t> places_;  // by hash of the cell: place in touches_, + 1; empty: few
 };
 
 }  // namespace mmucheck::model

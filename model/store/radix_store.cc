@@ -25,12 +25,16 @@ uint32_t RadixStore::alloc_table(uint64_t pfn) {
   if (footprint_ != nullptr) note_frame(pfn, kWrite);
   if (by_pfn_.contains(pfn)) return kNoTable;
   uint32_t id;
-  if (!free_ids_.empty()) {
-    id = *free_ids_.begin();
-    free_ids_.erase(free_ids_.begin());
+  if (const auto free = free_ids_.lower_bound(first_id_); free != free_ids_.end()) {
+    id = *free;
+    free_ids_.erase(free);
   } else {
-    if (tables_.size() >= kMaxTables) return kNoTable;
-    id = static_cast<uint32_t>(tables_.size());
+    id = std::max(first_id_, table_bound());
+    if (id >= kMaxTables) return kNoTable;
+    while (table_bound() < id) {
+      free_ids_.insert(table_bound());
+      tables_.emplace_back();
+    }
     tables_.emplace_back();
   }
   if (footprint_ != nullptr) {

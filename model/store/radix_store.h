@@ -1,7 +1,7 @@
 // model/store: the sparse store that replay uses: page tables on demand, everything else in maps.
 //
 // Contract: get of a cell never written gives 0, but for entries of a fresh table, which hold
-// kNonpresent. alloc_table gives the lowest free id (or the wanted one); free_table poisons it: a
+// kNonpresent. alloc_table gives the lowest free id; free_table poisons it: a
 // later get of one of its cells counts in poisoned_reads() and gives 0. Live tables: at most
 // kMaxTables (documented limit; alloc_table then answers kNoTable). record() makes it tell what is
 // touched from then on; a table's cell is touched together with its kSpState, and who allocates or
@@ -38,6 +38,8 @@ class RadixStore {
   bool cas(Cell c, uint64_t& expected, uint64_t desired);
   uint64_t add(Cell c, uint64_t delta);  // returns the new value
 
+  // Tables get the lowest free number from `first` on; a copy of the store does not take that over.
+  void allocate_from(uint32_t first) { first_id_ = first; }
   // `pfn` names the page frame; kNoTable when the limit is reached or the frame is a live table.
   uint32_t alloc_table(uint64_t pfn);
   void free_table(uint32_t table);
@@ -118,6 +120,7 @@ class RadixStore {
   uint32_t live_ = 0;
   mutable uint64_t poisoned_reads_ = 0;
   Footprint* footprint_ = nullptr;
+  uint32_t first_id_ = 0;  // that may be allocated
 };
 
 template <class TableF, class CellF>

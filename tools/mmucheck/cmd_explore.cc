@@ -90,9 +90,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                 const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
                 const std::string& wrote) {
   if (x.violation) {
-    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest\n\n",
+    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest{}\n\n",
                               x.violation->invariant, x.violation->statement,
-                              what_was_bounded(s, o), counts(x)));
+                              what_was_bounded(s, o), counts(x),
+                              x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
     session.print(explore::chart_text(steps));
     session.print(fmt::format("\n  source: {}\n", x.violation->source));
     if (!wrote.empty()) {
@@ -109,9 +110,11 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                                 : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
                                               why, what_was_bounded(s, o)));
   session.print(fmt::format(
-      "       {}; {}; no reductions\n"
+      "       {}; {}; {}\n"
       "       {} evaluated; sequential consistency, no walk yields, no A/D bits from CPUs\n",
-      counts(x), plural(x.end_states, "end state"), plural(x.invariants, "invariant")));
+      counts(x), plural(x.end_states, "end state"),
+      o.bounds.like_pages ? "tables numbered by thread" : "no reductions",
+      plural(x.invariants, "invariant")));
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -144,7 +147,34 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
       {"inconclusive", x.doubts},
       {"steps", path},
       {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
+  for (const Exploration::Other& other : x.others) {
+    out["others"].push_back(
+        {{"invariant", other.violation.invariant}, {"steps", other.path.size()}});
+  }
   session.print_json(out);
+}
+
+// The file's name. `number`: of the violation, the first is 0.
+std::string write_counterexample(const Session& session, const explore::Scenario& scenario,
+                                 const model::Design* design, const ExploreOptions& o,
+                                 const Exploration& x, size_t number, bool* confirmed) {
+  std::filesystem::path name =
+      o.output.empty() ? std::filesystem::path(o.file).stem().string() + "-counterexample.txtpb"
+                       : o.output;
+  if (number != 0) {
+    name.replace_filename(
+        fmt::format("{}-{}{}", name.stem().string(), number + 1, name.extension().string()));
+  }
+  const auto sink = trace::create_trace(name.string(), scenario.info, "txtpb");
+  for (const explore::Packet& p :
+       explore::counterexample(scenario, design, o.design, x, o.bounds)) {
+    sink->put(p.event());
+  }
+  sink->close();
+  if (x.violation->invariant != explore::kStuck) {
+    *confirmed = replays_to(session, name.string(), x.violation->invariant);
+  }
+  return name.string();
 }
 
 int run_explore(Session& session, ExploreOptions& o) {
@@ -169,20 +199,19 @@ int run_explore(Session& session, ExploreOptions& o) {
   bool confirmed = true;
   if (x.violation) {
     steps = explore::chart_steps(scenario, design, x, o.bounds);
-    wrote = o.output.empty()
-                ? std::filesystem::path(o.file).stem().string() + "-counterexample.txtpb"
-                : o.output;
-    const auto sink = trace::create_trace(wrote, scenario.info, "txtpb");
-    for (const explore::Packet& p :
-         explore::counterexample(scenario, design, o.design, x, o.bounds)) {
-      sink->put(p.event());
-    }
-    sink->close();
-    if (x.violation->invariant != explore::kStuck) {
-      confirmed = replays_to(session, wrote, x.violation->invariant);
-    }
+    wrote = write_counterexample(session, scenario, design, o, x, 0, &confirmed);
   }
   (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
+  for (size_t i = 0; i < x.others.size() && confirmed; i++) {
+    Exploration other = x;
+    other.violation = x.others[i].violation;
+    other.path = x.others[i].path;
+    wrote = write_counterexample(session, scenario, design, o, other, i + 1, &confirmed);
+    if (session.json) continue;
+    session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
+                              other.violation->statement, plural(other.path.size(), "step"),
+                              wrote));
+  }
   if (!confirmed) {
     return session.fail(
         report::kExitInternal,
@@ -221,6 +250,12 @@ void add_explore(CLI::App& app, Session& session) {
   sub->add_option("--preemptions", o->bounds.preemptions,
                   "at most so often a thread goes on although the one that moved last could")
       ->option_text("N");
+  sub->add_flag("--all", o->bounds.all,
+                "one counterexample for each invariant and last step that breaks it");
+  sub->add_flag("--self-check", o->bounds.self_check,
+                "run again what is known of each step, and compare: exit code 6 where it differs");
+  sub->add_flag("--like-pages", o->bounds.like_pages,
+                "reduce: page tables are numbered by the thread that allocates them");
   sub->add_option("--busy", o->bounds.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model")
       ->check(CLI::Range(0u, 16u))

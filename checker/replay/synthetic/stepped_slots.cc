@@ -168,6 +168,7 @@ std::string SteppedState::content(const SyntheticReplayer& r, Slot slot) {
   } else if (slot == kFramesSlot) {
     const auto& roles = vm.model->env.roles;
     b.number(vm.model->env.next_provisional_);
+    for (const ReplayEnv::TableNumbers& n : vm.model->env.numbers_) b.number(n.used);
     b.number(roles.size());
     for (const auto& [vcpu, role] : std::map<uint32_t, uint32_t>(roles.begin(), roles.end())) {
       b.number(uint64_t{vcpu} << 32 | role);
@@ -265,6 +266,7 @@ void SteppedState::put_frames(SyntheticReplayer& r, const std::string& bytes) {
   ReplayEnv& env = r.vms_.begin()->second.model->env;
   Reader in(bytes);
   env.next_provisional_ = in.next();
+  for (ReplayEnv::TableNumbers& n : env.numbers_) n.used = in.next();
   env.roles.clear();
   for (uint64_t n = in.next(); n > 0; n--) {
     const uint64_t role = in.next();
@@ -287,6 +289,22 @@ void SteppedState::put_thread(SyntheticReplayer& r, uint32_t thread, const KeptT
     hooks[thread] = *wanted->hook;
   } else {
     hooks.erase(thread);
+  }
+}
+
+void SteppedState::number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads) {
+  constexpr uint64_t kFar = 0x10000;
+  VmModel& vm = *r.vms_.begin()->second.model;
+  const uint32_t first = vm.store.table_bound();
+  const uint32_t free_slots = kSlots - kFirstTableSlot - std::min(first, kSlots - kFirstTableSlot);
+  const uint32_t each = std::max(1u, free_slots / static_cast<uint32_t>(threads.size()));
+  for (uint32_t i = 0; i < threads.size(); i++) {
+    ReplayEnv::TableNumbers n;
+    n.thread = threads[i];
+    n.first_table = first + i * each;
+    n.first_frame = vm.env.next_provisional_ + i * ReplayEnv::TableNumbers::kNear;
+    n.far_frame = vm.env.next_provisional_ + (i + 1) * kFar;
+    vm.env.numbers_.push_back(n);
   }
 }
 

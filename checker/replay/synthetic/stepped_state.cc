@@ -19,6 +19,7 @@ SteppedState::SteppedState(const SyntheticReplayer& r) : threads_(r.threads_) {
   hooks_ = vm.model->env.hooks_;
   roles_ = vm.model->env.roles;
   next_frame_ = vm.model->env.next_provisional_;
+  numbers_ = vm.model->env.numbers_;
   monitor_ = std::make_shared<const invariant::Monitor>(*vm.monitor);
 }
 
@@ -28,6 +29,7 @@ void SteppedState::restore(SyntheticReplayer& r) const {
   vm.model->env.hooks_ = hooks_;
   vm.model->env.roles = roles_;
   vm.model->env.next_provisional_ = next_frame_;
+  vm.model->env.numbers_ = numbers_;
   vm.monitor = std::make_unique<invariant::Monitor>(*monitor_);
   vm.model->env.monitor = vm.monitor.get();
   r.threads_ = threads_;

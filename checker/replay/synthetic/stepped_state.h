@@ -58,6 +58,10 @@ class SteppedState {
   // only reports name (packets that have begun an operation) may be that of another state.
   static void put(SyntheticReplayer& r, std::span<const Change> changes);
   static void put_thread(SyntheticReplayer& r, uint32_t thread, const KeptThread& wanted);
+  // From here on each of the threads numbers the tables that it allocates by itself. Which threads
+  // allocate in which order is then no difference between states; nothing but reports looks at the
+  // numbers as such.
+  static void number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads);
   // Of the steps from here on; nullptr: of none.
   static void record(SyntheticReplayer& r, model::Footprint* footprint);
 
@@ -83,6 +87,7 @@ class SteppedState {
   std::unordered_map<uint32_t, model::TdxHook> hooks_;
   std::unordered_map<uint32_t, uint32_t> roles_;
   uint64_t next_frame_ = 0;
+  std::vector<ReplayEnv::TableNumbers> numbers_;
   std::shared_ptr<const invariant::Monitor> monitor_;
   std::map<uint32_t, SyntheticReplayer::Thread> threads_;
 };
