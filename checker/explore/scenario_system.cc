@@ -12,6 +12,7 @@ using replay::SteppedState;
 namespace {
 
 constexpr uint32_t kMoveKinds = 8;  // more than there are
+constexpr size_t kBecame = 1u << 15;
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 
 }  // namespace
@@ -68,7 +69,8 @@ Worker::Worker(const ScenarioSystem& system)
       rest_tree_(system.table_, {&loaded_[progress_slot()], 1 + SteppedState::kSlots},
                  progress_slot()),
       steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()), system.worker_bytes_ * 7 / 8),
-      kinds_(static_cast<uint32_t>(threads_.size()), system.worker_bytes_ / 8) {
+      kinds_(static_cast<uint32_t>(threads_.size()), system.worker_bytes_ / 8),
+      became_(kBecame) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
   threads_tree_.store();
@@ -95,8 +97,19 @@ void Worker::load(const State& s) {
   rest_tree_.load(right(s));
 }
 
-ScenarioSystem::State Worker::successor() const {
-  return {uint64_t{threads_tree_.changed(changes_)} << 32 | rest_tree_.changed(changes_)};
+ScenarioSystem::State Worker::successor() {
+  return {uint64_t{threads_tree_.changed(changes_)} << 32 | changed_rest()};
+}
+
+Worker::Id Worker::changed_rest() {
+  if (!outcome_ || changes_.back().slot < progress_slot()) return rest_tree_.changed(changes_);
+  const Id from = rest_tree_.root();
+  const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
+  Became& b = became_[hash >> 32 & (kBecame - 1)];
+  if (b.from != from || b.outcome != *outcome_ || b.generation != steps_.generation()) {
+    b = {from, *outcome_, steps_.generation(), rest_tree_.changed(changes_)};
+  }
+  return b.to;
 }
 
 // --- moves ---
@@ -151,6 +164,8 @@ StepMemo::Outcome Worker::run(const Move& m) {
   const auto changes = steps_.changes(*o);
   changes_.assign(changes.begin(), changes.end());
   const StepMemo::Outcome found = *o;
+  outcome_.reset();
+  if (!changes.empty() && !system_->options_.preemptions) outcome_ = found.first;
   if (system_->options_.preemptions && found.made) follow_turn(m);
   return found;
 }
@@ -183,7 +198,7 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   SteppedState::record(stepper_->slots(), nullptr);
   o.property = broken(m.thread);
   if (!SteppedState::running(stepper_->replayer(), m.thread)) {
-    SteppedState::put_thread(stepper_->slots(), m.thread, nullptr);  // what it has left behind
+    SteppedState::put_thread(stepper_->slots(), m.thread, {}, nullptr);  // what it has left
   }
   asked_ = {thread};
   if (m.kind != MoveKind::kStep) asked_.push_back(progress_slot());
@@ -233,7 +248,8 @@ void Worker::put() {
   const Table& table = system_->table_;
   for (Slot t = 0; t < progress_slot(); t++) {
     if (held_[t] != loaded_[t]) {
-      SteppedState::put_thread(to, threads_[t], table.kept(loaded_[t]).thread);
+      SteppedState::put_thread(to, threads_[t], table.bytes(loaded_[t]),
+                               table.kept(loaded_[t]).thread);
     }
   }
   if (held_[progress_slot()] != loaded_[progress_slot()]) {

@@ -159,7 +159,8 @@ class ScenarioSystem::Worker {
   StepMemo::Outcome run_model(const Move& m);
   void check(const Move& m, const StepMemo::Outcome& known);
   void follow_turn(const Move& m);
-  State successor() const;
+  State successor();
+  Id changed_rest();
   bool can_move(uint32_t thread);
 
   // --- the stepper ---
@@ -175,7 +176,15 @@ class ScenarioSystem::Worker {
   SlotTree<Table> threads_tree_, rest_tree_;  // of the loaded state
   std::vector<Move> moves_;
   std::vector<StepMemo::Change> changes_;
-  StepMemo steps_, kinds_;  // kinds_: of moves, by thread
+  // What a tree became by the changes of an outcome, the last time.
+  struct Became {
+    Id from = 0;
+    uint32_t outcome = 0, generation = 0;
+    Id to = 0;
+  };
+  std::vector<Became> became_;
+  std::optional<uint32_t> outcome_;  // whose changes changes_ has, and no others
+  StepMemo steps_, kinds_;           // kinds_: of moves, by thread
   model::Footprint footprint_;
   std::vector<Slot> asked_;
   bool last_can_move_ = false;  // the thread of the turn

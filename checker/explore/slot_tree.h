@@ -29,6 +29,7 @@ class SlotTree {
 
   // Of what the slots hold.
   Id store() { return store(1, begin_, end_); }
+  Id root() const { return nodes_[1]; }
   void load(Id root) { load(1, begin_, end_, root); }
   // The tree that the loaded one would be; the slots stay. Changes of other slots are left out;
   // they are in ascending order.

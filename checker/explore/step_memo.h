@@ -44,6 +44,8 @@ class StepMemo {
     }
     return &outcomes_[nodes_[node] - kAsks];
   }
+  // Outcomes of one generation that have changes differ in `first`.
+  uint32_t generation() const { return generation_; }
   std::span<const Change> changes(const Outcome& o) const {
     return std::span(changes_).subspan(o.first, o.count);
   }
@@ -125,6 +127,7 @@ class StepMemo {
   };
 
   void clear() {
+    generation_++;
     nodes_.assign(trees_ + 1, kUnknown);
     outcomes_.clear();
     changes_.clear();
@@ -132,6 +135,7 @@ class StepMemo {
   }
 
   uint32_t trees_;
+  uint32_t generation_ = 0;
   uint64_t limit_;               // of branches
   std::vector<uint32_t> nodes_;  // those of the trees first
   std::vector<Outcome> outcomes_;

@@ -60,6 +60,22 @@ class StateBytes {
   std::string out_;
 };
 
+// The bytes that StateBytes::take_packed() told.
+inline std::string unpacked(const std::string& packed) {
+  const size_t colon = packed.find(':');
+  const size_t size = std::stoull(packed);
+  std::string out((size + 7) / 8 * 8, 0);
+  const char* const bits = packed.data() + colon + 1;
+  const char* word = bits + (out.size() / 8 + 7) / 8;
+  for (size_t i = 0; i < out.size(); i += 8) {
+    if ((bits[i / 64] >> i / 8 % 8 & 1) == 0) continue;
+    std::memcpy(&out[i], word, 8);
+    word += 8;
+  }
+  out.resize(size);
+  return out;
+}
+
 inline void add(StateBytes& b, const PendingInputs& in) {
   b.number(in.hw_ad.size());
   for (const PendingInputs::HwAd& ad : in.hw_ad) b.plain(ad);

@@ -61,7 +61,8 @@ constexpr Group group_of(CellKind kind) {
 
 class Reader {
  public:
-  explicit Reader(const std::string& bytes) : at_(bytes.data()), end_(at_ + bytes.size()) {}
+  explicit Reader(const std::string& bytes, size_t from = 0)
+      : at_(bytes.data() + from), end_(bytes.data() + bytes.size()) {}
   bool more() const { return at_ != end_; }
   template <class T = uint64_t>
   T next() {
@@ -69,6 +70,12 @@ class Reader {
     std::memcpy(&v, at_, sizeof v);
     at_ += sizeof v;
     return v;
+  }
+  // As StateBytes::one_of() told it.
+  template <class... T>
+  void one_of(std::variant<T...>& v) {
+    size_t index = next();
+    (void)((index-- == 0 ? (v.template emplace<T>(next<T>()), true) : false) || ...);
   }
   std::pair<Cell, uint64_t> cell() {
     const auto kind = next();
@@ -217,16 +224,21 @@ std::string SteppedState::content_of_thread(const SyntheticReplayer& r, uint32_t
 SteppedState::KeptThread SteppedState::keep_thread(const SyntheticReplayer& r, uint32_t thread) {
   const auto at = r.threads_.find(thread);
   if (at == r.threads_.end() || at->second.stack.empty()) return nullptr;
-  Running kept{at->second, {}};
-  kept.thread.queue = {};  // a step begins without it
-  kept.thread.queue_at = 0;
-  const auto& hooks = r.vms_.begin()->second.model->env.hooks_;
-  if (const auto hook = hooks.find(thread); hook != hooks.end()) kept.hook = hook->second;
+  const SyntheticReplayer::Thread& t = at->second;
+  Running kept;
+  for (const SyntheticReplayer::Task& task : t.stack) {
+    kept.stack.push_back(
+        {task.op.line, task.op.name, task.stepped, task.by_machine, task.observed});
+  }
+  kept.last_event = t.last_event;
+  kept.in = t.in;
+  kept.frames = t.frames;
+  kept.in_hook = r.vms_.begin()->second.model->env.hooks_.contains(thread);
   return std::make_shared<const Running>(std::move(kept));
 }
 
 size_t SteppedState::bytes_of(const Running& thread) {
-  return sizeof thread + thread.thread.stack.size() * sizeof(SyntheticReplayer::Task);
+  return sizeof thread + thread.stack.size() * sizeof(Running::Begun);
 }
 
 void SteppedState::put(SyntheticReplayer& r, std::span<const Change> changes) {
@@ -274,19 +286,45 @@ void SteppedState::put_frames(SyntheticReplayer& r, const std::string& bytes) {
   }
 }
 
-void SteppedState::put_thread(SyntheticReplayer& r, uint32_t thread, const KeptThread& wanted) {
-  SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
-  auto& hooks = vm.model->env.hooks_;
-  if (wanted == nullptr) {
+void SteppedState::put_thread(SyntheticReplayer& r, uint32_t thread, const std::string& content,
+                              const KeptThread& kept) {
+  VmModel& vm = *r.vms_.begin()->second.model;
+  auto& hooks = vm.env.hooks_;
+  if (kept == nullptr) {
     r.threads_.erase(thread);
     hooks.erase(thread);
     return;
   }
-  SyntheticReplayer::Thread& t = r.threads_[thread] = wanted->thread;
+  const std::string bytes = unpacked(content);
+  Reader in(bytes);
+  SyntheticReplayer::Thread& t = r.threads_[thread];
   t.tid = thread;
-  for (SyntheticReplayer::Task& task : t.stack) task.op.vm = vm.model.get();
-  if (wanted->hook) {
-    hooks[thread] = *wanted->hook;
+  t.last_event = kept->last_event;
+  t.in = kept->in;
+  t.frames = kept->frames;
+  t.queue.clear();
+  t.queue_at = 0;
+  t.stack.resize(in.next());
+  for (size_t i = 0; i < t.stack.size(); i++) {
+    SyntheticReplayer::Task& task = t.stack[i];
+    const Running::Begun& begun = kept->stack[i];
+    task.op.vm = &vm;
+    task.op.line = begun.line;
+    task.op.name = begun.name;
+    task.stepped = begun.stepped;
+    task.by_machine = begun.by_machine;
+    task.observed = begun.observed;
+    const bool primitive = in.next() != 0;
+    task.windows = static_cast<int>(in.next());
+    task.primitive.reset();
+    if (primitive) {
+      in.one_of(task.primitive.emplace());
+    } else {
+      in.one_of(task.op.machine);
+    }
+  }
+  if (kept->in_hook) {
+    hooks[thread] = Reader(bytes, bytes.size() - sizeof(model::TdxHook)).next<model::TdxHook>();
   } else {
     hooks.erase(thread);
   }

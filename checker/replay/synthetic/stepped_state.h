@@ -12,6 +12,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
@@ -42,9 +43,18 @@ class SteppedState {
   static Slot slot_of(model::Cell c);
   static std::string content(const SyntheticReplayer& r, Slot slot);
   static std::string content_of_thread(const SyntheticReplayer& r, uint32_t thread);
-  struct Running {  // a thread that does something
-    SyntheticReplayer::Thread thread;
-    std::optional<model::TdxHook> hook;
+  struct Running {  // what the content does not tell of a thread that does something
+    struct Begun {  // an operation
+      uint64_t line;
+      std::string_view name;
+      bool stepped, by_machine;
+      trace::KindSet observed;
+    };
+    std::vector<Begun> stack;
+    uint64_t last_event = 0;
+    PendingInputs in;
+    std::vector<uint64_t> frames;
+    bool in_hook = false;
   };
   using KeptThread = std::shared_ptr<const Running>;
   static KeptThread keep_thread(const SyntheticReplayer& r, uint32_t thread);  // nullptr: nothing
@@ -57,7 +67,8 @@ class SteppedState {
   // What the slots hold now, and shall hold: contents of any replayer of the same scenario. What
   // only reports name (packets that have begun an operation) may be that of another state.
   static void put(SyntheticReplayer& r, std::span<const Change> changes);
-  static void put_thread(SyntheticReplayer& r, uint32_t thread, const KeptThread& wanted);
+  static void put_thread(SyntheticReplayer& r, uint32_t thread, const std::string& content,
+                         const KeptThread& kept);
   // From here on each of the threads numbers the tables that it allocates by itself. Which threads
   // allocate in which order is then no difference between states; nothing but reports looks at the
   // numbers as such.
