@@ -41,11 +41,18 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     x.violation = std::move(broken.front());
     return x;
   }
-  const ScenarioSystem system(scenario, design, bounds.busy, bounds.preemptions);
+  const ScenarioSystem system(scenario, design,
+                              {.busy = bounds.busy,
+                               .preemptions = bounds.preemptions,
+                               .max_memory = bounds.max_memory,
+                               .all = bounds.all,
+                               .like_pages = bounds.like_pages,
+                               .self_check = bounds.self_check});
   const SearchResult<1> r = Search<ScenarioSystem>(system, {.max_states = bounds.max_states,
                                                             .max_depth = bounds.max_depth,
                                                             .max_memory = bounds.max_memory,
-                                                            .workers = bounds.workers})
+                                                            .workers = bounds.workers,
+                                                            .all = bounds.all})
                                 .run(tick);
   x.states = r.states;
   x.transitions = r.transitions;
@@ -54,11 +61,21 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.memory = r.memory + system.memory();
   x.bound = r.bound;
   x.invariants = system.evaluated();
+  if (bounds.self_check) system.check_table();
   if (r.violations.empty()) return x;
   const SearchResult<1>::Violation& v = r.violations.front();
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;
   take_path(x, stepper);
+  for (size_t i = 1; i < r.violations.size(); i++) {
+    Exploration other;
+    other.path = system.moves(r.violations[i].path, r.violations[i].last_step);
+    other.deadlock = r.violations[i].property == kDeadlock;
+    Stepper again(scenario, design, bounds.busy);
+    take_path(other, again);
+    if (!other.violation) continue;
+    x.others.push_back({std::move(*other.violation), std::move(other.path), other.deadlock});
+  }
   return x;
 }
 

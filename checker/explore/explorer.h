@@ -26,6 +26,10 @@ struct Bounds {
   unsigned busy = 0;        // at most so many SEAMCALLs answer BUSY without a cause in the model
   // At most so often a thread goes on although the one that moved last could.
   std::optional<unsigned> preemptions = std::nullopt;
+  // A reduction: states that differ only in which thread allocated a table first are one.
+  bool like_pages = false;
+  bool all = false;         // go on behind a violation: one of each invariant and last step
+  bool self_check = false;  // throws std::logic_error where the search or a reduction is wrong
 };
 
 // Rule that a state breaks in which some thread is not over and none can move: a deadlock.
@@ -44,6 +48,12 @@ struct Exploration {
   std::optional<report::Violation> violation;
   std::vector<Move> path;           // to it
   bool deadlock = false;            // behind the path no thread can move
+  struct Other {
+    report::Violation violation;
+    std::vector<Move> path;
+    bool deadlock = false;
+  };
+  std::vector<Other> others;        // where all were asked for, the shortest first
   std::vector<std::string> doubts;  // why there is no verdict; nothing was explored then
   uint64_t invariants = 0;          // that were evaluated
 };

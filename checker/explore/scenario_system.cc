@@ -7,11 +7,24 @@
 namespace mmucheck::explore {
 
 using Worker = ScenarioSystem::Worker;
+using replay::SteppedState;
 
-ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* design, unsigned busy,
-                               std::optional<unsigned> preemptions)
-    : scenario_(scenario), design_(design), busy_(busy), preemptions_(preemptions) {
-  initial_ = Worker(*this).state();
+namespace {
+
+constexpr uint32_t kMoveKinds = 8;  // more than there are
+constexpr size_t kBecame = 1u << 15;
+constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
+
+}  // namespace
+
+ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* design,
+                               const Options& options)
+    : scenario_(scenario),
+      design_(design),
+      options_(options),
+      worker_bytes_(options.max_memory == 0 ? kMemoBytes
+                                            : std::min(kMemoBytes, options.max_memory / 16)) {
+  initial_ = Worker(*this).successor();
 }
 
 ScenarioSystem::Worker ScenarioSystem::worker() const {
@@ -29,6 +42,12 @@ uint64_t ScenarioSystem::evaluated() const {
   return static_cast<uint64_t>(std::count(evaluated_.begin(), evaluated_.end(), true));
 }
 
+void ScenarioSystem::check_table() const {
+  if (!table_.consistent()) {
+    throw std::logic_error("self-check: equal parts of states have different numbers");
+  }
+}
+
 std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
                                         std::optional<uint64_t> last_step) const {
   Worker worker(*this);
@@ -42,102 +61,263 @@ std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
 
 Worker::Worker(const ScenarioSystem& system)
     : system_(&system),
-      stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.busy_)) {}
+      stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.options_.busy)),
+      threads_(threads_of(system.scenario_)),
+      loaded_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
+      held_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
+      threads_tree_(system.table_, {loaded_.get(), threads_.size()}, 0),
+      rest_tree_(system.table_, {&loaded_[progress_slot()], 1 + SteppedState::kSlots},
+                 progress_slot()),
+      steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()), system.worker_bytes_ * 7 / 8),
+      kinds_(static_cast<uint32_t>(threads_.size()), system.worker_bytes_ / 8),
+      became_(kBecame) {
+  if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
+  for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
+  threads_tree_.store();
+  rest_tree_.store();
+}
 
 Worker::~Worker() {
   if (stepper_ != nullptr) system_->count(stepper_->replayer().tally());
 }
 
-ScenarioSystem::State Worker::state() {
-  const std::vector<std::string> parts = stepper_->parts();
-  now_.clear();
-  for (size_t i = 0; i < parts.size(); i++) {
-    now_.push_back(system_->table_.leaf(parts[i], [&] { return Kept{stepper_->keep(i), {}}; }));
-  }
-  std::vector<Table::Id> all = now_;
-  if (system_->preemptions_) {
-    const std::string turn = "turn " + std::to_string(turn_.any) + " " +
-                             std::to_string(turn_.last) + " " + std::to_string(turn_.used);
-    all.push_back(system_->table_.leaf(turn, [&] { return Kept{{}, turn_}; }));
-  }
-  const std::span<const Table::Id> tree = all;
-  const size_t half = tree.size() / 2;
-  loaded_ = {uint64_t{system_->table_.tree(tree.first(half))} << 32 |
-             system_->table_.tree(tree.subspan(half))};
-  return loaded_;
-}
-
-void Worker::load(const State& s) {
-  if (!now_.empty() && loaded_ == s) return;
-  std::vector<Table::Id> wanted;
-  system_->table_.leaves_of(left(s), wanted);
-  system_->table_.leaves_of(right(s), wanted);
-  if (system_->preemptions_) {
-    turn_ = system_->table_.kept(wanted.back()).turn;
-    wanted.pop_back();
-  }
-  std::vector<const Stepper::Part*> from, to;
-  for (const Table::Id id : now_) from.push_back(&system_->table_.kept(id).part);
-  for (const Table::Id id : wanted) to.push_back(&system_->table_.kept(id).part);
-  stepper_->put(from, to);
-  now_ = std::move(wanted);
-  loaded_ = s;
-}
-
-bool Worker::can_move(uint32_t thread) {
-  const State here = loaded_;
-  const Turn turn = turn_;
-  for (const Move& m : stepper_->moves()) {
-    if (m.thread != thread) continue;
-    const bool applied = apply(m);
-    broken();
-    load(here);
-    turn_ = turn;
-    if (applied) return true;
-  }
-  return false;
-}
-
-std::vector<Move> Worker::allowed() {
-  std::vector<Move> all = stepper_->moves();
-  if (!system_->preemptions_ || !turn_.any) return all;
-  last_can_move_ = can_move(turn_.last);
-  if (last_can_move_ && turn_.used >= *system_->preemptions_) {
-    std::erase_if(all, [&](const Move& m) { return m.thread != turn_.last; });
-  }
+std::vector<uint32_t> Worker::threads_of(const Scenario& scenario) {
+  std::vector<uint32_t> all;
+  for (const auto& [tid, operations] : scenario.threads) all.push_back(tid);
   return all;
 }
 
-bool Worker::apply(const Move& m) {
-  if (!stepper_->apply(m)) return false;
-  now_.clear();
-  const bool preempted = turn_.any && m.thread != turn_.last && last_can_move_;
-  turn_ = {m.thread, turn_.used + preempted, true};
-  return true;
+Worker::Slot Worker::slot_of_thread(uint32_t thread) const {
+  const auto at = std::lower_bound(threads_.begin(), threads_.end(), thread);
+  return static_cast<Slot>(at - threads_.begin());
 }
 
-unsigned Worker::broken() {
-  const std::vector<report::Violation> violations = stepper_->take_violations();
-  if (!violations.empty()) return invariant::find_id(violations.front().invariant);
-  return stepper_->take_doubts().empty() ? kNothing : kInDoubt;
+void Worker::load(const State& s) {
+  threads_tree_.load(left(s));
+  rest_tree_.load(right(s));
 }
+
+ScenarioSystem::State Worker::successor() {
+  return {uint64_t{threads_tree_.changed(changes_)} << 32 | changed_rest()};
+}
+
+Worker::Id Worker::changed_rest() {
+  if (!outcome_ || changes_.back().slot < progress_slot()) return rest_tree_.changed(changes_);
+  const Id from = rest_tree_.root();
+  const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
+  Became& b = became_[hash >> 32 & (kBecame - 1)];
+  if (b.from != from || b.outcome != *outcome_ || b.generation != steps_.generation()) {
+    b = {from, *outcome_, steps_.generation(), rest_tree_.changed(changes_)};
+  }
+  return b.to;
+}
+
+// --- moves ---
+
+bool Worker::can_move(uint32_t thread) {
+  const std::vector<Move> all = moves_;
+  return std::any_of(all.begin(), all.end(),
+                     [&](const Move& m) { return m.thread == thread && run(m).made; });
+}
+
+void Worker::allowed() {
+  moves_.clear();
+  for (Slot t = 0; t < threads_.size(); t++) moves_of(t);
+  if (!system_->options_.preemptions) return;
+  const Turn turn = system_->table_.kept(loaded_[progress_slot()]).progress->turn;
+  if (!turn.any) return;
+  last_can_move_ = can_move(turn.last);
+  if (last_can_move_ && turn.used >= *system_->options_.preemptions) {
+    std::erase_if(moves_, [&](const Move& m) { return m.thread != turn.last; });
+  }
+}
+
+// They depend on the thread and on what the stepper counts.
+void Worker::moves_of(Slot thread) {
+  const auto at = [this](Slot s) { return loaded_[s]; };
+  const StepMemo::Outcome* known = kinds_.find(thread, at);
+  if (known == nullptr) {
+    put();
+    StepMemo::Outcome kinds;
+    for (const Move& m : stepper_->moves()) {
+      if (m.thread == threads_[thread]) kinds.property |= 1u << static_cast<unsigned>(m.kind);
+    }
+    const std::array<Slot, 2> asked = {thread, progress_slot()};
+    known = kinds_.learn(thread, asked, at, kinds, {});
+  }
+  for (unsigned kind = 0; known->property >> kind != 0; kind++) {
+    if (known->property >> kind & 1) moves_.push_back({threads_[thread], MoveKind(kind)});
+  }
+}
+
+StepMemo::Outcome Worker::run(const Move& m) {
+  const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
+  const StepMemo::Outcome* o = nullptr;
+  if (m.kind != MoveKind::kBegin) o = steps_.find(tree, [this](Slot s) { return loaded_[s]; });
+  if (o == nullptr) {
+    const StepMemo::Outcome now = run_model(m);
+    o = steps_.learn(
+        tree, asked_, [this](Slot s) { return loaded_[s]; }, now, changes_);
+  } else if (system_->options_.self_check) {
+    check(m, *o);
+  }
+  const auto changes = steps_.changes(*o);
+  changes_.assign(changes.begin(), changes.end());
+  const StepMemo::Outcome found = *o;
+  outcome_.reset();
+  if (!changes.empty() && !system_->options_.preemptions) outcome_ = found.first;
+  if (system_->options_.preemptions && found.made) follow_turn(m);
+  return found;
+}
+
+// Runs the step although it is known.
+void Worker::check(const Move& m, const StepMemo::Outcome& known) {
+  const StepMemo::Outcome now = run_model(m);
+  const auto expected = steps_.changes(known);
+  const auto same = [](const StepMemo::Change& a, const StepMemo::Change& b) {
+    return a.slot == b.slot && a.to == b.to;
+  };
+  if (now.made != known.made || now.property != known.property ||
+      !std::equal(changes_.begin(), changes_.end(), expected.begin(), expected.end(), same)) {
+    throw std::logic_error("self-check: a step depends on what its footprint lacks");
+  }
+  for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) {
+    if (content(i) != held_[i]) {
+      throw std::logic_error("self-check: a step changes what its footprint lacks");
+    }
+  }
+}
+
+StepMemo::Outcome Worker::run_model(const Move& m) {
+  put();
+  const Slot thread = slot_of_thread(m.thread);
+  footprint_.clear();
+  SteppedState::record(stepper_->slots(), &footprint_);
+  StepMemo::Outcome o;
+  o.made = stepper_->apply(m);
+  SteppedState::record(stepper_->slots(), nullptr);
+  o.property = broken(m.thread);
+  if (!SteppedState::running(stepper_->replayer(), m.thread)) {
+    SteppedState::put_thread(stepper_->slots(), m.thread, {}, nullptr);  // what it has left
+  }
+  asked_ = {thread};
+  if (m.kind != MoveKind::kStep) asked_.push_back(progress_slot());
+  changes_.clear();
+  const auto changed = [&](Slot slot) {
+    const Id now = content(slot);
+    if (now != held_[slot] && o.made) changes_.push_back({slot, now});
+    held_[slot] = now;
+  };
+  const auto& forgets = system_->options_.forgets;
+  std::vector<Slot> written = asked_;
+  const auto add = [](std::vector<Slot>& all, Slot slot) {
+    if (std::find(all.begin(), all.end(), slot) == all.end()) all.push_back(slot);
+  };
+  for (const model::Touch& t : footprint_.touches()) {
+    const Slot slot = slot_of(SteppedState::slot_of(t.cell));
+    if (!forgets || slot != slot_of(*forgets)) add(asked_, slot);
+    if (t.uses != model::kRead) add(written, slot);
+  }
+  for (const Slot slot : written) changed(slot);
+  std::sort(changes_.begin(), changes_.end(),
+            [](const StepMemo::Change& a, const StepMemo::Change& b) { return a.slot < b.slot; });
+  return o;
+}
+
+// Whose turn it was and is belongs to the state.
+void Worker::follow_turn(const Move& m) {
+  const Slot slot = progress_slot();
+  const auto at = std::find_if(changes_.begin(), changes_.end(),
+                               [&](const StepMemo::Change& c) { return c.slot >= slot; });
+  const bool counted = at != changes_.end() && at->slot == slot;
+  const Turn before = system_->table_.kept(loaded_[slot]).progress->turn;
+  Progress after = *system_->table_.kept(counted ? at->to : loaded_[slot]).progress;
+  const bool preempted = before.any && m.thread != before.last && last_can_move_;
+  after.turn = {m.thread, before.used + preempted, true};
+  if (counted) {
+    at->to = progress(after);
+  } else {
+    changes_.insert(at, {slot, progress(after)});
+  }
+}
+
+// --- the stepper ---
+
+void Worker::put() {
+  replay::SyntheticReplayer& to = stepper_->slots();
+  const Table& table = system_->table_;
+  for (Slot t = 0; t < progress_slot(); t++) {
+    if (held_[t] != loaded_[t]) {
+      SteppedState::put_thread(to, threads_[t], table.bytes(loaded_[t]),
+                               table.kept(loaded_[t]).thread);
+    }
+  }
+  if (held_[progress_slot()] != loaded_[progress_slot()]) {
+    stepper_->set_own(table.kept(loaded_[progress_slot()]).progress->own);
+  }
+  std::vector<SteppedState::Change> changes;
+  for (SteppedState::Slot s = 0; s < SteppedState::kSlots; s++) {
+    const Slot i = slot_of(s);
+    if (held_[i] == loaded_[i]) continue;
+    changes.push_back({s, &table.bytes(held_[i]), &table.bytes(loaded_[i])});
+  }
+  SteppedState::put(to, changes);
+  std::copy_n(loaded_.get(), slot_of(SteppedState::kSlots), held_.get());
+}
+
+Worker::Id Worker::content(Slot slot) {
+  if (slot == progress_slot()) {
+    const bool first = held_[slot] == 0;
+    return progress(
+        {stepper_->own(), first ? Turn{} : system_->table_.kept(held_[slot]).progress->turn});
+  }
+  const replay::SyntheticReplayer& r = stepper_->replayer();
+  if (slot > progress_slot()) {
+    return system_->table_.leaf(SteppedState::content(r, slot - slot_of(0)), [] { return Kept{}; });
+  }
+  return system_->table_.leaf(SteppedState::content_of_thread(r, threads_[slot]), [&] {
+    return Kept{SteppedState::keep_thread(r, threads_[slot]), {}};
+  });
+}
+
+Worker::Id Worker::progress(const Progress& p) {
+  std::string bytes = "progress " + Stepper::content_of(p.own);
+  if (system_->options_.preemptions) {
+    bytes += " turn " + std::to_string(p.turn.any) + " " + std::to_string(p.turn.last) + " " +
+             std::to_string(p.turn.used);
+  }
+  return system_->table_.leaf(bytes, [&] { return Kept{{}, std::make_shared<Progress>(p)}; });
+}
+
+unsigned Worker::broken(uint32_t thread) {
+  const std::vector<report::Violation> violations = stepper_->take_violations();
+  const std::vector<std::string> doubts = stepper_->take_doubts();
+  if (violations.empty()) return doubts.empty() ? kNothing : kInDoubt;
+  unsigned last = 0;
+  if (system_->options_.all) {
+    const auto& shown = SteppedState::shown(stepper_->replayer(), thread);
+    if (!shown.empty()) last = static_cast<unsigned>(shown.back().kind);
+  }
+  return property_of(invariant::find_id(violations.front().invariant), last);
+}
+
+// --- paths ---
 
 Move Worker::move_between(const State& from, const State& to) {
   load(from);
-  for (const Move& m : allowed()) {
-    load(from);
-    if (apply(m) && broken() == kNothing && state() == to) return m;
+  allowed();
+  for (const Move& m : moves_) {
+    const StepMemo::Outcome o = run(m);
+    if (o.made && o.property == kNothing && successor() == to) return m;
   }
   throw std::logic_error("no move leads from a state to the next one of its path");
 }
 
 Move Worker::move_at(const State& from, uint64_t step) {
   load(from);
-  for (const Move& m : allowed()) {
-    load(from);
-    if (!apply(m)) continue;
-    broken();
-    if (step-- == 0) return m;
+  allowed();
+  for (const Move& m : moves_) {
+    if (run(m).made && step-- == 0) return m;
   }
   throw std::logic_error("a state has no such step");
 }

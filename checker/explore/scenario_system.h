@@ -2,6 +2,12 @@
 // Stepper, its transitions what the moves of the threads make of them. A state is two numbers of a
 // PartTable: whole, and what many states share is there once.
 //
+// The model runs a step only when what the step looks at is new (step_memo.h): else what it made of
+// that is put together with the rest of the state, which it did not look at. That takes a footprint
+// of everything it may look at: the cells, which the store tells, the thread itself, what is in no
+// cell, and, where a move is more than a step, the numbers that the Stepper counts. How an
+// operation begins depends on more, and is always run.
+//
 // A bound of preemptions: so often a thread may go on although the one that moved last could; the
 // last thread and their number then belong to the state.
 #pragma once
@@ -12,12 +18,22 @@
 
 #include "checker/explore/part_table.h"
 #include "checker/explore/search.h"
+#include "checker/explore/slot_tree.h"
+#include "checker/explore/step_memo.h"
 #include "checker/explore/stepper.h"
 
 namespace mmucheck::explore {
 
-// A step after which the model cannot say what is right; properties below are invariant::Ids.
+// A step after which the model cannot say what is right.
 inline constexpr unsigned kInDoubt = 0xfffffffdu;
+// Properties below: an invariant::Id, and, where all violations are asked for, what the step showed
+// last, so that one is found for each.
+constexpr unsigned property_of(invariant::Id rule, unsigned last_shown) {
+  return rule << 16 | last_shown;
+}
+constexpr invariant::Id rule_of(unsigned property) {
+  return static_cast<invariant::Id>(property >> 16);
+}
 
 class ScenarioSystem {
  public:
@@ -25,15 +41,28 @@ class ScenarioSystem {
   static constexpr uint32_t kBlock = 1024, kAlone = 8;
   using State = Words<1>;
 
+  struct Options {
+    unsigned busy = 0;
+    std::optional<unsigned> preemptions;
+    uint64_t max_memory = 0;  // of the process; 0: no bound
+    bool all = false;         // tell violations of a rule by different steps apart
+    bool like_pages = false;  // pages differ by who allocated them, not by when
+    // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
+    // table of parts that knows equal ones by several numbers.
+    bool self_check = false;
+    std::optional<replay::SteppedState::Slot> forgets;  // what the tests break: no step looks there
+  };
+
   // Nothing may be broken or in doubt behind the prefix.
-  ScenarioSystem(const Scenario& scenario, const model::Design* design, unsigned busy,
-                 std::optional<unsigned> preemptions);
+  ScenarioSystem(const Scenario& scenario, const model::Design* design, const Options& options);
 
   unsigned bytes() const { return sizeof(State); }
   State initial() const { return initial_; }
   uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
   static unsigned broken(const State&) { return kNothing; }
   uint64_t memory() const { return table_.memory(); }
+  // That a worker takes for itself at most.
+  uint64_t worker_bytes() const { return worker_bytes_; }
 
   class Worker;
   Worker worker() const;
@@ -42,6 +71,8 @@ class ScenarioSystem {
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
   // Invariants that the workers have evaluated.
   uint64_t evaluated() const;
+  // While nobody works.
+  void check_table() const;
 
  private:
   // The thread that moved last, and the preemptions so far.
@@ -50,9 +81,18 @@ class ScenarioSystem {
     unsigned used = 0;
     bool any = false;
   };
-  struct Kept {
-    Stepper::Part part;
+  struct Progress {
+    Stepper::Own own;
     Turn turn;
+  };
+  struct Kept {
+    replay::SteppedState::KeptThread thread;
+    std::shared_ptr<const Progress> progress;
+
+    size_t bytes() const {
+      return (thread == nullptr ? 0 : replay::SteppedState::bytes_of(*thread)) +
+             (progress == nullptr ? 0 : sizeof(Progress) + progress->own.begun.size() * 64);
+    }
   };
   using Table = PartTable<Kept>;
   static Table::Id left(const State& s) { return static_cast<Table::Id>(s[0] >> 32); }
@@ -61,8 +101,8 @@ class ScenarioSystem {
 
   const Scenario& scenario_;
   const model::Design* design_;
-  unsigned busy_;
-  std::optional<unsigned> preemptions_;
+  Options options_;
+  uint64_t worker_bytes_;
   mutable Table table_;
   State initial_{};
   mutable std::mutex lock_;  // of what follows
@@ -78,16 +118,17 @@ class ScenarioSystem::Worker {
   template <class Steps>
   Fate expand(const State& s, Steps& steps) {
     load(s);
-    if (stepper_->over()) return Fate::kEnded;
+    allowed();
+    if (moves_.empty()) return Fate::kEnded;
     bool moved = false;
-    for (const Move& m : allowed()) {
-      load(s);
-      if (!apply(m)) continue;
+    for (const Move& m : moves_) {
+      const StepMemo::Outcome o = run(m);
+      if (!o.made) continue;
       moved = true;
-      if (const unsigned property = broken(); property != kNothing) {
-        steps.violates(property);
+      if (o.property != kNothing) {
+        steps.violates(o.property);
       } else {
-        steps.made(state());
+        steps.made(successor());
       }
     }
     return moved ? Fate::kMoved : Fate::kStuck;
@@ -99,21 +140,54 @@ class ScenarioSystem::Worker {
 
  private:
   friend class ScenarioSystem;
+  using Id = Table::Id;
+  using Slot = StepMemo::Slot;
+
+  // Slots: the threads in their order, what the stepper counts, and those of SteppedState.
+  Slot progress_slot() const { return static_cast<Slot>(threads_.size()); }
+  Slot slot_of(replay::SteppedState::Slot s) const { return progress_slot() + 1 + s; }
+  Slot slot_of_thread(uint32_t thread) const;
+
+  static std::vector<uint32_t> threads_of(const Scenario& scenario);
   void load(const State& s);
-  // The moves that are tried, in the order of threads; the state is loaded then.
-  std::vector<Move> allowed();
-  bool apply(const Move& m);
-  unsigned broken();
-  // The stepper's.
-  State state();
+  // Makes moves_ those that are tried in the loaded state, in the order of threads.
+  void allowed();
+  void moves_of(Slot thread);
+  // What the loaded state becomes is what changes_ says.
+  StepMemo::Outcome run(const Move& m);
+  // What the model makes of it: asked_, and changes_ where it is made.
+  StepMemo::Outcome run_model(const Move& m);
+  void check(const Move& m, const StepMemo::Outcome& known);
+  void follow_turn(const Move& m);
+  State successor();
+  Id changed_rest();
   bool can_move(uint32_t thread);
+
+  // --- the stepper ---
+  void put();  // makes its state the loaded one
+  Id content(Slot slot);
+  Id progress(const Progress& p);
+  unsigned broken(uint32_t thread);
 
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;
-  std::vector<Table::Id> now_;  // what the stepper holds; empty: it is not known
-  State loaded_{};
-  Turn turn_;
-  bool last_can_move_ = false;  // the thread of `turn_`
+  std::vector<uint32_t> threads_;
+  std::unique_ptr<Id[]> loaded_, held_;       // by slot: of the loaded state, of the stepper's
+  SlotTree<Table> threads_tree_, rest_tree_;  // of the loaded state
+  std::vector<Move> moves_;
+  std::vector<StepMemo::Change> changes_;
+  // What a tree became by the changes of an outcome, the last time.
+  struct Became {
+    Id from = 0;
+    uint32_t outcome = 0, generation = 0;
+    Id to = 0;
+  };
+  std::vector<Became> became_;
+  std::optional<uint32_t> outcome_;  // whose changes changes_ has, and no others
+  StepMemo steps_, kinds_;           // kinds_: of moves, by thread
+  model::Footprint footprint_;
+  std::vector<Slot> asked_;
+  bool last_can_move_ = false;  // the thread of the turn
 };
 
 }  // namespace mmucheck::explore

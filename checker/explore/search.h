@@ -16,7 +16,8 @@
 // - initial(): the first state.
 // - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
 // - broken(words): the property that a state breaks, or kNothing.
-// - memory(): bytes that the system itself has taken for states.
+// - memory(): bytes that the system itself has taken for states; worker_bytes(), where there is one:
+//   what each worker may take for itself.
 // - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
 //   for each successor, or steps.violates(), always in the same order, and answers a Fate.
 #pragma once
@@ -386,6 +387,9 @@ bool Search<S>::conclude() {
 template <class S>
 SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
   base_memory_ = resident_bytes() + kBuffers;
+  if constexpr (requires { system_.worker_bytes(); }) {
+    base_memory_ += system_.worker_bytes() * crew_.size();
+  }
   const State first = system_.initial();
   const unsigned home = shard_of(system_.hash(first));
   set_.insert(system_.hash(first), first);

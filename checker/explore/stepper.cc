@@ -39,30 +39,14 @@ void Stepper::restore(const State& s) {
 
 std::vector<std::string> Stepper::parts() const {
   std::vector<std::string> all = SteppedState::parts(*replayer_);
-  std::string own;
-  for (const auto& [tid, n] : own_.begun) own += std::to_string(n) + ",";
-  all.push_back(own + std::to_string(own_.busy) + "," + std::to_string(own_.yields));
+  all.push_back(content_of(own_));
   return all;
 }
 
-Stepper::Part Stepper::keep(size_t i) const {
-  const size_t others = SteppedState::parts(*replayer_).size();
-  if (i < others) return {SteppedState::keep(*replayer_, i), {}};
-  return {nullptr, own_};
-}
-
-void Stepper::put(std::span<const Part* const> now, std::span<const Part* const> wanted) {
-  std::vector<const SteppedState::Part*> from, to;
-  for (const Part* p : now) {
-    if (p->replay != nullptr) from.push_back(p->replay.get());
-  }
-  for (const Part* p : wanted) {
-    p->replay != nullptr ? to.push_back(p->replay.get()) : static_cast<void>(own_ = p->own);
-  }
-  std::vector<SteppedState::KeptPart> here;
-  if (now.empty()) here = SteppedState::keep_all(*replayer_);
-  for (const SteppedState::KeptPart& p : here) from.push_back(p.get());
-  SteppedState::put(*replayer_, from, to);
+std::string Stepper::content_of(const Own& own) {
+  std::string text;
+  for (const auto& [tid, n] : own.begun) text += std::to_string(n) + ",";
+  return text + std::to_string(own.busy) + "," + std::to_string(own.yields);
 }
 
 std::vector<Move> Stepper::moves() const {

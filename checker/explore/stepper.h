@@ -10,7 +10,6 @@
 #include <cstdint>
 #include <map>
 #include <memory>
-#include <span>
 #include <string>
 #include <vector>
 
@@ -43,11 +42,6 @@ class Stepper {
     replay::SteppedState replay;
     Own own;
   };
-  struct Part {
-    replay::SteppedState::KeptPart replay;  // none: the stepper's own
-    Own own;
-  };
-
   // Runs the prefix. `scenario` and `design` (nullptr: as the scenario says) must outlive this.
   // `busy`: how many SEAMCALLs may answer BUSY without a cause in the model.
   Stepper(const Scenario& scenario, const model::Design* design, unsigned busy);
@@ -56,13 +50,17 @@ class Stepper {
   void restore(const State& s);
   // Equal parts: the same future. Lengths vary.
   std::vector<std::string> parts() const;
-  Part keep(size_t i) const;  // part `i`
-  // Makes the state whose parts are `now` (none: whatever it is) into that of `wanted`.
-  void put(std::span<const Part* const> now, std::span<const Part* const> wanted);
+
+  // --- slot by slot (stepped_state.h) ---
+  const Own& own() const { return own_; }
+  void set_own(const Own& own) { own_ = own; }
+  static std::string content_of(const Own& own);
+  replay::SyntheticReplayer& slots() { return *replayer_; }
 
   // Those to try in this state, in the order of threads.
   std::vector<Move> moves() const;
-  // False where the thread waits for a lock, or has nowhere to yield: nothing has changed then.
+  // False where the thread waits for a lock, or has nowhere to yield: what it has done up to there is
+  // no state of its own.
   bool apply(const Move& m);
   // The packets that do `m` in this state.
   std::vector<Packet> packets(const Move& m) const;

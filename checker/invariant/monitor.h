@@ -126,8 +126,12 @@ class Monitor {
   void on(const model::ev::TdDestroy& e);
   void on(const model::ev::PamtRefs& e);
   void on(const model::ev::AttributesSet& e);
+  // Touches nothing that a rule is about, nor what the monitor remembers.
+  struct Unheard {};
   template <class E>
-  void on(const E&) {}  // touches nothing that a rule is about
+  Unheard on(const E&) {
+    return {};
+  }
 
  private:
   void mirror_fault(const model::ev::Enter& e);

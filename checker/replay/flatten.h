@@ -5,6 +5,8 @@
 // since no vendor code of these machines flushes ranges.
 #pragma once
 
+#include <type_traits>
+
 #include "checker/replay/replay_env.h"
 #include "checker/trace/event_kinds.h"
 #include "model/vm/memslot.h"
@@ -82,6 +84,8 @@ struct Flatten {
 template <class E>
 void ReplayEnv::emit(const E& e) {
   if (monitor != nullptr) {
+    constexpr bool heard = std::is_void_v<decltype(monitor->on(e))>;
+    if constexpr (heard) store_.touch(kMonitorMemory, model::kWrite);
     monitor->on(e);
     if (!monitor->broken().empty()) [[unlikely]] take_broken();
   }

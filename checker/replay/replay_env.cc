@@ -180,7 +180,8 @@ std::optional<ReplayEnv::ExpectedStore> ReplayEnv::overdue_store() {
 
 uint64_t ReplayEnv::new_table_frame(model::ev::TableKind kind) {
   if (kind == model::ev::TableKind::kSplit && in_->alloc_failed) return model::kNoFrame;
-  return next_provisional_++;
+  store_.touch(kNextFrame, model::kWrite);
+  return numbers_now_ != nullptr ? numbers_now_->take() : next_provisional_++;
 }
 
 void ReplayEnv::adopt_frame(uint32_t table, uint64_t new_pfn) {

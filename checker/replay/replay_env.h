@@ -26,6 +26,11 @@ namespace mmucheck::replay {
 // Frames from here on are made up, for tables that no input names: no machine has them.
 inline constexpr uint64_t kFirstProvisional = uint64_t{1} << 39;
 
+// What a step may depend on that is in no cell, named in footprints as cells of no table.
+inline constexpr model::Cell kNextFrame{model::CellKind::kSpPfn, model::kNoTable, ~uint64_t{0}};
+inline constexpr model::Cell kRoles{model::CellKind::kSpRole, model::kNoTable, 0};
+inline constexpr model::Cell kMonitorMemory{model::CellKind::kSpGfn, model::kNoTable, 0};
+
 // Inputs of one thread that its next step may use.
 struct PendingInputs {
   struct HwAd {
@@ -78,6 +83,13 @@ class ReplayEnv {
     ending_ = ending;
     to_window_ = to_window;
     paused_ = false;
+    numbers_now_ = nullptr;
+    for (TableNumbers& n : numbers_) {
+      if (n.thread == thread) numbers_now_ = &n;
+    }
+    if (!numbers_.empty()) {
+      store_.allocate_from(numbers_now_ == nullptr ? 0 : numbers_now_->first_table);
+    }
   }
   bool emitted() const { return paused_; }
   // Number of this event, and of the thread's event before.
@@ -92,6 +104,18 @@ class ReplayEnv {
   void walks_locked(bool locked) { locked_ = locked; }
   // Frames of tables that no input names, counting up.
   void frames_from(uint64_t pfn) { next_provisional_ = pfn; }
+  // Of each thread's own, so that who allocates first does not show.
+  struct TableNumbers {
+    static constexpr uint64_t kNear = 48;  // frames within one 2M region, then others
+    uint32_t thread = 0;
+    uint32_t first_table = 0;
+    uint64_t first_frame = 0, far_frame = 0;
+    uint64_t used = 0;
+    uint64_t take() {
+      const uint64_t n = used++;
+      return n < kNear ? first_frame + n : far_frame + n;
+    }
+  };
 
   // --- facts of the VM ---
   bool eager_split = true;
@@ -170,6 +194,7 @@ class ReplayEnv {
   model::FaultinPfn faultin_pfn() const { return in_->fault_pfn.value_or(model::FaultinPfn{}); }
   int32_t memory_region_result(int32_t result) const { return result; }
   uint32_t vcpu_role(uint32_t vcpu) const {
+    store_.touch(kRoles, model::kRead);
     const auto it = roles.find(vcpu);
     return it == roles.end() ? 0 : it->second;
   }
@@ -227,6 +252,8 @@ class ReplayEnv {
   uint64_t last_commit_ = 0;  // of a memslot update
   uint64_t last_invalidation_end_ = 0;
   uint64_t next_provisional_ = kFirstProvisional;
+  std::vector<TableNumbers> numbers_;    // empty: all threads count together
+  TableNumbers* numbers_now_ = nullptr;  // of the thread that is stepped
 
   std::unordered_map<uint32_t, model::TdxHook> hooks_;  // by thread
 

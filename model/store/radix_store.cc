@@ -22,20 +22,29 @@ RadixStore& RadixStore::operator=(const RadixStore& o) {
 }
 
 uint32_t RadixStore::alloc_table(uint64_t pfn) {
+  if (footprint_ != nullptr) note_frame(pfn, kWrite);
   if (by_pfn_.contains(pfn)) return kNoTable;
   uint32_t id;
-  if (!free_ids_.empty()) {
-    id = *free_ids_.begin();
-    free_ids_.erase(free_ids_.begin());
+  if (const auto free = free_ids_.lower_bound(first_id_); free != free_ids_.end()) {
+    id = *free;
+    free_ids_.erase(free);
   } else {
-    if (tables_.size() >= kMaxTables) return kNoTable;
-    id = static_cast<uint32_t>(tables_.size());
+    id = std::max(first_id_, table_bound());
+    if (id >= kMaxTables) return kNoTable;
+    while (table_bound() < id) {
+      free_ids_.insert(table_bound());
+      tables_.emplace_back();
+    }
     tables_.emplace_back();
+  }
+  if (footprint_ != nullptr) {
+    note_table(kNoTable, kWrite);
+    note_table(id, kWrite);
   }
   tables_[id] = std::make_unique<Table>();
   tables_[id]->pte.fill(kNonpresent);
-  set(cell::of(CellKind::kSpPfn, id), pfn);
-  set(cell::of(CellKind::kSpState, id), static_cast<uint64_t>(SpState::kAllocated));
+  put(cell::of(CellKind::kSpPfn, id), pfn);
+  put(cell::of(CellKind::kSpState, id), static_cast<uint64_t>(SpState::kAllocated));
   by_pfn_.emplace(pfn, id);
   live_++;
   return id;
@@ -43,7 +52,13 @@ uint32_t RadixStore::alloc_table(uint64_t pfn) {
 
 void RadixStore::free_table(uint32_t table) {
   if (!is_live(table)) return;
-  by_pfn_.erase(get(cell::of(CellKind::kSpPfn, table)));
+  const uint64_t pfn = get(cell::of(CellKind::kSpPfn, table));
+  if (footprint_ != nullptr) {
+    note_frame(pfn, kWrite);
+    note_table(kNoTable, kWrite);
+    note_table(table, kWrite);
+  }
+  by_pfn_.erase(pfn);
   tables_[table].reset();
   free_ids_.insert(table);
   live_--;
@@ -53,6 +68,10 @@ bool RadixStore::move_table(uint32_t table, uint64_t pfn) {
   if (!is_live(table)) return false;
   const uint64_t old_pfn = get(cell::of(CellKind::kSpPfn, table));
   if (old_pfn == pfn) return true;
+  if (footprint_ != nullptr) {
+    note_frame(pfn, kWrite);
+    note_frame(old_pfn, kWrite);
+  }
   if (by_pfn_.contains(pfn)) return false;
   by_pfn_.erase(old_pfn);
   by_pfn_.emplace(pfn, table);
@@ -75,6 +94,8 @@ void RadixStore::put_table(uint32_t table, std::span<const std::pair<Cell, uint6
 }
 
 uint32_t RadixStore::find_table(uint64_t pfn) const {
+  if (footprint_ != nullptr) [[unlikely]]
+    note_frame(pfn, kRead);
   const auto it = by_pfn_.find(pfn);
   return it == by_pfn_.end() ? kNoTable : it->second;
 }

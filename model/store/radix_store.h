@@ -1,9 +1,11 @@
 // model/store: the sparse store that replay uses: page tables on demand, everything else in maps.
 //
 // Contract: get of a cell never written gives 0, but for entries of a fresh table, which hold
-// kNonpresent. alloc_table gives the lowest free id (or the wanted one); free_table poisons it: a
+// kNonpresent. alloc_table gives the lowest free id; free_table poisons it: a
 // later get of one of its cells counts in poisoned_reads() and gives 0. Live tables: at most
-// kMaxTables (documented limit; alloc_table then answers kNoTable).
+// kMaxTables (documented limit; alloc_table then answers kNoTable). record() makes it tell what is
+// touched from then on; a table's cell is touched together with its kSpState, and who allocates or
+// frees touches {kSpState, kNoTable} too: which number is free next.
 #pragma once
 
 #include <algorithm>
@@ -18,6 +20,7 @@
 
 #include "model/spte/format.h"
 #include "model/store/cell.h"
+#include "model/store/footprint.h"
 
 namespace mmucheck::model {
 
@@ -35,6 +38,8 @@ class RadixStore {
   bool cas(Cell c, uint64_t& expected, uint64_t desired);
   uint64_t add(Cell c, uint64_t delta);  // returns the new value
 
+  // Tables get the lowest free number from `first` on; a copy of the store does not take that over.
+  void allocate_from(uint32_t first) { first_id_ = first; }
   // `pfn` names the page frame; kNoTable when the limit is reached or the frame is a live table.
   uint32_t alloc_table(uint64_t pfn);
   void free_table(uint32_t table);
@@ -45,13 +50,30 @@ class RadixStore {
   // A table that is not live becomes it, with the cells that for_each() showed of it: its frame is
   // no live table's.
   void put_table(uint32_t table, std::span<const std::pair<Cell, uint64_t>> cells);
-  bool is_live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
+  bool is_live(uint32_t table) const {
+    if (footprint_ != nullptr) [[unlikely]]
+      note_table(table, kRead);
+    return live(table);
+  }
 
   // Visits what makes the store's content, in an order that depends on the content only:
   // table(id) for each live table, then cell(Cell, value) for its cells that are not those of a
   // fresh table; after the last, table(kNoTable) and all other cells that are not 0.
   template <class TableF, class CellF>
   void for_each(TableF table, CellF cell) const;
+  // The same of one table, live or not, and of the cells of no table whose kind is `wanted(kind)`.
+  template <class CellF>
+  void for_table(uint32_t id, CellF cell) const;
+  template <class CellF, class Wanted>
+  void for_others(CellF cell, Wanted wanted) const;
+
+  // Of what is touched from here on; nullptr: of nothing. A copy of the store tells nothing.
+  void record(Footprint* footprint) { footprint_ = footprint; }
+  // By who keeps what belongs to the state elsewhere, under a name that no cell has.
+  void touch(Cell c, Use use) const {
+    if (footprint_ != nullptr) [[unlikely]]
+      footprint_->add(c, use);
+  }
 
   uint64_t poisoned_reads() const { return poisoned_reads_; }
   uint32_t live_tables() const { return live_; }
@@ -76,6 +98,18 @@ class RadixStore {
       return static_cast<size_t>(h ^ (h >> 31));
     }
   };
+  bool live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
+  void note(Cell c, Use use) const {
+    if (c.kind <= kLastTableField) note_table(c.object, kRead);
+    footprint_->add(c, use);
+  }
+  void note_table(uint32_t table, Use use) const {
+    footprint_->add(cell::of(CellKind::kSpState, table), use);
+  }
+  void note_frame(uint64_t frame, Use use) const {
+    footprint_->add(cell::of(CellKind::kSpPfn, kNoTable, frame), use);
+  }
+  void put(Cell c, uint64_t v);
   static Key key(Cell c) { return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index}; }
 
   std::vector<std::unique_ptr<Table>> tables_;
@@ -85,32 +119,44 @@ class RadixStore {
   std::unordered_map<Key, uint64_t, KeyHash> sparse_;
   uint32_t live_ = 0;
   mutable uint64_t poisoned_reads_ = 0;
+  Footprint* footprint_ = nullptr;
+  uint32_t first_id_ = 0;  // that may be allocated
 };
 
 template <class TableF, class CellF>
 void RadixStore::for_each(TableF table, CellF cell) const {
-  const auto kind = [](CellKind first, size_t i) {
-    return static_cast<CellKind>(static_cast<size_t>(first) + i);
-  };
   for (uint32_t id = 0; id < tables_.size(); id++) {
     if (tables_[id] == nullptr) continue;
     table(id);
-    for (size_t i = 0; i < kTableFields; i++) {
-      const uint64_t v = tables_[id]->field[i];
-      if (v != 0) cell(Cell{kind(kFirstTableField, i), id, 0}, v);
-    }
-    for (uint32_t i = 0; i < tables_[id]->pte.size(); i++) {
-      const uint64_t v = tables_[id]->pte[i];
-      if (v != kNonpresent) cell(Cell{CellKind::kPte, id, i}, v);
-    }
+    for_table(id, cell);
   }
   table(kNoTable);
+  for_others(cell, [](CellKind) { return true; });
+}
+
+template <class CellF>
+void RadixStore::for_table(uint32_t id, CellF cell) const {
+  if (!live(id)) return;
+  const auto first = static_cast<size_t>(kFirstTableField);
+  for (size_t i = 0; i < kTableFields; i++) {
+    const uint64_t v = tables_[id]->field[i];
+    if (v != 0) cell(Cell{static_cast<CellKind>(first + i), id, 0}, v);
+  }
+  for (uint32_t i = 0; i < tables_[id]->pte.size(); i++) {
+    const uint64_t v = tables_[id]->pte[i];
+    if (v != kNonpresent) cell(Cell{CellKind::kPte, id, i}, v);
+  }
+}
+
+template <class CellF, class Wanted>
+void RadixStore::for_others(CellF cell, Wanted wanted) const {
   for (size_t i = 0; i < kScalars; i++) {
-    if (scalar_[i] != 0) cell(Cell{kind(kFirstScalar, i), 0, 0}, scalar_[i]);
+    const auto kind = static_cast<CellKind>(static_cast<size_t>(kFirstScalar) + i);
+    if (scalar_[i] != 0 && wanted(kind)) cell(Cell{kind, 0, 0}, scalar_[i]);
   }
   std::vector<std::pair<Key, uint64_t>> rest;
   for (const auto& [k, v] : sparse_) {
-    if (v != 0) rest.emplace_back(k, v);
+    if (v != 0 && wanted(static_cast<CellKind>(k.a >> 32))) rest.emplace_back(k, v);
   }
   std::sort(rest.begin(), rest.end(), [](const auto& x, const auto& y) {
     return std::pair(x.first.a, x.first.b) < std::pair(y.first.a, y.first.b);
@@ -121,15 +167,17 @@ void RadixStore::for_each(TableF table, CellF cell) const {
 }
 
 inline uint64_t RadixStore::get(Cell c) const {
+  if (footprint_ != nullptr) [[unlikely]]
+    note(c, kRead);
   if (c.kind == CellKind::kPte) {
-    if (!is_live(c.object)) [[unlikely]] {
+    if (!live(c.object)) [[unlikely]] {
       poisoned_reads_++;
       return 0;
     }
     return tables_[c.object]->pte[c.index];
   }
   if (c.kind <= kLastTableField) {
-    if (!is_live(c.object)) [[unlikely]] {
+    if (!live(c.object)) [[unlikely]] {
       poisoned_reads_++;
       return 0;
     }
@@ -144,10 +192,16 @@ inline uint64_t RadixStore::get(Cell c) const {
 }
 
 inline void RadixStore::set(Cell c, uint64_t v) {
+  if (footprint_ != nullptr) [[unlikely]]
+    note(c, kWrite);
+  put(c, v);
+}
+
+inline void RadixStore::put(Cell c, uint64_t v) {
   if (c.kind == CellKind::kPte) {
-    if (is_live(c.object)) tables_[c.object]->pte[c.index] = v;
+    if (live(c.object)) tables_[c.object]->pte[c.index] = v;
   } else if (c.kind <= kLastTableField) {
-    if (is_live(c.object)) {
+    if (live(c.object)) {
       tables_[c.object]
           ->field[static_cast<size_t>(c.kind) - static_cast<size_t>(kFirstTableField)] = v;
     }
@@ -176,8 +230,19 @@ inline bool RadixStore::cas(Cell c, uint64_t& expected, uint64_t desired) {
 }
 
 inline uint64_t RadixStore::add(Cell c, uint64_t delta) {
+  if (footprint_ != nullptr) [[unlikely]] {
+    const Use use = is_counter(c.kind)                 ? kCount
+                    : c.kind == CellKind::kLockReaders ? kReadLock
+                                                       : kRead;
+    note(c, use);
+    if (use == kRead) note(c, kWrite);
+    Footprint* const recording = std::exchange(footprint_, nullptr);
+    const uint64_t v = add(c, delta);
+    footprint_ = recording;
+    return v;
+  }
   const uint64_t v = get(c) + delta;
-  set(c, v);
+  put(c, v);
   return v;
 }
 

@@ -80,9 +80,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                 const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
                 const std::string& wrote) {
   if (x.violation) {
-    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest\n\n",
+    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest{}\n\n",
                               x.violation->invariant, x.violation->statement,
-                              what_was_bounded(s, o), counts(x)));
+                              what_was_bounded(s, o), counts(x),
+                              x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
     session.print(explore::chart_text(steps));
     session.print(fmt::format("\n  source: {}\n", x.violation->source));
     if (!wrote.empty()) {
@@ -99,10 +100,11 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                                 : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
                                               why, what_was_bounded(s, o)));
   session.print(fmt::format(
-      "       {}; {}; no reductions\n"
+      "       {}; {}; {}\n"
       "       {} evaluated; sequential consistency, no A/D bits from CPUs{}\n",
-      counts(x), plural(x.end_states, "end state"), plural(x.invariants, "invariant"),
-      s.yields == 0 ? ", no walk yields" : ""));
+      counts(x), plural(x.end_states, "end state"),
+      o.bounds.like_pages ? "tables numbered by thread" : "no reductions",
+      plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -135,6 +137,10 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"inconclusive", x.doubts},
               {"steps", path},
               {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
+  for (const Exploration::Other& other : x.others) {
+    out["others"].push_back(
+        {{"invariant", other.violation.invariant}, {"steps", other.path.size()}});
+  }
   session.print_json(out);
 }
 
@@ -158,6 +164,23 @@ int run_table(Session& session, const ExploreOptions& o) {
   } catch (const std::invalid_argument& error) {
     return session.fail(report::kExitUsage, error.what());
   }
+}
+
+// The file's name. `number`: of the violation, the first is 0.
+std::string write_counterexample(const explore::Scenario& scenario,
+                                 const std::vector<explore::Packet>& packets,
+                                 const ExploreOptions& o, size_t number) {
+  std::filesystem::path name =
+      o.output.empty() ? std::filesystem::path(o.file()).stem().string() + "-counterexample.txtpb"
+                       : o.output;
+  if (number != 0) {
+    name.replace_filename(
+        fmt::format("{}-{}{}", name.stem().string(), number + 1, name.extension().string()));
+  }
+  const auto sink = trace::create_trace(name.string(), scenario.info, "txtpb");
+  for (const explore::Packet& p : packets) sink->put(p.event());
+  sink->close();
+  return name.string();
 }
 
 int run_explore(Session& session, ExploreOptions& o) {
@@ -188,15 +211,24 @@ int run_explore(Session& session, ExploreOptions& o) {
   std::string wrote;
   if (x.violation) {
     steps = explore::chart_steps(scenario, design, x, o.bounds);
-    wrote = o.output.empty()
-                ? std::filesystem::path(o.file()).stem().string() + "-counterexample.txtpb"
-                : o.output;
-    const auto sink = trace::create_trace(wrote, scenario.info, "txtpb");
-    for (const explore::Packet& p : run.counterexample) sink->put(p.event());
-    sink->close();
+    wrote = write_counterexample(scenario, run.counterexample, o, 0);
   }
   (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
-  if (!run.replays) {
+  bool confirmed = run.replays;
+  for (size_t i = 0; i < x.others.size() && confirmed; i++) {
+    Exploration other = x;
+    other.violation = x.others[i].violation;
+    other.path = x.others[i].path;
+    other.deadlock = x.others[i].deadlock;
+    const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
+    confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant);
+    wrote = write_counterexample(scenario, packets, o, i + 1);
+    if (session.json) continue;
+    session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
+                              other.violation->statement, plural(other.path.size(), "step"),
+                              wrote));
+  }
+  if (!confirmed) {
     return session.fail(
         report::kExitInternal,
         wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
@@ -239,6 +271,12 @@ void add_explore(CLI::App& app, Session& session) {
   sub->add_option("--preemptions", o->given.preemptions,
                   "at most so often a thread goes on although the one that moved last could")
       ->option_text("N");
+  sub->add_flag("--all", o->given.all,
+                "one counterexample for each invariant and last step that breaks it");
+  sub->add_flag("--self-check", o->given.self_check,
+                "run again what is known of each step, and compare: exit code 6 where it differs");
+  sub->add_flag("--like-pages", o->given.like_pages,
+                "reduce: page tables are numbered by the thread that allocates them");
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "
                   "[as the scenario says, or 0]")

@@ -53,7 +53,8 @@ std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
   std::vector<std::pair<std::string, const explore::Pinned*>> all;
   const BoundOptions& given = request.bounds;
   const bool other_bounds = given.max_states || given.max_depth || given.busy ||
-                            given.preemptions || given.memory_mib != 0;
+                            given.preemptions || given.memory_mib != 0 || given.all ||
+                            given.like_pages;
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
     for (const explore::Pinned& p : scenario.pinned) {
@@ -167,6 +168,9 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   b.busy = busy.value_or(b.busy);
   b.max_memory = memory_mib << 20;
   b.workers = workers;
+  b.all = all;
+  b.self_check = self_check;
+  b.like_pages = like_pages;
   b.preemptions = preemptions;
   return b;
 }

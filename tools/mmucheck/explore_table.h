@@ -18,6 +18,7 @@ struct BoundOptions {
   std::optional<unsigned> busy, preemptions;
   uint64_t memory_mib = 0;  // 0: none
   unsigned workers = 1;
+  bool all = false, self_check = false, like_pages = false;
 
   explore::Bounds of(const explore::Scenario& scenario) const;
 };

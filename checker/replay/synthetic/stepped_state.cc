@@ -1,64 +1,14 @@
 #include "checker/replay/synthetic/stepped_state.h"
 
 #include <stdexcept>
-#include <type_traits>
+
+#include "checker/replay/synthetic/stepped_bytes.h"
 
 namespace mmucheck::replay {
 namespace {
 
 // What stands first in a part: parts of two kinds are never equal.
 enum PartKind : uint64_t { kOfCells, kOfNothing, kOfThread };
-
-class Bytes {
- public:
-  void number(uint64_t v) { plain(v); }
-  // A machine, as its bytes without those between its fields. In a union, because GCC 12 loses count
-  // of the offset behind an array of structs otherwise, and clears fields.
-  template <class T>
-  void plain(const T& v) {
-    static_assert(std::is_trivially_copyable_v<T>);
-    union Only {
-      T v;
-    };
-    Only copy{v};
-    __builtin_clear_padding(&copy);
-    out_.append(reinterpret_cast<const char*>(&copy), sizeof copy);
-  }
-  template <class T>
-  void maybe(const std::optional<T>& v) {
-    number(v.has_value());
-    if (v) plain(*v);
-  }
-  template <class... T>
-  void one_of(const std::variant<T...>& v) {
-    number(v.index());
-    std::visit([this](const auto& m) { plain(m); }, v);
-  }
-  std::string take() { return std::exchange(out_, {}); }
-
- private:
-  std::string out_;
-};
-
-void add(Bytes& b, const PendingInputs& in) {
-  b.number(in.hw_ad.size());
-  for (const PendingInputs::HwAd& ad : in.hw_ad) b.plain(ad);
-  b.maybe(in.fault_pfn);
-  b.maybe(in.host_level);
-  b.maybe(in.new_table);
-  b.maybe(in.faultin);
-  b.maybe(in.collapse);
-  b.maybe(in.yield_gfn);
-  b.maybe(in.lost_sptep);
-  b.maybe(in.external_page);
-  for (const bool flag : {in.yield, in.cmpxchg_lost, in.alloc_failed, in.topup_failed,
-                          in.flush_here, in.others_froze, in.others_first}) {
-    b.number(flag);
-  }
-  b.plain(in.external_result);
-  b.number(in.seamcall_status.v);
-  b.number(in.nx_pages);
-}
 
 }  // namespace
 
@@ -69,6 +19,7 @@ SteppedState::SteppedState(const SyntheticReplayer& r) : threads_(r.threads_) {
   hooks_ = vm.model->env.hooks_;
   roles_ = vm.model->env.roles;
   next_frame_ = vm.model->env.next_provisional_;
+  numbers_ = vm.model->env.numbers_;
   monitor_ = std::make_shared<const invariant::Monitor>(*vm.monitor);
 }
 
@@ -78,6 +29,7 @@ void SteppedState::restore(SyntheticReplayer& r) const {
   vm.model->env.hooks_ = hooks_;
   vm.model->env.roles = roles_;
   vm.model->env.next_provisional_ = next_frame_;
+  vm.model->env.numbers_ = numbers_;
   vm.monitor = std::make_unique<invariant::Monitor>(*monitor_);
   vm.model->env.monitor = vm.monitor.get();
   r.threads_ = threads_;
@@ -86,7 +38,7 @@ void SteppedState::restore(SyntheticReplayer& r) const {
 std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
   std::vector<std::string> all;
   const SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
-  Bytes b;
+  StateBytes b;
   for_cells(
       vm.model->store,
       [&](size_t part) {
@@ -100,31 +52,12 @@ std::vector<std::string> SteppedState::parts(const SyntheticReplayer& r) {
       });
   all.push_back(b.take());
   b.number(kOfNothing);
-  b.number(vm.model->env.next_provisional_);
-  b.plain(vm.monitor->memory());
-  const std::map<uint32_t, uint32_t> roles(vm.model->env.roles.begin(), vm.model->env.roles.end());
-  for (const auto& [vcpu, role] : roles) b.number(uint64_t{vcpu} << 32 | role);
-  all.push_back(b.take());
+  all.push_back(b.take() + content(r, kMonitorSlot) + content(r, kFramesSlot));
   for (const auto& [tid, t] : r.threads_) {
     if (t.stack.empty()) continue;
     b.number(kOfThread);
     b.number(tid);
-    b.number(t.stack.size());
-    for (const SyntheticReplayer::Task& task : t.stack) {
-      b.number(task.primitive.has_value());
-      b.number(static_cast<uint64_t>(task.windows));
-      if (task.primitive) {
-        b.one_of(*task.primitive);
-      } else {
-        b.one_of(task.op.machine);
-      }
-    }
-    add(b, t.in);
-    b.number(t.frames.size());
-    for (const uint64_t frame : t.frames) b.number(frame);
-    const auto hook = vm.model->env.hooks_.find(tid);
-    if (hook != vm.model->env.hooks_.end()) b.plain(hook->second);
-    all.push_back(b.take());
+    all.push_back(b.take() + content_of_thread(r, tid));
   }
   return all;
 }

@@ -9,12 +9,15 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
+#include <string_view>
 #include <unordered_map>
 #include <vector>
 
 #include "checker/replay/synthetic/synthetic_replayer.h"
+#include "model/store/footprint.h"
 
 namespace mmucheck::replay {
 
@@ -28,17 +31,50 @@ class SteppedState {
   // those of the TDX module), what is in no cell, and each thread that does something.
   static std::vector<std::string> parts(const SyntheticReplayer& r);
 
-  // --- one by one, for who keeps equal parts once (stepped_parts.cc) ---
-  class Part;
-  using KeptPart = std::shared_ptr<const Part>;
-  // Part `i` of parts().
-  static KeptPart keep(const SyntheticReplayer& r, size_t i);
-  static std::vector<KeptPart> keep_all(const SyntheticReplayer& r);
-  // Makes the state whose parts are `now` into that of `wanted`, of whatever replayer of the same
-  // scenario they were kept. What only reports name (packets that have begun an operation) may be
-  // that of another state with equal parts.
-  static void put(SyntheticReplayer& r, std::span<const Part* const> now,
-                  std::span<const Part* const> wanted);
+  // --- slot by slot, for who keeps equal contents once (stepped_slots.cc) ---
+  // A state is what its slots hold, as bytes, and what its threads do. A slot has what the monitor
+  // remembers, which tables live in which frames (and what else is in no cell), the cells of some
+  // kinds, or one table. Empty: nothing.
+  using Slot = uint32_t;
+  static constexpr Slot kMonitorSlot = 0, kFramesSlot = 1, kFirstGroupSlot = 2;
+  static constexpr Slot kCellGroups = 8, kFirstTableSlot = kFirstGroupSlot + kCellGroups;
+  static constexpr Slot kSlots = 64;  // the last one has all tables from there on
+  // Where a cell that a step touched is (model/store/footprint.h).
+  static Slot slot_of(model::Cell c);
+  static std::string content(const SyntheticReplayer& r, Slot slot);
+  static std::string content_of_thread(const SyntheticReplayer& r, uint32_t thread);
+  struct Running {  // what the content does not tell of a thread that does something
+    struct Begun {  // an operation
+      uint64_t line;
+      std::string_view name;
+      bool stepped, by_machine;
+      trace::KindSet observed;
+    };
+    std::vector<Begun> stack;
+    uint64_t last_event = 0;
+    PendingInputs in;
+    std::vector<uint64_t> frames;
+    bool in_hook = false;
+  };
+  using KeptThread = std::shared_ptr<const Running>;
+  static KeptThread keep_thread(const SyntheticReplayer& r, uint32_t thread);  // nullptr: nothing
+  static size_t bytes_of(const Running& thread);  // that are kept, about
+
+  struct Change {
+    Slot slot;
+    const std::string *from, *to;
+  };
+  // What the slots hold now, and shall hold: contents of any replayer of the same scenario. What
+  // only reports name (packets that have begun an operation) may be that of another state.
+  static void put(SyntheticReplayer& r, std::span<const Change> changes);
+  static void put_thread(SyntheticReplayer& r, uint32_t thread, const std::string& content,
+                         const KeptThread& kept);
+  // From here on each of the threads numbers the tables that it allocates by itself. Which threads
+  // allocate in which order is then no difference between states; nothing but reports looks at the
+  // numbers as such.
+  static void number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads);
+  // Of the steps from here on; nullptr: of none.
+  static void record(SyntheticReplayer& r, model::Footprint* footprint);
 
   // --- a thread of the replayer ---
   static bool running(const SyntheticReplayer& r, uint32_t thread);
@@ -59,6 +95,7 @@ class SteppedState {
   static std::pair<uint64_t, uint64_t> lock(const SyntheticReplayer& r);
 
  private:
+  static void put_frames(SyntheticReplayer& r, const std::string& bytes);
   // The parts of the store, in order: begin(i) when part i begins, then its cells.
   template <class Begin, class CellF>
   static void for_cells(const model::RadixStore& store, const Begin& begin, const CellF& cell);
@@ -67,6 +104,7 @@ class SteppedState {
   std::unordered_map<uint32_t, model::TdxHook> hooks_;
   std::unordered_map<uint32_t, uint32_t> roles_;
   uint64_t next_frame_ = 0;
+  std::vector<ReplayEnv::TableNumbers> numbers_;
   std::shared_ptr<const invariant::Monitor> monitor_;
   std::map<uint32_t, SyntheticReplayer::Thread> threads_;
 };

@@ -1,0 +1,59 @@
+// The memory of steps, by a step whose next question depends on the last answer.
+#include "checker/explore/step_memo.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+
+namespace mmucheck::explore {
+namespace {
+
+using Slots = std::array<uint32_t, 4>;
+
+// Looks at slot 1 where slot 0 has an even number, else at slots 2 and 3; writes what it saw last.
+struct Step {
+  std::vector<StepMemo::Slot> asked;
+  std::vector<StepMemo::Change> changes;
+
+  explicit Step(const Slots& s) {
+    asked = s[0] % 2 == 0 ? std::vector<uint32_t>{0, 1} : std::vector<uint32_t>{0, 2, 3};
+    changes = {{0, s[asked.back()]}};
+  }
+};
+
+TEST(StepMemo, GivesWhatTheStepGives) {
+  StepMemo memo(2, 1 << 20);
+  unsigned runs = 0;
+  for (int round = 0; round < 2; round++) {
+    for (uint32_t n = 0; n < 256; n++) {
+      const Slots s = {n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6};
+      const auto at = [&](StepMemo::Slot slot) { return s[slot]; };
+      const Step step(s);
+      const StepMemo::Outcome* o = memo.find(1, at);
+      if (o == nullptr) {
+        runs++;
+        o = memo.learn(1, step.asked, at, {.made = true, .property = 7 + s[0]}, step.changes);
+      }
+      EXPECT_TRUE(o->made);
+      EXPECT_EQ(o->property, 7 + s[0]);
+      ASSERT_EQ(memo.changes(*o).size(), 1u);
+      EXPECT_EQ(memo.changes(*o)[0].to, step.changes[0].to);
+      EXPECT_EQ(memo.find(0, at), nullptr);
+    }
+  }
+  EXPECT_EQ(runs, 2 * 4 + 2 * 16u);  // what it looks at, not the 256 of them all
+}
+
+TEST(StepMemo, ForgetsWhenItIsFull) {
+  StepMemo memo(1, 40 * 100);
+  const std::vector<StepMemo::Slot> asked = {0};
+  for (uint32_t n = 0; n < 101; n++) {
+    memo.learn(0, asked, [&](StepMemo::Slot) { return n; }, {.made = true, .property = n}, {});
+  }
+  EXPECT_EQ(memo.find(0, [](StepMemo::Slot) { return 0u; }), nullptr);
+  ASSERT_NE(memo.find(0, [](StepMemo::Slot) { return 100u; }), nullptr);
+  EXPECT_EQ(memo.find(0, [](StepMemo::Slot) { return 100u; })->property, 100u);
+}
+
+}  // namespace
+}  // namespace mmucheck::explore
