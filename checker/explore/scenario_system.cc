@@ -22,8 +22,9 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
     : scenario_(scenario),
       design_(design),
       options_(options),
-      worker_bytes_(options.max_memory == 0 ? kMemoBytes
-                                            : std::min(kMemoBytes, options.max_memory / 16)) {
+      memo_bytes_(options.max_memory == 0 ? kMemoBytes
+                                          : std::min(kMemoBytes, options.max_memory / 16)),
+      steps_(kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_) {
   initial_ = Worker(*this).successor();
 }
 
@@ -68,8 +69,7 @@ Worker::Worker(const ScenarioSystem& system)
       threads_tree_(system.table_, {loaded_.get(), threads_.size()}, 0),
       rest_tree_(system.table_, {&loaded_[progress_slot()], 1 + SteppedState::kSlots},
                  progress_slot()),
-      steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()), system.worker_bytes_ * 7 / 8),
-      kinds_(static_cast<uint32_t>(threads_.size()), system.worker_bytes_ / 8),
+      kinds_(static_cast<uint32_t>(threads_.size()), system.memo_bytes_ / kWorkerShare),
       became_(kBecame) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
@@ -106,8 +106,8 @@ Worker::Id Worker::changed_rest() {
   const Id from = rest_tree_.root();
   const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
   Became& b = became_[hash >> 32 & (kBecame - 1)];
-  if (b.from != from || b.outcome != *outcome_ || b.generation != steps_.generation()) {
-    b = {from, *outcome_, steps_.generation(), rest_tree_.changed(changes_)};
+  if (b.from != from || b.outcome != *outcome_ || b.generation != generation_) {
+    b = {from, *outcome_, generation_, rest_tree_.changed(changes_)};
   }
   return b.to;
 }
@@ -152,28 +152,38 @@ void Worker::moves_of(Slot thread) {
 
 StepMemo::Outcome Worker::run(const Move& m) {
   const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
-  const StepMemo::Outcome* o = nullptr;
-  if (m.kind != MoveKind::kBegin) o = steps_.find(tree, [this](Slot s) { return loaded_[s]; });
-  if (o == nullptr) {
-    const StepMemo::Outcome now = run_model(m);
-    o = steps_.learn(
-        tree, asked_, [this](Slot s) { return loaded_[s]; }, now, changes_);
-  } else if (system_->options_.self_check) {
-    check(m, *o);
+  const auto at = [this](Slot s) { return loaded_[s]; };
+  StepMemo::Outcome o;
+  bool known = false;
+  if (m.kind != MoveKind::kBegin) {
+    const std::shared_lock hold(system_->steps_lock_);
+    if (const StepMemo::Outcome* found = system_->steps_.find(tree, at); found != nullptr) {
+      known = true;
+      o = *found;
+      const auto changes = system_->steps_.changes(o);
+      changes_.assign(changes.begin(), changes.end());
+      generation_ = system_->steps_.generation();
+    }
   }
-  const auto changes = steps_.changes(*o);
-  changes_.assign(changes.begin(), changes.end());
-  const StepMemo::Outcome found = *o;
+  if (!known) {
+    o = run_model(m);
+    if (m.kind != MoveKind::kBegin) {
+      const std::unique_lock hold(system_->steps_lock_);
+      system_->steps_.learn(tree, asked_, at, o, changes_);
+    }
+  } else if (system_->options_.self_check) {
+    check(m, o, std::vector(changes_));
+  }
   outcome_.reset();
-  if (!changes.empty() && !system_->options_.preemptions) outcome_ = found.first;
-  if (system_->options_.preemptions && found.made) follow_turn(m);
-  return found;
+  if (known && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
+  if (system_->options_.preemptions && o.made) follow_turn(m);
+  return o;
 }
 
 // Runs the step although it is known.
-void Worker::check(const Move& m, const StepMemo::Outcome& known) {
+void Worker::check(const Move& m, const StepMemo::Outcome& known,
+                   const std::vector<StepMemo::Change>& expected) {
   const StepMemo::Outcome now = run_model(m);
-  const auto expected = steps_.changes(known);
   const auto same = [](const StepMemo::Change& a, const StepMemo::Change& b) {
     return a.slot == b.slot && a.to == b.to;
   };

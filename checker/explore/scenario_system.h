@@ -14,6 +14,7 @@
 
 #include <memory>
 #include <optional>
+#include <shared_mutex>
 #include <vector>
 
 #include "checker/explore/part_table.h"
@@ -38,19 +39,21 @@ constexpr invariant::Id rule_of(unsigned property) {
 class ScenarioSystem {
  public:
   static constexpr int kWords = 1;
-  static constexpr uint32_t kBlock = 1024, kAlone = 8;
+  static constexpr uint32_t kBlock = 1024, kAlone = 64;
+  static constexpr uint64_t kWorkerShare = 8;  // of the memory for what is known of steps
   using State = Words<1>;
 
   struct Options {
     unsigned busy = 0;
-    std::optional<unsigned> preemptions;
+    std::optional<unsigned> preemptions = std::nullopt;
     uint64_t max_memory = 0;  // of the process; 0: no bound
     bool all = false;         // tell violations of a rule by different steps apart
     bool like_pages = false;  // pages differ by who allocated them, not by when
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
     // table of parts that knows equal ones by several numbers.
     bool self_check = false;
-    std::optional<replay::SteppedState::Slot> forgets;  // what the tests break: no step looks there
+    std::optional<replay::SteppedState::Slot> forgets =
+        std::nullopt;  // what the tests break: no step looks there
   };
 
   // Nothing may be broken or in doubt behind the prefix.
@@ -61,8 +64,10 @@ class ScenarioSystem {
   uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
   static unsigned broken(const State&) { return kNothing; }
   uint64_t memory() const { return table_.memory(); }
-  // That a worker takes for itself at most.
-  uint64_t worker_bytes() const { return worker_bytes_; }
+  // What is known of steps, and what workers take for themselves.
+  uint64_t working_bytes(unsigned workers) const {
+    return memo_bytes_ + workers * (memo_bytes_ / kWorkerShare);
+  }
 
   class Worker;
   Worker worker() const;
@@ -102,8 +107,10 @@ class ScenarioSystem {
   const Scenario& scenario_;
   const model::Design* design_;
   Options options_;
-  uint64_t worker_bytes_;
+  uint64_t memo_bytes_;
   mutable Table table_;
+  mutable std::shared_mutex steps_lock_;  // of what follows: workers share what they found out
+  mutable StepMemo steps_;
   State initial_{};
   mutable std::mutex lock_;  // of what follows
   mutable std::array<bool, invariant::kIdCount> evaluated_{};
@@ -157,7 +164,8 @@ class ScenarioSystem::Worker {
   StepMemo::Outcome run(const Move& m);
   // What the model makes of it: asked_, and changes_ where it is made.
   StepMemo::Outcome run_model(const Move& m);
-  void check(const Move& m, const StepMemo::Outcome& known);
+  void check(const Move& m, const StepMemo::Outcome& known,
+             const std::vector<StepMemo::Change>& changes);
   void follow_turn(const Move& m);
   State successor();
   Id changed_rest();
@@ -176,6 +184,7 @@ class ScenarioSystem::Worker {
   SlotTree<Table> threads_tree_, rest_tree_;  // of the loaded state
   std::vector<Move> moves_;
   std::vector<StepMemo::Change> changes_;
+  StepMemo kinds_;  // of moves, by thread
   // What a tree became by the changes of an outcome, the last time.
   struct Became {
     Id from = 0;
@@ -183,8 +192,8 @@ class ScenarioSystem::Worker {
     Id to = 0;
   };
   std::vector<Became> became_;
+  uint32_t generation_ = 0;          // of what is known of steps, when outcome_ was found
   std::optional<uint32_t> outcome_;  // whose changes changes_ has, and no others
-  StepMemo steps_, kinds_;           // kinds_: of moves, by thread
   model::Footprint footprint_;
   std::vector<Slot> asked_;
   bool last_can_move_ = false;  // the thread of the turn

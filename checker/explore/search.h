@@ -16,8 +16,8 @@
 // - initial(): the first state.
 // - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
 // - broken(words): the property that a state breaks, or kNothing.
-// - memory(): bytes that the system itself has taken for states; worker_bytes(), where there is one:
-//   what each worker may take for itself.
+// - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is one:
+//   what it and n workers may take besides.
 // - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
 //   for each successor, or steps.violates(), always in the same order, and answers a Fate.
 #pragma once
@@ -387,8 +387,8 @@ bool Search<S>::conclude() {
 template <class S>
 SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
   base_memory_ = resident_bytes() + kBuffers;
-  if constexpr (requires { system_.worker_bytes(); }) {
-    base_memory_ += system_.worker_bytes() * crew_.size();
+  if constexpr (requires { system_.working_bytes(1); }) {
+    base_memory_ += system_.working_bytes(crew_.size());
   }
   const State first = system_.initial();
   const unsigned home = shard_of(system_.hash(first));

@@ -5,7 +5,7 @@
 // branch is what was found there, a leaf is the outcome.
 //
 // Which states a search visits does not depend on it. When the memory is full all is forgotten.
-// One worker's: nothing here is locked.
+// Nothing here is locked; find() may run at the same time as find().
 #pragma once
 
 #include <array>
