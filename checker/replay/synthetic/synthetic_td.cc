@@ -54,6 +54,10 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       if (is_gfn_alias<>(w.vm.gfn_direct_bits, {m.gfn}) || m.gfn >= kFrameLimit) {
         bad_packet(verdict_.file, e, fmt::format("gfn {:#x} is not private", m.gfn));
       }
+      if (const uint32_t root = vcpu_root(w, m.vcpu, w.vm.has_mirror);
+          root == kNoTable || w.root_invalid(root)) {
+        return refuse(e, "the vCPU has no root to map it under");
+      }
       if (!t.in.fault_pfn) t.in.fault_pfn = FaultinPfn{kBackingFrame + m.gfn, true, kPgLevel4K};
       return push(t, v, e, m);
     }
