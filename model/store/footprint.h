@@ -28,6 +28,12 @@ constexpr bool is_counter(CellKind kind) {
          kind == CellKind::kNxShadowCount;
 }
 
+// What is added to is read and written, but for counters and the read side of mmu_lock.
+constexpr uint8_t uses_of_add(CellKind kind) {
+  if (is_counter(kind)) return kCount;
+  return kind == CellKind::kLockReaders ? kReadLock : kRead | kWrite;
+}
+
 constexpr bool commute(uint8_t a, uint8_t b) {
   return (a == kRead && b == kRead) || (a == kCount && b == kCount) ||
          (a == kReadLock && b == kReadLock);
@@ -41,12 +47,12 @@ class Footprint {
   }
   const std::vector<Touch>& touches() const { return touches_; }  // in order of first use
 
-  void add(Cell c, Use use) {
+  void add(Cell c, uint8_t uses) {  // of Use
     if (const size_t at = find(c); at < touches_.size()) {
-      touches_[at].uses |= use;
+      touches_[at].uses |= uses;
       return;
     }
-    touches_.push_back({c, use});
+    touches_.push_back({c, uses});
     if (touches_.size() <= kFew) return;
     if (touches_.size() * 2 <= places_.size()) return place(touches_.size() - 1);
     places_.assign(touches_.size() * 4, 0);

@@ -99,9 +99,9 @@ class RadixStore {
     }
   };
   bool live(uint32_t table) const { return table < tables_.size() && tables_[table] != nullptr; }
-  void note(Cell c, Use use) const {
+  void note(Cell c, uint8_t uses) const {
     if (c.kind <= kLastTableField) note_table(c.object, kRead);
-    footprint_->add(c, use);
+    footprint_->add(c, uses);
   }
   void note_table(uint32_t table, Use use) const {
     footprint_->add(cell::of(CellKind::kSpState, table), use);
@@ -109,6 +109,8 @@ class RadixStore {
   void note_frame(uint64_t frame, Use use) const {
     footprint_->add(cell::of(CellKind::kSpPfn, kNoTable, frame), use);
   }
+  // Get and set that tell nothing.
+  uint64_t peek(Cell c) const;
   void put(Cell c, uint64_t v);
   static Key key(Cell c) { return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index}; }
 
@@ -169,6 +171,10 @@ void RadixStore::for_others(CellF cell, Wanted wanted) const {
 inline uint64_t RadixStore::get(Cell c) const {
   if (footprint_ != nullptr) [[unlikely]]
     note(c, kRead);
+  return peek(c);
+}
+
+inline uint64_t RadixStore::peek(Cell c) const {
   if (c.kind == CellKind::kPte) {
     if (!live(c.object)) [[unlikely]] {
       poisoned_reads_++;
@@ -230,18 +236,9 @@ inline bool RadixStore::cas(Cell c, uint64_t& expected, uint64_t desired) {
 }
 
 inline uint64_t RadixStore::add(Cell c, uint64_t delta) {
-  if (footprint_ != nullptr) [[unlikely]] {
-    const Use use = is_counter(c.kind)                 ? kCount
-                    : c.kind == CellKind::kLockReaders ? kReadLock
-                                                       : kRead;
-    note(c, use);
-    if (use == kRead) note(c, kWrite);
-    Footprint* const recording = std::exchange(footprint_, nullptr);
-    const uint64_t v = add(c, delta);
-    footprint_ = recording;
-    return v;
-  }
-  const uint64_t v = get(c) + delta;
+  if (footprint_ != nullptr) [[unlikely]]
+    note(c, uses_of_add(c.kind));
+  const uint64_t v = peek(c) + delta;
   put(c, v);
   return v;
 }

@@ -31,14 +31,7 @@ class RecordingStore {
     return made;
   }
   uint64_t add(Cell c, uint64_t delta) {
-    if (is_counter(c.kind)) {
-      footprint_.add(c, kCount);
-    } else if (c.kind == CellKind::kLockReaders) {
-      footprint_.add(c, kReadLock);
-    } else {
-      footprint_.add(c, kRead);
-      footprint_.add(c, kWrite);
-    }
+    footprint_.add(c, uses_of_add(c.kind));
     return store_.add(c, delta);
   }
 

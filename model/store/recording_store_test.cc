@@ -20,6 +20,17 @@ TEST(Footprint, UsesThatCommute) {
   EXPECT_FALSE(commute(kReadLock, kWrite));
 }
 
+// Of what both stores are asked for below.
+void expect_uses(const Footprint& f, uint32_t table) {
+  EXPECT_EQ(f.uses(cell::pte(table, 1)), kRead);
+  EXPECT_EQ(f.uses(cell::pte(table, 3)), kRead | kWrite);
+  EXPECT_EQ(f.uses(cell::pte(table, 4)), kWrite);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kPageStat, 1)), kCount);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kWrite);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kLockReaders)), kReadLock);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x41)), kRead);
+}
+
 TEST(RecordingStore, RecordsEachUse) {
   RadixStore radix;
   RecordingStore<RadixStore> s(radix);
@@ -40,14 +51,8 @@ TEST(RecordingStore, RecordsEachUse) {
   s.add(cell::of(CellKind::kLockReaders), 1);
   EXPECT_EQ(s.find_table(0x41), kNoTable);
   EXPECT_EQ(f.touches().size(), 8u);
-  EXPECT_EQ(f.uses(cell::pte(table, 1)), kRead);
   EXPECT_EQ(f.uses(cell::pte(table, 2)), kRead);
-  EXPECT_EQ(f.uses(cell::pte(table, 3)), kRead | kWrite);
-  EXPECT_EQ(f.uses(cell::pte(table, 4)), kWrite);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kPageStat, 1)), kCount);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kWrite);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kLockReaders)), kReadLock);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x41)), kRead);
+  expect_uses(f, table);
   EXPECT_EQ(radix.get(cell::pte(table, 3)), 5u);  // and it was done
   f.clear();
   s.free_table(table);
@@ -75,13 +80,7 @@ TEST(RadixStore, TellsWhatIsTouched) {
   s.add(cell::of(CellKind::kLockReaders), 1);
   EXPECT_EQ(s.find_table(0x41), kNoTable);
   EXPECT_EQ(f.uses(state), kRead);
-  EXPECT_EQ(f.uses(cell::pte(table, 1)), kRead);
-  EXPECT_EQ(f.uses(cell::pte(table, 3)), kRead | kWrite);
-  EXPECT_EQ(f.uses(cell::pte(table, 4)), kWrite);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kPageStat, 1)), kCount);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kWrite);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kLockReaders)), kReadLock);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x41)), kRead);
+  expect_uses(f, table);
   EXPECT_EQ(f.touches().size(), 8u);
   f.clear();
   EXPECT_FALSE(s.is_live(table + 1));
