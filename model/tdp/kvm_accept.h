@@ -30,11 +30,6 @@ inline constexpr uint8_t kAcceptTries = 8;
 
 namespace detail {
 
-template <class W>
-bool vcpu_is_inside(const W& w, uint32_t vcpu) {
-  return w.field(CellKind::kTdvpsInside, vcpu) != 0;
-}
-
 // Whoever tries meanwhile changes the lock's word, which would make a state of each try.
 template <class W>
 bool epoch_is_held(const W& w) {
@@ -59,10 +54,10 @@ Run guest_accept(W& w, GuestAccept& m) {
   m.entered = false;
   for (m.tries = 0; m.tries < kAcceptTries;) {
     if (!w.env.lock_steps()) m.tries++;
-    if (!detail::vcpu_is_inside(w, m.vcpu)) {
+    if (!vcpu_is_inside(w, m.vcpu)) {
       m.call = detail::call_of_vcpu(tdx::Leaf::kVpEnter, m);
       MMU_CALL(m, 1, raw_seamcall(w, m.call));
-      if (w.field(CellKind::kVmBugged) != 0 && !detail::vcpu_is_inside(w, m.vcpu)) break;
+      if (w.field(CellKind::kVmBugged) != 0 && !vcpu_is_inside(w, m.vcpu)) break;
       if (!m.call.call.call.status.ok()) {
         MMU_LEFT(m, 6);
         if (detail::epoch_is_held(w)) return Run::kBlocked;
@@ -92,7 +87,7 @@ Run guest_accept(W& w, GuestAccept& m) {
     MMU_CALL(m, 4, kvm_mmu_page_fault(w, m.fault));
     if (m.fault.faultin < 0 || w.field(CellKind::kVmBugged) != 0) break;
   }
-  if (m.entered && detail::vcpu_is_inside(w, m.vcpu)) {
+  if (m.entered && vcpu_is_inside(w, m.vcpu)) {
     m.call = detail::call_of_vcpu(tdx::Leaf::kTdExit, m);
     MMU_CALL(m, 5, raw_seamcall(w, m.call));
   }

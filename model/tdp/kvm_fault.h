@@ -26,7 +26,6 @@ struct PageFault {
   bool mmio_hit = false;
   bool mismatch = false;          // is_private against the attributes, at the fault's start
   uint8_t srcu = 0;
-  bool stuck = false;             // it retries on a slot whose updater waits for it
   uint32_t gone_slot = kNoSlot;   // taken to be deleted when faultin was over
   bool address_unknown = false;   // nothing shows which gfn it is
   bool seq_moved = false;         // between the fault's start and the end of faultin
@@ -122,6 +121,19 @@ int32_t faultin_result(const W& w, PageFault& m, Openness* open) {
                            : static_cast<int32_t>(RetPf::kContinue);
 }
 
+// The memslot at the gfn goes away, or moves.
+template <class W>
+bool in_invalid_slot(const W& w, const PageFault& m) {
+  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
+  return slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0;
+}
+
+// It does, and the next attempt ends as this one did. (That of a pre-fault may end the fault, 6.18.)
+template <class W>
+bool waits_for_slot(const W& w, const PageFault& m) {
+  return in_invalid_slot(w, m) && !(m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot);
+}
+
 // Snapshots of kvm_mmu_faultin_pfn's start.
 template <class W>
 void faultin_begin(const W& w, PageFault& m) {
@@ -130,15 +142,14 @@ void faultin_begin(const W& w, PageFault& m) {
   m.own_invalidation = false;
   m.mismatch = w.vm.has_private_mem && is_mismatch(w, m.fault);
   m.began_open = invalidate_in_progress(w, m.fault.gfn);
-  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
-  m.invalid_slot = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) ? 1 : 0;
+  m.invalid_slot = in_invalid_slot(w, m) ? 1 : 0;
 }
 
 // KVM_PRE_FAULT_MEMORY, and tdx_handle_ept_violation() for a private gpa, try again by themselves
 // while the VM lives; the latter leaves a memslot that goes away to the next exit (6.18). Its test
 // for a dead VM took the request away up to 6.19: kvm_vcpu_ioctl() refuses the vCPU all the same.
 template <class W>
-bool retries_locally(W& w, PageFault& m) {
+bool retries_locally(W& w, const PageFault& m) {
   if (!m.fault.prefetch && !(w.vm.has_mirror && m.fault.is_private)) return false;
   if (w.field(CellKind::kVmBugged) != 0) {
     if (!m.fault.prefetch && w.design.retry_eats_vm_dead) {
@@ -147,24 +158,17 @@ bool retries_locally(W& w, PageFault& m) {
     return false;
   }
   if (!w.env.lock_steps()) return true;
-  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
-  const bool invalid = slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0;
-  const bool again = m.fault.prefetch || !invalid || !w.design.retry_tests_slot;
-  // The next attempt of a pre-fault may end on such a slot (6.18).
-  const bool next_ends = m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot;
-  m.stuck = again && invalid && !next_ends && m.srcu != w.field(CellKind::kSrcuIndex);
-  w.emit(ev::RetryWait{m.stuck});
+  const bool again = m.fault.prefetch || !w.design.retry_tests_slot || !in_invalid_slot(w, m);
+  w.emit(ev::RetryWait{again && waits_for_slot(w, m) &&
+                       m.srcu != w.field(CellKind::kSrcuIndex)});
   return again;
 }
 
 // Would another attempt end as this one did, whoever goes on spinning?
 template <class W>
 bool spins(const W& w, const PageFault& m) {
-  const uint32_t slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);
   return w.env.lock_steps() &&
-         (invalidate_in_progress(w, m.fault.gfn) ||
-          (slot != kNoSlot && slot_get(w, slot, SlotField::kInvalid) != 0 &&
-           !(m.fault.prefetch && w.design.prefault_eagain_on_invalid_slot)));
+         (invalidate_in_progress(w, m.fault.gfn) || waits_for_slot(w, m));
 }
 
 template <class W>
@@ -214,7 +218,7 @@ Run page_fault(W& w, PageFault& m) {
   }
   do {  // a pre-fault tries again by itself
     MMU_LEFT_IF(m, 14, m.ret == RetPf::kRetry);
-    if (m.ret == RetPf::kRetry && (m.stuck || detail::spins(w, m))) return Run::kBlocked;
+    if (m.ret == RetPf::kRetry && detail::spins(w, m)) return Run::kBlocked;
     m.fast = {};
     m.fast.fault = m.fault;
     m.fast.fault.slot = gfn_to_memslot(w, m.as_id, m.fault.gfn);

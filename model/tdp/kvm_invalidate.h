@@ -76,7 +76,8 @@ bool is_obsolete_root(const W& w, uint32_t root) {
 template <class W>
 bool is_page_fault_stale(const W& w, const Fault& f) {
   if (w.design.stale_tests_root && is_obsolete_root(w, vcpu_root(w, f.vcpu, false))) return true;
-  return w.design.stale_tests_seq && f.slot != kNoSlot && mmu_invalidate_retry_gfn(w, f.mmu_seq, f.gfn);
+  return w.design.stale_tests_seq && f.slot != kNoSlot &&
+         mmu_invalidate_retry_gfn(w, f.mmu_seq, f.gfn);
 }
 
 }  // namespace mmucheck::model

@@ -110,6 +110,11 @@ constexpr bool is_tdcall(tdx::Leaf leaf) {
          leaf == tdx::Leaf::kPageAttrWr;
 }
 
+template <class W>
+bool vcpu_is_inside(const W& w, uint32_t vcpu) {
+  return w.field(CellKind::kTdvpsInside, vcpu) != 0;
+}
+
 // vcpu_enter_guest: KVM_REQ_VM_DEAD keeps a vCPU out, unless somebody took the request away.
 template <class W>
 bool vm_dead_is_due(const W& w, uint32_t vcpu) {
@@ -140,19 +145,18 @@ Run raw_seamcall(W& w, RawSeamcall& m) {
   const bool guest = w.env.lock_steps() && (enters || m.leaf == tdx::Leaf::kTdExit);
   const bool looks = (guest && enters) || m.leaf == tdx::Leaf::kVpEnter;
   MMU_BEGIN(m);
-  if (guest && enters && w.field(CellKind::kTdvpsInside, m.vcpu) == 0 &&
-      w.field(CellKind::kWaitForSeptZap) != 0) {
+  if (guest && enters && !vcpu_is_inside(w, m.vcpu) && w.field(CellKind::kWaitForSeptZap) != 0) {
     return Run::kBlocked;
   }
   if (looks && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   if (guest) {
     w.set_field(CellKind::kVcpuInCall, m.vcpu, 1);
-    if (w.field(CellKind::kTdvpsInside, m.vcpu) == 0 && is_tdcall(m.leaf)) {
+    if (is_tdcall(m.leaf) && !vcpu_is_inside(w, m.vcpu)) {
       detail::prepare_raw(w, m, tdx::Leaf::kVpEnter);
       MMU_CALL(m, 2, seamcall(w, m.call));
     }
   }
-  if (!guest || (w.field(CellKind::kTdvpsInside, m.vcpu) != 0) == (m.leaf != tdx::Leaf::kVpEnter)) {
+  if (!guest || vcpu_is_inside(w, m.vcpu) == (m.leaf != tdx::Leaf::kVpEnter)) {
     detail::prepare_raw(w, m, m.leaf);
     MMU_CALL(m, 1, seamcall(w, m.call));
   }

@@ -77,7 +77,9 @@ Run kvm_recover_nx_huge_pages(W& w, RecoverNxHugePages& m) {
     if (!w.env.lock_free(!shared)) return Run::kBlocked;
     mmu_lock_drop(w, !shared, false);
   }
-  if (m.flush && w.design.nx_recovery_flush != NxRecoveryFlush::kNever) MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kAll, 0, 0});
+  if (m.flush && w.design.nx_recovery_flush != NxRecoveryFlush::kNever) {
+    MMU_EMIT(m, 5, ev::Flush{ev::FlushKind::kAll, 0, 0});
+  }
   MMU_END(m);
 }
 

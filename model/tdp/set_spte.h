@@ -19,11 +19,13 @@ namespace mmucheck::model {
 
 namespace detail {
 
-// With volatile bits: exchanged, or only written by what was read before. A change that is not of
+// With volatile bits, or if told to: exchanged, or only written by what was read before. A change that is not of
 // the value that it takes away loses what came in between; Accessed may be lost.
 template <class W>
-bool takes_what_is_there(W& w, uint32_t table, uint32_t index, uint64_t& old_spte, int level) {
-  if (w.design.volatile_atomic && spte_need_atomic_write<>(w.fmt, old_spte, level)) {
+bool takes_what_is_there(W& w, uint32_t table, uint32_t index, uint64_t& old_spte, int level,
+                         bool force_atomic = false) {
+  if (force_atomic ||
+      (w.design.volatile_atomic && spte_need_atomic_write<>(w.fmt, old_spte, level))) {
     w.env.before(Point::kXchg, table, index);
     old_spte = w.store.get(cell::pte(table, index));
     return true;
@@ -50,13 +52,8 @@ uint64_t tdp_mmu_write_spte(W& w, uint32_t table, uint32_t index, uint64_t old_s
 template <class W>
 uint64_t tdp_mmu_clear_spte_bits(W& w, uint32_t table, uint32_t index, uint64_t old_spte,
                                  uint64_t mask, int level, bool force_atomic = false) {
-  bool atomic = force_atomic;
-  if (force_atomic) {
-    w.env.before(Point::kXchg, table, index);
-    old_spte = w.store.get(cell::pte(table, index));
-  } else {
-    atomic = detail::takes_what_is_there(w, table, index, old_spte, level);
-  }
+  const bool atomic =
+      detail::takes_what_is_there(w, table, index, old_spte, level, force_atomic);
   w.store.set(cell::pte(table, index), old_spte & ~mask);
   w.emit(ev::Store{table, index, old_spte, old_spte & ~mask,
                    atomic ? ev::How::kAnd : ev::How::kSet});
