@@ -69,16 +69,12 @@ bool mirror_entry(const View& v, uint64_t gfn, int level, uint64_t* spte) {
   return false;
 }
 
-uint64_t number_of(tdx::SeptEntryState state) {
-  for (const tdx::SeptStateInfo& s : tdx::kSeptStates) {
-    if (s.state == state) return s.arch;
-  }
-  return 0;
-}
-
 // PENDING to MAPPED, the page as it was.
 bool accepts_only(const ev::SeptState& e) {
   constexpr uint64_t kNumber = 0xff;  // of the state
+  constexpr auto number_of = [](tdx::SeptEntryState s) {
+    return tdx::sept_arch_state<>(tdx::enc(s));
+  };
   return (e.old_state & kNumber) == number_of(tdx::SeptEntryState::kPending) &&
          (e.new_state & kNumber) == number_of(tdx::SeptEntryState::kMapped) &&
          (e.old_state & ~kNumber) == (e.new_state & ~kNumber);

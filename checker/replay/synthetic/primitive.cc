@@ -74,19 +74,21 @@ struct Runner {
     MMU_EMIT(m, 3, ev::Return{ev::Fn::kZapInvalidatedRoots, 0});
     MMU_END(m);
   }
-  Run operator()(SplitOp& m) {
+  // mmu_lock around one machine.
+  template <class Op, class CallF>
+  Run locked(Op& m, LockMode mode, CallF call) {
     MMU_BEGIN(m);
-    MMU_LOCK(m, 27, mode_of(m.split.shared));
-    MMU_CALL(m, 1, kvm_tdp_mmu_try_split_huge_pages(w, m.split));
-    mmu_unlock(w, mode_of(m.split.shared));
+    MMU_LOCK(m, 27, mode);
+    MMU_CALL(m, 1, call());
+    mmu_unlock(w, mode);
     MMU_END(m);
   }
+  Run operator()(SplitOp& m) {
+    return locked(m, mode_of(m.split.shared),
+                  [&] { return kvm_tdp_mmu_try_split_huge_pages(w, m.split); });
+  }
   Run operator()(RecoverOp& m) {
-    MMU_BEGIN(m);
-    MMU_LOCK(m, 28, LockMode::kRead);
-    MMU_CALL(m, 1, collapse_slot(w, m.collapse));
-    mmu_unlock(w, LockMode::kRead);
-    MMU_END(m);
+    return locked(m, LockMode::kRead, [&] { return collapse_slot(w, m.collapse); });
   }
   Run operator()(DirtySlotOp& m) {
     MMU_BEGIN(m);
@@ -145,18 +147,10 @@ struct Runner {
     MMU_END(m);
   }
   Run operator()(ReapOp& m) {
-    MMU_BEGIN(m);
-    MMU_LOCK(m, 32, LockMode::kRead);
-    MMU_CALL(m, 1, reap_removed_spt(w, m.reap));
-    mmu_unlock(w, LockMode::kRead);
-    MMU_END(m);
+    return locked(m, LockMode::kRead, [&] { return reap_removed_spt(w, m.reap); });
   }
   Run operator()(HookOp& m) {
-    MMU_BEGIN(m);
-    MMU_LOCK(m, 32, LockMode::kWrite);
-    MMU_CALL(m, 1, set_external_spte(w, m.hook));
-    mmu_unlock(w, LockMode::kWrite);
-    MMU_END(m);
+    return locked(m, LockMode::kWrite, [&] { return set_external_spte(w, m.hook); });
   }
   Run operator()(FlushOp& m) {
     MMU_BEGIN(m);

@@ -10,6 +10,26 @@ namespace {
 // What stands first in a part: parts of two kinds are never equal.
 enum PartKind : uint64_t { kOfCells, kOfNothing, kOfThread };
 
+// The parts of the store, in order: begin(i) when part i begins, then its cells.
+template <class Begin, class CellF>
+void for_cells(const model::RadixStore& store, const Begin& begin, const CellF& cell) {
+  size_t part = 0;
+  const auto group = [](model::Cell c) {
+    return c.kind <= model::kLastScalar ? 0 : c.kind < model::kFirstModuleCell ? 1 : 2;
+  };
+  int at = -1;  // the group that is begun; -1: a table
+  store.for_each(
+      [&](uint32_t table) {
+        begin(part++);
+        if (table == model::kNoTable) at = 0;
+      },
+      [&](model::Cell c, uint64_t v) {
+        for (; at >= 0 && at < group(c); at++) begin(part++);
+        cell(c, v);
+      });
+  for (; at < 2; at++) begin(part++);
+}
+
 }  // namespace
 
 SteppedState::SteppedState(const SyntheticReplayer& r) : threads_(r.threads_) {

@@ -96,9 +96,6 @@ class SteppedState {
 
  private:
   static void put_frames(SyntheticReplayer& r, const std::string& bytes);
-  // The parts of the store, in order: begin(i) when part i begins, then its cells.
-  template <class Begin, class CellF>
-  static void for_cells(const model::RadixStore& store, const Begin& begin, const CellF& cell);
 
   model::RadixStore store_;
   std::unordered_map<uint32_t, model::TdxHook> hooks_;
@@ -108,25 +105,5 @@ class SteppedState {
   std::shared_ptr<const invariant::Monitor> monitor_;
   std::map<uint32_t, SyntheticReplayer::Thread> threads_;
 };
-
-template <class Begin, class CellF>
-void SteppedState::for_cells(const model::RadixStore& store, const Begin& begin,
-                             const CellF& cell) {
-  size_t part = 0;
-  const auto group = [](model::Cell c) {
-    return c.kind <= model::kLastScalar ? 0 : c.kind < model::kFirstModuleCell ? 1 : 2;
-  };
-  int at = -1;  // the group that is begun; -1: a table
-  store.for_each(
-      [&](uint32_t table) {
-        begin(part++);
-        if (table == model::kNoTable) at = 0;
-      },
-      [&](model::Cell c, uint64_t v) {
-        for (; at >= 0 && at < group(c); at++) begin(part++);
-        cell(c, v);
-      });
-  for (; at < 2; at++) begin(part++);
-}
 
 }  // namespace mmucheck::replay
