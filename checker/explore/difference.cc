@@ -89,7 +89,7 @@ Difference first_difference(const Scenario& scenario, const model::Design* a,
   frontier.push_back({0, in_a.save(), in_b.save()});
   while (!frontier.empty() && d.bound.empty()) {
     if (tick && !tick()) {
-      d.interrupted = true;
+      d.bound = kInterrupted;
       break;
     }
     const Waiting now = std::move(frontier.front());

@@ -20,8 +20,7 @@ struct Difference {
   std::vector<Move> path;  // the last one is where they differ
   std::string in_a, in_b;  // what it does there
   uint64_t pairs = 0;      // of states that were looked at
-  std::string bound;       // that was hit; empty: all pairs were visited
-  bool interrupted = false;
+  std::string bound;       // that was hit, or kInterrupted; empty: all pairs were visited
 };
 
 // `max_pairs`: pairs of states.

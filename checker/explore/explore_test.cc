@@ -182,7 +182,7 @@ TEST(Explore, AllThatIsViolated) {
   EXPECT_GT(all.states, one.states);
   EXPECT_EQ(all.bound, "");
   ASSERT_EQ(all.others.size(), 1u);
-  EXPECT_EQ(all.others[0].violation.invariant, "TDX-BUG-SEAMCALL");
+  EXPECT_EQ(all.others[0].violation->invariant, "TDX-BUG-SEAMCALL");
   EXPECT_EQ(all.others[0].path.size(), 24u);
 }
 

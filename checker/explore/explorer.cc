@@ -73,8 +73,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     other.deadlock = r.violations[i].property == kDeadlock;
     Stepper again(scenario, design, bounds.busy);
     take_path(other, again);
-    if (!other.violation) continue;
-    x.others.push_back({std::move(*other.violation), std::move(other.path), other.deadlock});
+    if (other.violation) x.others.push_back(std::move(other));
   }
   return x;
 }
@@ -83,14 +82,12 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
                                    const std::string& design_name, const Exploration& found,
                                    const Bounds& bounds) {
   std::vector<Packet> all;
-  size_t expects = 0;
   if (found.violation) {
     Event e;
     trace::start_event(e, K::kExpect);
     e.set(trace::f::expect::verdict, static_cast<uint64_t>(trace::ExpectedVerdict::kViolated));
     e.text = found.violation->invariant;
     all.emplace_back(e);
-    expects = all.size();
   }
   bool named = design_name.empty();
   for (const Packet& p : scenario.prefix) {
@@ -123,8 +120,8 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
       for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
     }
   }
-  if (expects != 0 && (found.deadlock || !found.path.empty())) {
-    all[expects - 1].set(trace::f::expect::step, all.size());
+  if (found.violation && (found.deadlock || !found.path.empty())) {
+    all.front().set(trace::f::expect::step, all.size());
   }
   return all;
 }
@@ -132,9 +129,9 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
 bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets,
                 const std::string& rule) {
   replay::SyntheticReplayer replayer(info);
-  for (size_t i = 0; i < packets.size(); i++) {
+  for (const Packet& p : packets) {
     if (!replayer.verdict().violations.empty()) return false;
-    replayer.event(packets[i].event());
+    replayer.event(p.event());
   }
   replayer.finish(info);
   const report::Verdict& v = replayer.verdict();

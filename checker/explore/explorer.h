@@ -48,12 +48,8 @@ struct Exploration {
   std::optional<report::Violation> violation;
   std::vector<Move> path;           // to it
   bool deadlock = false;            // behind the path no thread can move
-  struct Other {
-    report::Violation violation;
-    std::vector<Move> path;
-    bool deadlock = false;
-  };
-  std::vector<Other> others;        // where all were asked for, the shortest first
+  // Where all were asked for, the other violations, their paths and deadlocks, the shortest first.
+  std::vector<Exploration> others;
   std::vector<std::string> doubts;  // why there is no verdict; nothing was explored then
   uint64_t invariants = 0;          // that were evaluated
 };

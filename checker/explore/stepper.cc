@@ -1,7 +1,5 @@
 #include "checker/explore/stepper.h"
 
-#include <algorithm>
-
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::explore {
@@ -26,7 +24,7 @@ Packet step_packet(uint32_t thread, uint64_t count) {
 Stepper::Stepper(const Scenario& scenario, const model::Design* design, unsigned busy)
     : scenario_(scenario),
       replayer_(std::make_unique<replay::SyntheticReplayer>(scenario.info, design)),
-      busy_limit_(std::max(busy, scenario.busy)) {
+      busy_limit_(busy) {
   for (const Packet& p : scenario.prefix) replayer_->event(p.event());
   replayer_->settle();
   for (const auto& [tid, operations] : scenario.threads) own_.begun[tid] = 0;
@@ -95,27 +93,23 @@ std::vector<Packet> Stepper::packets(const Move& m) const {
 }
 
 bool Stepper::apply(const Move& m) {
-  if (m.kind == MoveKind::kYield) return apply_yield(m);
   for (const Packet& p : packets(m)) replayer_->event(p.event());
   SteppedState::forget_what_is_over(*replayer_, m.thread);
-  if (m.kind == MoveKind::kBegin) own_.begun[m.thread]++;
-  if (m.kind == MoveKind::kBusy) own_.busy++;
-  return m.kind == MoveKind::kBegin || !SteppedState::blocked(*replayer_);
-}
-
-// Whether the step comes to where it may yield shows in the step.
-bool Stepper::apply_yield(const Move& m) {
-  const State before = save();
-  for (const Packet& p : packets(m)) replayer_->event(p.event());
-  if (SteppedState::yield_is_due(*replayer_, m.thread)) {
-    restore(before);
-    take_violations();
-    take_doubts();
-    return false;
+  switch (m.kind) {
+    case MoveKind::kBegin: own_.begun[m.thread]++; return true;
+    case MoveKind::kStep: break;
+    case MoveKind::kBusy: own_.busy++; break;
+    case MoveKind::kYield:
+      // Whether the step comes to where it may yield shows in the step.
+      if (SteppedState::yield_is_due(*replayer_, m.thread)) {
+        take_violations();
+        take_doubts();
+        return false;
+      }
+      own_.yields++;
+      return true;
   }
-  SteppedState::forget_what_is_over(*replayer_, m.thread);
-  own_.yields++;
-  return true;
+  return !SteppedState::blocked(*replayer_);
 }
 
 bool Stepper::over() const {

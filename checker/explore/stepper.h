@@ -74,8 +74,6 @@ class Stepper {
   const replay::SyntheticReplayer& replayer() const { return *replayer_; }
 
  private:
-  bool apply_yield(const Move& m);
-
   const Scenario& scenario_;
   std::unique_ptr<replay::SyntheticReplayer> replayer_;
   unsigned busy_limit_;

@@ -6,24 +6,17 @@
 #include <stdexcept>
 
 #include "checker/explore/chart.h"
+#include "checker/explore/pinned.h"
 #include "checker/prove/solve.h"
 #include "checker/replay/replay_trace.h"
-#include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/replay/synthetic/under_designs.h"
 #include "checker/report/text_writer.h"
-#include "model/design/spec.h"
 #include "tools/mmucheck/decide_claim.h"
+#include "tools/mmucheck/design_file.h"
 #include "tools/mmucheck/otherwise.h"
 
 namespace mmucheck::cli {
 namespace {
-
-std::unique_ptr<model::OwnedDesign> design_called(const std::string& text) {
-  if (text.empty()) return nullptr;
-  model::ParsedDesign parsed = model::parse_design_spec(text);
-  if (parsed.design == nullptr) throw std::invalid_argument(parsed.error);
-  return std::move(parsed.design);
-}
 
 std::string with_design(std::string command, const LedgerEvidence& e) {
   if (!e.design.empty()) command += " --design " + e.design;
@@ -47,19 +40,6 @@ std::string value_text(const prove::Values& values) {
     s += fmt::format("{}{} {:#x}", s.empty() ? "" : ", ", name, value);
   }
   return s;
-}
-
-bool exploration_replays(const explore::Scenario& s, const model::Design* design,
-                         const LedgerEvidence& e, const explore::Exploration& x,
-                         const explore::Bounds& bounds) {
-  // Where threads are stuck there is nothing that a replay could break.
-  if (x.violation->invariant == explore::kStuck) return true;
-  replay::SyntheticReplayer r(s.info);
-  for (const explore::Packet& p : explore::counterexample(s, design, e.design, x, bounds)) {
-    r.event(p.event());
-  }
-  r.finish(s.info);
-  return violation_of_rule(r.verdict(), x.violation->invariant) != nullptr;
 }
 
 }  // namespace
@@ -91,7 +71,7 @@ Finding ClaimEngines::run(const LedgerEvidence& e, bool for_all) {
 Finding ClaimEngines::run_trace(const LedgerEvidence& e, bool for_all) {
   Finding f;
   const auto source = open_(e.name);
-  const auto design = design_called(e.design);
+  const auto design = design_from(e.design, "");
   const report::Verdict v = design == nullptr
                                 ? replay::replay_trace(*source)
                                 : replay::replay_under(*source, {&design->design, 1})[0];
@@ -163,22 +143,23 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   Finding f;
   const auto source = open_(e.name);
   const explore::Scenario scenario = explore::read_scenario(*source);
-  const auto design = design_called(e.design);
+  const auto design = design_from(e.design, "");
   const model::Design* d = design == nullptr ? nullptr : &design->design;
-  explore::Bounds bounds;
+  explore::Bounds bounds = explore::bounds_of(scenario);
   if (e.max_states != 0) bounds.max_states = e.max_states;
-  bounds.busy = e.busy;
-  const explore::Exploration x =
-      explore::explore(scenario, d, bounds, [this](const explore::SearchProgress&) {
-        return stop_ != nullptr && stop_->load() ? "interrupted" : "";
+  if (e.busy != 0) bounds.busy = e.busy;
+  const explore::PinnedRun run = explore::run_pinned(
+      scenario, d, e.design, bounds, nullptr, [this](const explore::SearchProgress&) {
+        return stop_ != nullptr && stop_->load() ? explore::kInterrupted : "";
       });
+  const explore::Exploration& x = run.found;
   f.reproduce = with_design("mmucheck explore", e);
   if (e.busy != 0) f.reproduce += fmt::format(" --busy {}", e.busy);
   if (e.max_states != 0) f.reproduce += fmt::format(" --max-states {}", e.max_states);
   f.bounds = fmt::format(
       "{} threads, {} operations, BUSY from outside at most {}; {} states, "
       "{} transitions",
-      scenario.threads.size(), scenario.operations(), e.busy, report::with_thousands(x.states),
+      scenario.threads.size(), scenario.operations(), bounds.busy, report::with_thousands(x.states),
       report::with_thousands(x.transitions));
   if (x.violation) {
     f.result = fmt::format("violated {} after {} steps", x.violation->invariant, x.path.size());
@@ -186,7 +167,7 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
       f.result += ", before anything could break " + e.breaks;
       return f;
     }
-    if (!exploration_replays(scenario, d, e, x, bounds)) {
+    if (!run.replays) {
       f.result += ", which does not replay";
       return f;
     }
@@ -202,7 +183,9 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   if (!x.doubts.empty()) {
     f.result = x.doubts.front();
   } else if (!x.bound.empty()) {
-    f.result = x.bound == "interrupted" ? x.bound : "--" + x.bound + " was hit, nothing broken so far";
+    f.result = x.bound == explore::kInterrupted
+                   ? x.bound
+                   : "--" + x.bound + " was hit, nothing broken so far";
   } else if (x.invariants == 0) {
     f.result = "no invariant was evaluated";
   } else {

@@ -137,9 +137,9 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"inconclusive", x.doubts},
               {"steps", path},
               {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
-  for (const Exploration::Other& other : x.others) {
+  for (const Exploration& other : x.others) {
     out["others"].push_back(
-        {{"invariant", other.violation.invariant}, {"steps", other.path.size()}});
+        {{"invariant", other.violation->invariant}, {"steps", other.path.size()}});
   }
   session.print_json(out);
 }
@@ -216,10 +216,7 @@ int run_explore(Session& session, ExploreOptions& o) {
   (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
   bool confirmed = run.replays;
   for (size_t i = 0; i < x.others.size() && confirmed; i++) {
-    Exploration other = x;
-    other.violation = x.others[i].violation;
-    other.path = x.others[i].path;
-    other.deadlock = x.others[i].deadlock;
+    const Exploration& other = x.others[i];
     const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
     confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant);
     wrote = write_counterexample(scenario, packets, o, i + 1);

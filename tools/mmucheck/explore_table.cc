@@ -5,10 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
-#include <stdexcept>
 
 #include "checker/report/text_writer.h"
-#include "model/design/spec.h"
+#include "tools/mmucheck/design_file.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -74,12 +73,7 @@ TableRow explore_row(const Session& session, const explore::Scenario& scenario,
                      const std::string& design, const explore::Pinned* pinned,
                      const TableRequest& request) {
   TableRow row{scenario.info.file, design, {}, false, 0};
-  std::unique_ptr<model::OwnedDesign> owned;
-  if (!design.empty()) {
-    model::ParsedDesign parsed = model::parse_design_spec(design);
-    if (parsed.design == nullptr) throw std::invalid_argument(parsed.error);
-    owned = std::move(parsed.design);
-  }
+  const std::unique_ptr<model::OwnedDesign> owned = design_from(design, "");
   explore::Bounds bounds = request.bounds.of(scenario);
   if (pinned != nullptr) bounds.busy = pinned->busy;
   const auto begin = std::chrono::steady_clock::now();
