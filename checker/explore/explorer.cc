@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "checker/explore/scenario_system.h"
 #include "checker/replay/findings.h"
@@ -32,7 +33,7 @@ void take_path(Exploration& x, Stepper& stepper) {
 }  // namespace
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                    const SearchTick& tick) {
+                    const SearchTick& tick, const VmVisit& visit) {
   Exploration x;
   Stepper stepper(scenario, design, bounds.busy);
   x.doubts = stepper.take_doubts();
@@ -48,12 +49,19 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                                .all = bounds.all,
                                .like_pages = bounds.like_pages,
                                .self_check = bounds.self_check});
-  const SearchResult<1> r = Search<ScenarioSystem>(system, {.max_states = bounds.max_states,
-                                                            .max_depth = bounds.max_depth,
-                                                            .max_memory = bounds.max_memory,
-                                                            .workers = bounds.workers,
-                                                            .all = bounds.all})
-                                .run(tick);
+  Search<ScenarioSystem> search(system, {.max_states = bounds.max_states,
+                                         .max_depth = bounds.max_depth,
+                                         .max_memory = bounds.max_memory,
+                                         .workers = bounds.workers,
+                                         .all = bounds.all});
+  const SearchResult<1> r = search.run(tick);
+  if (visit) {
+    ScenarioSystem::Worker worker = system.worker();
+    std::unordered_set<uint32_t> seen;
+    search.for_each_state([&](const ScenarioSystem::State& s) {
+      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker.show(s));
+    });
+  }
   x.states = r.states;
   x.transitions = r.transitions;
   x.depth = r.depth;

@@ -64,6 +64,8 @@ class ScenarioSystem {
   uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
   static unsigned broken(const State&) { return kNothing; }
   uint64_t memory() const { return table_.memory(); }
+  // All of a state but its threads: equal numbers, equal contents.
+  static uint32_t vm_of(const State& s) { return static_cast<uint32_t>(s[0]); }
   // What is known of steps, and what workers take for themselves.
   uint64_t working_bytes(unsigned workers) const {
     return memo_bytes_ + workers * (memo_bytes_ / kWorkerShare);
@@ -141,6 +143,12 @@ class ScenarioSystem::Worker {
     return moved ? Fate::kMoved : Fate::kStuck;
   }
 
+  // The threads and the VM in this state, until the next call.
+  const replay::SyntheticReplayer& show(const State& s) {
+    load(s);
+    put();
+    return stepper_->replayer();
+  }
   // The move of `from` that leads to `to`; the `step`th of those that are none that wait.
   Move move_between(const State& from, const State& to);
   Move move_at(const State& from, uint64_t step);

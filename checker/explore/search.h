@@ -102,6 +102,14 @@ class Search {
   }
 
   SearchResult<S::kWords> run(const SearchTick& tick = {});
+  // The states that were reached, behind run(): in the same order in every run.
+  template <class Visit>
+  void for_each_state(const Visit& visit) const {
+    for_level({}, sizes(), 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
+      visit(set_.at(shard, index));
+      return true;
+    });
+  }
 
  private:
   struct Place {

@@ -7,6 +7,7 @@
 #include <map>
 
 #include "checker/invariant/mirror_rule.h"
+#include "checker/replay/gfn_walk.h"
 #include "checker/replay/observed_rules.h"
 #include "checker/replay/vm_state.h"
 
@@ -15,45 +16,6 @@ namespace mmucheck::replay {
 using namespace model;  // NOLINT
 
 namespace {
-
-constexpr int kMaxLevel = 5;
-
-// The entries on the way to a gfn, by KVM's levels.
-struct Walk {
-  int top = 0, end = 0;  // top 0: there is no tree
-  std::array<uint64_t, kMaxLevel + 1> entry{};
-};
-
-Walk walk_root(const VmModel& v, uint32_t root, uint64_t gfn) {
-  Walk walk;
-  if (root == kNoTable) return walk;
-  const uint64_t index = gfn | gfn_root_bits(v.world, root);
-  int level = walk.top = role_level(v.world.role(root));
-  for (uint32_t table = root; table != kNoTable && level >= kPgLevel4K; level--) {
-    walk.entry[level] = v.store.get(cell::pte(table, spte_index<>(index, level)));
-    walk.end = level;
-    if (level > kPgLevel4K) table = v.world.child_table(walk.entry[level], level);
-  }
-  return walk;
-}
-
-Walk walk_sept(const VmModel& v, uint64_t gfn) {
-  Walk walk;
-  if (v.world.platform == nullptr) return walk;
-  const tdx::TdConfig& td = v.world.platform->tds[0];
-  uint32_t table = v.store.find_table(td.sept_root);
-  if (table == kNoTable) return walk;
-  int level = walk.top = td.top_level() + 1;
-  for (; table != kNoTable && level >= kPgLevel4K; level--) {
-    const uint64_t e = v.store.get(
-        cell::pte(table, static_cast<uint32_t>(tdx::sept_index(gfn << kPageShift, level - 1))));
-    walk.entry[level] = e;
-    walk.end = level;
-    if (!tdx::walk_continues<>(e)) break;
-    table = v.store.find_table(tdx::sept_hpa<>(e, level - 1) >> kPageShift);
-  }
-  return walk;
-}
 
 // The thread that is in a hook for this place, if one is.
 std::string frozen_by(const VmModel& v, uint64_t gfn, int level) {
@@ -67,7 +29,7 @@ std::string frozen_by(const VmModel& v, uint64_t gfn, int level) {
   return "frozen";
 }
 
-TdSide root_side(const VmModel& v, const Walk& walk, uint64_t gfn, int level) {
+TdSide root_side(const VmModel& v, const GfnWalk& walk, uint64_t gfn, int level) {
   TdSide s;
   s.level = walk.top == 0 ? 0 : level;
   if (s.level == 0) return s;
@@ -80,7 +42,7 @@ TdSide root_side(const VmModel& v, const Walk& walk, uint64_t gfn, int level) {
   return s;
 }
 
-TdSide sept_side(const Walk& walk, int level) {
+TdSide sept_side(const GfnWalk& walk, int level) {
   TdSide s;
   s.level = walk.top == 0 ? 0 : level;
   if (s.level == 0) return s;
@@ -110,7 +72,7 @@ class SideBySide {
     pick_roots();
     gather();
     module_fields();
-    uint64_t end = uint64_t{1} << (9 * kMaxLevel);
+    uint64_t end = uint64_t{1} << (9 * kMaxWalkLevel);
     if (v_.world.vm.gfn_direct_bits != 0) end = std::min(end, v_.world.vm.gfn_direct_bits);
     end = std::min(end, to);
     for (uint64_t gfn = from; gfn < end;) gfn = add_row(gfn);
@@ -188,10 +150,10 @@ class SideBySide {
 
   // The row at `gfn`, unless nothing is there; answers where the next one begins.
   uint64_t add_row(uint64_t gfn) {
-    const Walk direct = walk_root(v_, direct_, gfn), mirror = walk_root(v_, mirror_, gfn),
+    const GfnWalk direct = walk_root(v_, direct_, gfn), mirror = walk_root(v_, mirror_, gfn),
                sept = walk_sept(v_, gfn);
-    int size = kMaxLevel;
-    for (const Walk* walk : {&direct, &mirror, &sept}) {
+    int size = kMaxWalkLevel;
+    for (const GfnWalk* walk : {&direct, &mirror, &sept}) {
       if (walk->top != 0) size = std::min(size, walk->end);
     }
     TdRow row;
@@ -210,7 +172,7 @@ class SideBySide {
     return next;
   }
 
-  void match(const Walk& mirror, const Walk& sept, TdRow& row) const {
+  void match(const GfnWalk& mirror, const GfnWalk& sept, TdRow& row) const {
     if (mirror.top == 0 || sept.top == 0 || !s_.hkid_assigned) {
       row.match = MirrorMatch::kNotCompared;
       return;
@@ -231,7 +193,7 @@ class SideBySide {
     row.level = 0;
   }
 
-  void page_of(TdRow& row, const Walk& sept) const {
+  void page_of(TdRow& row, const GfnWalk& sept) const {
     const TdSide& side = row.sept.page ? row.sept : row.mirror;
     row.has_page = s_.module && side.page;
     if (!row.has_page) return;

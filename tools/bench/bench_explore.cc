@@ -4,7 +4,10 @@
 
 #include <CLI/CLI.hpp>
 
+#include "checker/trace/open_trace.h"
+#include "model/design/spec.h"
 #include "tools/bench/race_instances.h"
+#include "tools/bench/sept_projection.h"
 
 namespace mmucheck::bench {
 namespace {
@@ -41,6 +44,32 @@ int run_instances(const std::string& file, uint64_t largest, const explore::Sear
   return differ == 0 && agree != 0 ? 0 : 1;
 }
 
+struct ProjectOptions {
+  std::string file, design = "upstream-7.x";
+  uint64_t first_gfn = 0x10;
+};
+
+void print_alone(const char* side, const std::map<SharedState, std::string>& states,
+                 unsigned leafs) {
+  for (const auto& [state, reason] : states) {
+    fmt::print("{:5} alone  {}\n             {}\n", side, text_of(state, leafs),
+               reason.empty() ? "NOT EXPLAINED" : reason);
+  }
+}
+
+int project(const SeptRace& race, const ProjectOptions& o) {
+  const auto source = trace::open_trace(o.file, trace::own_formats());
+  const model::ParsedDesign parsed = model::parse_design_spec(o.design);
+  if (parsed.design == nullptr) throw std::runtime_error(parsed.error);
+  const Projection x = compare(
+      race, states_of(explore::read_scenario(*source), &parsed.design->design, o.first_gfn, race.k));
+  fmt::print("race: {} states, model under {}: {}, both: {}\n", x.of_race, o.design, x.of_model,
+             x.both);
+  print_alone("race", x.race_only, race.k);
+  print_alone("model", x.model_only, race.k);
+  return x.explained() ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace mmucheck::bench
 
@@ -75,9 +104,21 @@ int main(int argc, char** argv) {
   CLI::App* all = app.add_subcommand("instances", "compares with the numbers of a file");
   all->add_option("FILE", file, "explore-vs-peers/instances.csv")->required();
   all->add_option("--largest", largest, "leave out those of more states");
+  bench::ProjectOptions to;
+  CLI::App* project = app.add_subcommand(
+      "project", "the shared states of the race (V=2, Z=1, R=1, RMP=0) and of a scenario");
+  project->add_option("FILE", to.file, "traces/scenarios/sept-race/two-vcpus.txtpb")->required();
+  project->add_option("--design", to.design, "a row of designs; naive: the race's too")
+      ->capture_default_str();
+  project->add_option("--leafs", race.k, "K")->check(CLI::Range(1, 4));
   CLI11_PARSE(app, argc, argv);
   race.check = !count;
+  if (project->parsed()) {
+    race.rmp = false;
+    race.naive = to.design.starts_with("naive");
+  }
   try {
+    if (project->parsed()) return bench::project(race, to);
     return all->parsed() ? bench::run_instances(file, largest, bounds)
                          : bench::run_one(race, bounds, reductions);
   } catch (const std::exception& error) {

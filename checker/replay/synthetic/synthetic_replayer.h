@@ -69,6 +69,11 @@ class SyntheticReplayer {
   report::Verdict& verdict() { return verdict_; }
   // Of every live VM, by number.
   std::vector<VmState> state() const;
+  // nullptr: there is no such VM.
+  const VmModel* vm_model(uint32_t number) const {
+    const auto at = vms_.find(number);
+    return at == vms_.end() ? nullptr : at->second.model.get();
+  }
   const invariant::Tally& tally() const { return tally_; }
 
  private:
