@@ -49,6 +49,12 @@ void ScenarioSystem::check_table() const {
   }
 }
 
+ChosenPath<ScenarioSystem::State> ScenarioSystem::choose(
+    const std::vector<std::vector<State>>& layers, unsigned property) const {
+  Worker worker(*this);
+  return fewest_switches(worker, layers, property);
+}
+
 std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
                                         std::optional<uint64_t> last_step) const {
   Worker worker(*this);

@@ -17,6 +17,7 @@
 #include <shared_mutex>
 #include <vector>
 
+#include "checker/explore/fewest_switches.h"
 #include "checker/explore/part_table.h"
 #include "checker/explore/search.h"
 #include "checker/explore/slot_tree.h"
@@ -73,6 +74,10 @@ class ScenarioSystem {
 
   class Worker;
   Worker worker() const;
+
+  // Of the shortest paths through the layers, whose last one has a move that breaks `property`, the one
+  // on which threads take turns the least often; and which move it is.
+  ChosenPath<State> choose(const std::vector<std::vector<State>>& layers, unsigned property) const;
 
   // The moves that lead along a path, and then the `last_step`th one.
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
@@ -143,6 +148,20 @@ class ScenarioSystem::Worker {
     return moved ? Fate::kMoved : Fate::kStuck;
   }
 
+  // For each move that can be made, in order: visit(number of its thread, what it breaks, where it
+  // leads unless it breaks something).
+  template <class Visit>
+  void each_move(const State& s, const Visit& visit) {
+    load(s);
+    allowed();
+    for (const Move& m : moves_) {
+      const StepMemo::Outcome o = run(m);
+      if (!o.made) continue;
+      visit(slot_of_thread(m.thread), o.property, o.property == kNothing ? successor() : State{});
+    }
+  }
+  // No thread of the state that was last looked at has anything left to do.
+  bool over() const { return moves_.empty(); }
   // The threads and the VM in this state, until the next call.
   const replay::SyntheticReplayer& show(const State& s) {
     load(s);

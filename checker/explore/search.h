@@ -4,9 +4,10 @@
 // in the order of their parents. A level in which something is violated is finished, so numbers of
 // violated searches do not depend on who was first either.
 //
-// A path to what was found is a shortest one; of several the first: from its end backwards always
-// to the first parent, by shard and index. Parents are not stored: each level is expanded again to
-// find them.
+// A path to what was found is a shortest one. Of several it is the system's to choose (`choose`), where
+// it can: from the states of each level that are on one. Else it is the first: from its end backwards
+// always to the first parent, by shard and index. Parents are not stored: each level is expanded again
+// to find them.
 //
 // What a system S says:
 // - kWords: W; a state is W words. bytes(): what one occupies, see StateSet.
@@ -18,6 +19,8 @@
 // - broken(words): the property that a state breaks, or kNothing.
 // - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is one:
 //   what it and n workers may take besides.
+// - choose(layers, property), where there is one: a path through one state of each layer, see
+//   fewest_switches.h; its worker then says each_move(words, visit).
 // - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
 //   for each successor, or steps.violates(), always in the same order, and answers a Fate.
 #pragma once
@@ -30,6 +33,7 @@
 #include <memory>
 #include <numeric>
 #include <optional>
+#include <set>
 #include <string>
 
 #include "checker/explore/crew.h"
@@ -91,6 +95,7 @@ class Search {
   using State = Words<W>;
   static constexpr uint32_t kBlock = S::kBlock;
   static constexpr uint32_t kAlone = S::kAlone;
+  static constexpr uint64_t kMaxOnPaths = 1'000'000;  // states, of which a path is chosen
   static constexpr uint64_t kBuffers = uint64_t{8} << 20;  // for the successors of a block
 
   Search(const S& system, const SearchBounds& bounds)
@@ -190,6 +195,9 @@ class Search {
                  const Visit& visit) const;
   std::optional<Place> first_parent(size_t level, const State& child);
   std::vector<State> trace_back(Place end);
+  size_t level_of(const Place& p) const;
+  std::vector<std::vector<State>> on_shortest_paths(unsigned property, size_t level) const;
+  typename SearchResult<S::kWords>::Violation path_to(const Violation& v);
   bool can_move_on();
   // Of the process, by what is stored, so that a bound is hit at the same state in every run.
   uint64_t memory() const { return base_memory_ + set_.memory() + system_.memory(); }
@@ -312,9 +320,54 @@ auto Search<S>::first_parent(size_t level, const State& child) -> std::optional<
 }
 
 template <class S>
-auto Search<S>::trace_back(Place end) -> std::vector<State> {
+size_t Search<S>::level_of(const Place& p) const {
   size_t level = levels_.size() - 1;
-  while (level > 0 && end.index < levels_[level][end.shard]) level--;
+  while (level > 0 && p.index < levels_[level][p.shard]) level--;
+  return level;
+}
+
+// Level by level, those from which `level` is reached where `property` is violated; nothing: too many.
+template <class S>
+auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
+    -> std::vector<std::vector<State>> {
+  std::vector<std::vector<State>> layers(level + 1);
+  std::set<State> next;
+  auto worker = system_.worker();
+  uint64_t all = 0;
+  for (size_t at = level + 1; at-- > 0;) {
+    const Level end = at + 1 < levels_.size() ? levels_[at + 1] : sizes();
+    for_level(levels_[at], end, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
+      const State s = set_.at(shard, index);
+      bool leads = false, moved = false;
+      worker.each_move(s, [&](unsigned, unsigned breaks, const State& to) {
+        moved = true;
+        leads = leads || (at == level ? breaks == property : breaks == kNothing && next.contains(to));
+      });
+      if (at == level && property == kDeadlock) leads = !moved && !worker.over();
+      if (leads) layers[at].push_back(s);
+      return all + layers[at].size() <= kMaxOnPaths;
+    });
+    all += layers[at].size();
+    if (all > kMaxOnPaths) return {};
+    next = {layers[at].begin(), layers[at].end()};
+  }
+  return layers;
+}
+
+template <class S>
+auto Search<S>::path_to(const Violation& v) -> typename SearchResult<S::kWords>::Violation {
+  if constexpr (requires(std::vector<std::vector<State>> l) { system_.choose(l, v.property); }) {
+    if (const auto layers = on_shortest_paths(v.property, level_of(v.place)); !layers.empty()) {
+      auto [path, step] = system_.choose(layers, v.property);
+      return {v.property, std::move(path), step};
+    }
+  }
+  return {v.property, trace_back(v.place), v.step};
+}
+
+template <class S>
+auto Search<S>::trace_back(Place end) -> std::vector<State> {
+  size_t level = level_of(end);
   std::vector<State> path = {set_.at(end.shard, end.index)};
   for (; level > 0; level--) {
     end = *first_parent(level - 1, path.back());
@@ -431,7 +484,7 @@ SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
     result_.bound.clear();
   }
   for (const Violation& v : found_) {
-    result_.violations.push_back({v.property, trace_back(v.place), v.step});
+    result_.violations.push_back(path_to(v));
     result_.depth = std::max(result_.depth, result_.violations.back().steps());
   }
   result_.memory = set_.memory();
