@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "checker/explore/chart.h"
+#include "checker/explore/would_hold.h"
 #include "checker/report/text_writer.h"
 #include "checker/trace/open_trace.h"
 #include "model/design/choices.h"
@@ -27,14 +28,21 @@ struct ExploreOptions {
   std::string design, output;
   BoundOptions given;
   double seconds = 0;  // 0: no bound
-  bool table = false, all_designs = false, timings = false;
+  bool table = false, all_designs = false, timings = false, no_remedy = false;
   explore::Bounds bounds;  // given, or the scenario's
 
   const std::string& file() const { return files.front(); }
 };
 
-std::string plural(uint64_t n, const char* what) {
-  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+// Of a violation.
+struct Found {
+  std::vector<explore::ChartStep> steps;
+  std::string wrote;
+  explore::Remedies remedies;
+};
+
+std::string plural(uint64_t n, const char* what, const char* ending = "s") {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : ending);
 }
 
 bool interrupted(const Exploration& x) {
@@ -71,21 +79,42 @@ explore::SearchTick tick_of(const Session& session, double seconds) {
   };
 }
 
+// How often the path goes on with another thread.
+size_t context_switches(const Exploration& x) {
+  size_t n = 0;
+  for (size_t i = 1; i < x.path.size(); i++) n += x.path[i].thread != x.path[i - 1].thread;
+  return n;
+}
+
+std::string remedies_text(const explore::Remedies& r) {
+  std::string text;
+  for (const explore::Remedy& one : r.found) {
+    text += fmt::format("  would hold with    --design {}   ({} states)\n", one.design,
+                        with_thousands(one.states));
+  }
+  if (text.empty() && r.tried != 0) {
+    text = fmt::format("  no single choice of the newest designs makes it hold: {} tried\n", r.tried);
+  }
+  return text;
+}
+
 std::string counts(const Exploration& x) {
   return fmt::format("{} states, {} transitions, depth {}", with_thousands(x.states),
                      with_thousands(x.transitions), x.depth);
 }
 
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
-                const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
-                const std::string& wrote) {
+                const ExploreOptions& o, const Found& found) {
+  const auto& [steps, wrote, remedies] = found;
   if (x.violation) {
-    session.print(fmt::format("violated  {}  \"{}\"\n          {}; {}, shortest{}\n\n",
+    session.print(fmt::format("violated  {}  \"{}\"\n          {}\n"
+                              "          {}; shortest, {}{}\n\n",
                               x.violation->invariant, x.violation->statement,
                               what_was_bounded(s, o), counts(x),
+                              plural(context_switches(x), "context switch", "es"),
                               x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
     session.print(explore::chart_text(steps));
-    session.print(fmt::format("\n  source: {}\n", x.violation->source));
+    session.print(fmt::format("\n  source: {}\n", x.violation->source) + remedies_text(remedies));
     if (!wrote.empty()) {
       session.print(fmt::format("  wrote {}; replay it: mmucheck replay {}\n", wrote, wrote));
     }
@@ -108,8 +137,8 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
-                const ExploreOptions& o, const std::vector<explore::ChartStep>& steps,
-                const std::string& wrote) {
+                const ExploreOptions& o, const Found& found) {
+  const auto& [steps, wrote, remedies] = found;
   Json path = Json::array();
   for (const explore::ChartStep& step : steps) {
     path.push_back({{"thread", step.thread}, {"events", step.events}});
@@ -137,6 +166,13 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"inconclusive", x.doubts},
               {"steps", path},
               {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
+  if (x.violation) {
+    out["context_switches"] = context_switches(x);
+    out["would_hold_with"] = Json::array();
+    for (const explore::Remedy& r : remedies.found) {
+      out["would_hold_with"].push_back({{"design", r.design}, {"states", r.states}});
+    }
+  }
   for (const Exploration& other : x.others) {
     out["others"].push_back(
         {{"invariant", other.violation->invariant}, {"steps", other.path.size()}});
@@ -202,24 +238,24 @@ int run_explore(Session& session, ExploreOptions& o) {
                                                   "packet { explore {} }");
   }
   o.bounds = o.given.of(scenario);
+  const explore::SearchTick tick = tick_of(session, o.seconds);
   const explore::PinnedRun run =
-      explore::run_pinned(scenario, design, o.design, o.bounds, nullptr,
-                          tick_of(session, o.seconds));
+      explore::run_pinned(scenario, design, o.design, o.bounds, nullptr, tick);
   const Exploration& x = run.found;
   refuse_what_is_refused(x, scenario, design);
-  std::vector<explore::ChartStep> steps;
-  std::string wrote;
+  Found found;
   if (x.violation) {
-    steps = explore::chart_steps(scenario, design, x, o.bounds);
-    wrote = write_counterexample(scenario, run.counterexample, o, 0);
+    found.steps = explore::chart_steps(scenario, design, x, o.bounds);
+    found.wrote = write_counterexample(scenario, run.counterexample, o, 0);
+    if (!o.no_remedy) found.remedies = explore::would_hold(scenario, design, o.bounds, tick);
   }
-  (session.json ? print_json : print_text)(session, x, scenario, o, steps, wrote);
+  (session.json ? print_json : print_text)(session, x, scenario, o, found);
   bool confirmed = run.replays;
   for (size_t i = 0; i < x.others.size() && confirmed; i++) {
     const Exploration& other = x.others[i];
     const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
     confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant);
-    wrote = write_counterexample(scenario, packets, o, i + 1);
+    const std::string wrote = found.wrote = write_counterexample(scenario, packets, o, i + 1);
     if (session.json) continue;
     session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
                               other.violation->statement, plural(other.path.size(), "step"),
@@ -228,7 +264,7 @@ int run_explore(Session& session, ExploreOptions& o) {
   if (!confirmed) {
     return session.fail(
         report::kExitInternal,
-        wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
+        found.wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
   }
   if (x.violation) return report::kExitViolated;
   if (interrupted(x)) return report::kExitInterrupted;
@@ -270,6 +306,8 @@ void add_explore(CLI::App& app, Session& session) {
       ->option_text("N");
   sub->add_flag("--all", o->given.all,
                 "one counterexample for each invariant and last step that breaks it");
+  sub->add_flag("--no-remedy", o->no_remedy,
+                "of a violation: do not look which single choice of the newest designs avoids it");
   sub->add_flag("--self-check", o->given.self_check,
                 "run again what is known of each step, and compare: exit code 6 where it differs");
   sub->add_flag("--like-pages", o->given.like_pages,
@@ -282,8 +320,9 @@ void add_explore(CLI::App& app, Session& session) {
                   "where a counterexample goes [NAME-counterexample.txtpb]")
       ->option_text("FILE");
   sub->footer(
-      "Breadth first: a violation comes with one of its shortest executions, as a chart and as a\n"
-      "trace, which is replayed to confirm it.\n\n"
+      "Breadth first: a violation comes with one of its shortest executions, of these with one of the\n"
+      "fewest context switches, as a chart and as a trace, which is replayed to confirm it. Then each\n"
+      "choice in which the design differs from upstream-7.x and linux-7.2 is changed alone.\n\n"
       "Examples:\n"
       "  mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb\n"
       "  mmucheck explore --table traces/scenarios/bugs\n"

@@ -69,6 +69,8 @@ class SyntheticReplayer {
   report::Verdict& verdict() { return verdict_; }
   // Of every live VM, by number.
   std::vector<VmState> state() const;
+  // That the trace has come to, or was given. Valid as long as this lives.
+  const model::Design& design() const { return *host_.design; }
   // nullptr: there is no such VM.
   const VmModel* vm_model(uint32_t number) const {
     const auto at = vms_.find(number);
