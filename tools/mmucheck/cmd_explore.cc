@@ -7,6 +7,7 @@
 #include <stdexcept>
 
 #include "checker/explore/chart.h"
+#include "checker/explore/scaled.h"
 #include "checker/explore/would_hold.h"
 #include "checker/report/text_writer.h"
 #include "checker/trace/open_trace.h"
@@ -27,6 +28,7 @@ struct ExploreOptions {
   std::vector<std::string> files;
   std::string design, output;
   BoundOptions given;
+  explore::Scale scale;
   double seconds = 0;  // 0: no bound
   bool table = false, all_designs = false, timings = false, no_remedy = false;
   explore::Bounds bounds;  // given, or the scenario's
@@ -220,7 +222,10 @@ std::string write_counterexample(const explore::Scenario& scenario,
 }
 
 int run_explore(Session& session, ExploreOptions& o) {
-  if (o.table || o.all_designs) return run_table(session, o);
+  if (o.table || o.all_designs) {
+    if (!o.scale.any()) return run_table(session, o);
+    return session.fail(report::kExitUsage, "--vcpus and --gfns do not go with a table");
+  }
   if (o.files.size() != 1 || std::filesystem::is_directory(o.file())) {
     return session.fail(report::kExitUsage, "several scenarios go with --table");
   }
@@ -231,11 +236,16 @@ int run_explore(Session& session, ExploreOptions& o) {
     return session.fail(report::kExitUsage, error.what());
   }
   const model::Design* design = given == nullptr ? nullptr : &given->design;
-  const explore::Scenario scenario = read_scenario_file(session, o.file());
+  explore::Scenario scenario = read_scenario_file(session, o.file());
   if (scenario.threads.empty()) {
     return session.fail(report::kExitNothing, o.file() +
                                                   ": nothing to explore: no stimulus stands behind "
                                                   "packet { explore {} }");
+  }
+  try {
+    scenario = explore::scaled(scenario, o.scale);
+  } catch (const std::invalid_argument& error) {
+    return session.fail(report::kExitUsage, error.what());
   }
   o.bounds = o.given.of(scenario);
   const explore::SearchTick tick = tick_of(session, o.seconds);
@@ -287,6 +297,13 @@ void add_explore(CLI::App& app, Session& session) {
                 "scenario says comes out");
   sub->add_flag("--all-designs", o->all_designs, "a line for each scenario and each row of designs");
   sub->add_flag("--timings", o->timings, "with a table: how long each exploration took");
+  sub->add_option("--vcpus", o->scale.vcpus,
+                  "so many vCPUs fault, the further ones as the first [as in the scenario]")
+      ->check(CLI::Range(1u, 8u));
+  sub->add_option("--gfns", o->scale.gfns,
+                  "on so many pages from the first fault's on, which the ranges of the other threads "
+                  "then have [as in the scenario]")
+      ->check(CLI::Range(1u, 512u));
   sub->add_option("--max-states", o->given.max_states,
                   "stop at so many states [as the scenario says, or 1000000]")
       ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
@@ -327,6 +344,7 @@ void add_explore(CLI::App& app, Session& session) {
       "  mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb\n"
       "  mmucheck explore --table traces/scenarios/bugs\n"
       "  mmucheck explore --busy 1 traces/scenarios/gmem/fault-against-punch.txtpb\n"
+      "  mmucheck explore --vcpus 3 --gfns 2 --like-pages traces/scenarios/sept-race/two-vcpus.txtpb\n"
       "  mmucheck --json explore --max-states 100000 scenario.txtpb");
   sub->callback([o, &session] { session.exit_code = run_explore(session, *o); });
 }
