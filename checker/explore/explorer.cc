@@ -1,6 +1,7 @@
 #include "checker/explore/explorer.h"
 
 #include <algorithm>
+#include <set>
 #include <stdexcept>
 #include <unordered_set>
 
@@ -30,6 +31,51 @@ void take_path(Exploration& x, Stepper& stepper) {
   x.violation = std::move(broken.front());
 }
 
+// What --self-check compares: rules that are broken, a deadlock too, and states where all is over.
+// End states of a reduced search are some of the whole one's, so equal numbers are equal sets.
+struct Ends {
+  std::set<unsigned> broken;
+  uint64_t end_states = 0;
+  bool whole = true;
+
+  explicit Ends(const SearchResult<1>& r) : end_states(r.end_states), whole(r.bound.empty()) {
+    for (const SearchResult<1>::Violation& v : r.violations) broken.insert(v.property);
+  }
+};
+
+// Throws where partial order reduction has lost something. Where a search hits a bound there is
+// nothing to compare.
+void compare_with_whole(const Scenario& scenario, const model::Design* design,
+                        const ScenarioSystem::Options& options, SearchBounds bounds,
+                        const SearchTick& tick) {
+  ScenarioSystem::Options with = options;
+  with.all = true;
+  bounds.all = true;
+  ScenarioSystem reduced(scenario, design, with);
+  with.partial_order = with.self_check = false;
+  ScenarioSystem plain(scenario, design, with);
+  const Ends whole(Search<ScenarioSystem>(plain, bounds).run(tick));
+  if (!whole.whole) return;
+  const Ends less(reduced_search(reduced, bounds, tick));
+  if (less.whole && (less.broken != whole.broken || less.end_states != whole.end_states)) {
+    throw std::logic_error("self-check: partial order reduction has lost violations or end states");
+  }
+}
+
+// A path that a reduction left over bounds how far a search without it has to go.
+void find_shortest(Exploration& x, const Scenario& scenario, const model::Design* design,
+                   Bounds bounds, const SearchTick& tick) {
+  x.shortest = false;
+  if (bounds.all) return;
+  bounds.partial_order = false;
+  bounds.max_depth = x.path.size();
+  Exploration whole = explore(scenario, design, bounds, tick);
+  if (!whole.violation) return;
+  x.shortest = true;
+  x.path = std::move(whole.path);
+  x.deadlock = whole.deadlock;
+}
+
 }  // namespace
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
@@ -42,26 +88,27 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     x.violation = std::move(broken.front());
     return x;
   }
-  const ScenarioSystem system(scenario, design,
-                              {.busy = bounds.busy,
-                               .preemptions = bounds.preemptions,
+  const ScenarioSystem::Options options = {.busy = bounds.busy,
+                                           .preemptions = bounds.preemptions,
+                                           .max_memory = bounds.max_memory,
+                                           .all = bounds.all,
+                                           .partial_order = bounds.partial_order,
+                                           .like_pages = bounds.like_pages,
+                                           .self_check = bounds.self_check};
+  const SearchBounds limits = {.max_states = bounds.max_states,
+                               .max_depth = bounds.max_depth,
                                .max_memory = bounds.max_memory,
-                               .all = bounds.all,
-                               .like_pages = bounds.like_pages,
-                               .self_check = bounds.self_check});
-  Search<ScenarioSystem> search(system, {.max_states = bounds.max_states,
-                                         .max_depth = bounds.max_depth,
-                                         .max_memory = bounds.max_memory,
-                                         .workers = bounds.workers,
-                                         .all = bounds.all});
-  const SearchResult<1> r = search.run(tick);
+                               .workers = bounds.workers,
+                               .all = bounds.all};
+  ScenarioSystem system(scenario, design, options);
+  std::function<void(const ScenarioSystem::State&)> visit_new;
   if (visit) {
-    ScenarioSystem::Worker worker = system.worker();
-    std::unordered_set<uint32_t> seen;
-    search.for_each_state([&](const ScenarioSystem::State& s) {
-      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker.show(s));
-    });
+    visit_new = [&visit, worker = std::make_shared<ScenarioSystem::Worker>(system.worker()),
+                 seen = std::unordered_set<uint32_t>()](const ScenarioSystem::State& s) mutable {
+      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker->show(s));
+    };
   }
+  const SearchResult<1> r = reduced_search(system, limits, tick, kNothing, visit_new);
   x.states = r.states;
   x.transitions = r.transitions;
   x.depth = r.depth;
@@ -70,10 +117,14 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.bound = r.bound;
   x.invariants = system.evaluated();
   if (bounds.self_check) system.check_table();
+  if (bounds.self_check && bounds.partial_order) {
+    compare_with_whole(scenario, design, options, limits, tick);
+  }
   if (r.violations.empty()) return x;
   const SearchResult<1>::Violation& v = r.violations.front();
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;
+  if (bounds.partial_order) find_shortest(x, scenario, design, bounds, tick);
   take_path(x, stepper);
   for (size_t i = 1; i < r.violations.size(); i++) {
     Exploration other;

@@ -26,6 +26,9 @@ struct Bounds {
   unsigned busy = 0;        // at most so many SEAMCALLs answer BUSY without a cause in the model
   // At most so often a thread goes on although the one that moved last could.
   std::optional<unsigned> preemptions = std::nullopt;
+  // A reduction: steps that do not matter to others are not put in every order. A violation is then
+  // looked for once more without it, to find a shortest path.
+  bool partial_order = false;
   // A reduction: states that differ only in which thread allocated a table first are one.
   bool like_pages = false;
   bool all = false;         // go on behind a violation: one of each invariant and last step
@@ -47,6 +50,7 @@ struct Exploration {
   std::string bound;         // that was hit, or what the tick said; empty: every state was visited
   std::optional<report::Violation> violation;
   std::vector<Move> path;           // to it
+  bool shortest = true;             // no shorter one breaks anything
   bool deadlock = false;            // behind the path no thread can move
   // Where all were asked for, the other violations, their paths and deadlocks, the shortest first.
   std::vector<Exploration> others;

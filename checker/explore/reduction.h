@@ -5,7 +5,7 @@
 //
 // Partial order: where the next step of one thread cannot matter to anything that the others can
 // still do, it alone is taken. Its footprint must not conflict with the future of any other thread
-// (not just with their next steps: footprint.h), it must write no cell that broken() looks at, and
+// (not just with their next steps: futures.h), it must write no cell that broken() looks at, and
 // one of its successors must be none that is known from this level or before, or else what the
 // others do could be put off for ever. Footprints are those that steps showed; a search under which
 // new ones show up is repeated.
@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "checker/explore/footprint.h"
+#include "checker/explore/futures.h"
 
 namespace mmucheck::explore {
 
@@ -57,9 +58,7 @@ class Reduced {
       : machines_(machines),
         system_(machines),
         reductions_(reductions),
-        groups_(machines.symmetric()),
-        known_(machines.threads(), machines.places()),
-        learned_(known_) {}
+        groups_(machines.symmetric()) {}
 
   unsigned bytes() const { return system_.bytes(); }
   State initial() const { return canonical(system_.initial()); }
@@ -71,6 +70,7 @@ class Reduced {
   // now.
   bool must_repeat() {
     const bool more = known_.join(learned_);
+    known_.close();
     return visible_.join(seen_visible_) || more;
   }
 
@@ -102,7 +102,9 @@ class Reduced {
                   const std::vector<unsigned>& values) {
     for (size_t i = 0; i < block.size(); i++) cells.set(block[i], values[i]);
   }
-  void take(const Futures& learned, const CellSet& visible) const {
+  using Learned = Futures<StepFootprint>;
+  uint32_t place(unsigned thread, unsigned at) const { return thread * machines_.places() + at; }
+  void take(const Learned& learned, const CellSet& visible) const {
     const std::lock_guard<std::mutex> hold(lock_);
     learned_.join(learned);
     seen_visible_.join(visible);
@@ -112,18 +114,17 @@ class Reduced {
   Interleaving<M, Width> system_;
   Reductions reductions_;
   SymmetricBlocks groups_;
-  Futures known_;    // what this search reduces by
+  Learned known_;    // what this search reduces by
   CellSet visible_;  // cells that broken() looks at
   mutable std::mutex lock_;
-  mutable Futures learned_;
+  mutable Learned learned_;
   mutable CellSet seen_visible_;
 };
 
 template <class M, int Width, class Faults>
 class Reduced<M, Width, Faults>::Worker {
  public:
-  explicit Worker(const Reduced& all)
-      : all_(all), learned_(all.machines_.threads(), all.machines_.places()) {}
+  explicit Worker(const Reduced& all) : all_(all) {}
   Worker(const Worker&) = delete;
   ~Worker() { all_.take(learned_, visible_); }
 
@@ -140,10 +141,10 @@ class Reduced<M, Width, Faults>::Worker {
     if (!moved) return all_.machines_.over(all_.system_.cells(s)) ? Fate::kEnded : Fate::kStuck;
     if (all_.reductions_.partial_order) {
       look(s);
-      for (unsigned t = 0; t < threads; t++) {
-        if (!suffices(t, s, steps)) continue;
-        if (all_.reductions_.self_check && !commutes(t, s)) steps.violates(kWrongReduction);
-        for (const State& next : moves_[t].successors) steps.made(all_.canonical(next));
+      const Candidates<Steps> candidates{*this, all_.system_.cells(s), steps};
+      if (const auto t = thread_to_run_alone(threads, candidates, !Faults::kPutsOffForEver)) {
+        if (all_.reductions_.self_check && !commutes(*t, s)) steps.violates(kWrongReduction);
+        for (const State& next : moves_[*t].successors) steps.made(all_.canonical(next));
         return Fate::kMoved;
       }
     }
@@ -168,7 +169,7 @@ class Reduced<M, Width, Faults>::Worker {
       const Stepped how = all_.machines_.step(next, thread, choice);
       const unsigned to = all_.machines_.place(next.inner(), thread);
       if constexpr (Faults::kForgetsReads) forget(moves.touched, 0);
-      learned_.learn(thread, place, moves.touched, to);
+      learned_.learn(all_.place(thread, place), moves.touched, all_.place(thread, to));
       if (how == Stepped::kBlocked) break;
       moves.successors.push_back(next.inner().state());
       if (how == Stepped::kRan) break;
@@ -193,21 +194,27 @@ class Reduced<M, Width, Faults>::Worker {
   }
 
   template <class Steps>
-  bool suffices(unsigned t, const State& s, const Steps& steps) const {
-    const Moves& m = moves_[t];
-    if (m.successors.empty() || m.touched.writes.meets(all_.visible_)) return false;
-    const Cells cells = all_.system_.cells(s);
-    for (unsigned o = 0; o < moves_.size(); o++) {
-      if (o == t) continue;
-      const unsigned place = all_.machines_.place(cells, o);
-      const StepFootprint& theirs =
-          Faults::kNextStepsOnly ? all_.known_.own(o, place) : all_.known_.future(o, place);
-      if (m.touched.conflicts(theirs)) return false;
+  struct Candidates {  // what thread_to_run_alone() asks
+    const Worker& worker;
+    Cells cells;
+    const Steps& steps;
+
+    bool may_go(unsigned t) const {
+      const Moves& m = worker.moves_[t];
+      return !m.successors.empty() && !m.touched.writes.meets(worker.all_.visible_);
     }
-    return Faults::kPutsOffForEver ||
-           std::any_of(m.successors.begin(), m.successors.end(),
-                       [&](const State& n) { return !steps.known(all_.canonical(n)); });
-  }
+    bool conflict(unsigned t, unsigned other) const {
+      const Reduced& all = worker.all_;
+      const uint32_t at = all.place(other, all.machines_.place(cells, other));
+      return worker.moves_[t].touched.conflicts(Faults::kNextStepsOnly ? all.known_.own(at)
+                                                                       : all.known_.future(at));
+    }
+    bool leads_on(unsigned t) const {
+      const std::vector<State>& all = worker.moves_[t].successors;
+      return std::any_of(all.begin(), all.end(),
+                         [&](const State& n) { return !steps.known(worker.all_.canonical(n)); });
+    }
+  };
 
   // --- self-check ---
   std::vector<State> plain_moves(const State& s, unsigned thread) const {
@@ -265,23 +272,9 @@ class Reduced<M, Width, Faults>::Worker {
   }
 
   const Reduced& all_;
-  Futures learned_;
+  Learned learned_;
   CellSet visible_;
   std::vector<Moves> moves_;
 };
-
-// Searches until nothing new is seen, or something is found that needs no more.
-template <class System>
-SearchResult<System::kWords> reduced_search(System& system, const SearchBounds& bounds,
-                                            const SearchTick& tick = {}) {
-  for (;;) {
-    SearchResult<System::kWords> r = Search<System>(system, bounds).run(tick);
-    const bool stopped = !r.bound.empty() && r.bound != "max-depth";
-    // A path is a path; that a reduction is wrong is no news where it knew too little.
-    const bool found =
-        !bounds.all && !r.violations.empty() && r.violations.front().property != kWrongReduction;
-    if (!system.must_repeat() || stopped || found) return r;
-  }
-}
 
 }  // namespace mmucheck::explore

@@ -17,7 +17,7 @@ using Found = SearchResult<1>;
 template <class Faults = NoFaults, class M>
 Found reduced(const M& machines, const Reductions& reductions) {
   Reduced<M, 1, Faults> system(machines, reductions);
-  return reduced_search(system, {.all = true});
+  return reduced_search(system, {.all = true}, {}, kWrongReduction);
 }
 
 std::set<unsigned> violated(const Found& x) {

@@ -14,6 +14,9 @@ namespace {
 constexpr uint32_t kMoveKinds = 8;  // more than there are
 constexpr size_t kBecame = 1u << 15;
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
+// What the Stepper counts, as cells of no table.
+constexpr model::Cell kBusyCount{model::CellKind::kSpRole, model::kNoTable, ~uint64_t{0}};
+constexpr model::Cell kYieldCount{model::CellKind::kSpRole, model::kNoTable, ~uint64_t{1}};
 
 }  // namespace
 
@@ -24,7 +27,8 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
       options_(options),
       memo_bytes_(options.max_memory == 0 ? kMemoBytes
                                           : std::min(kMemoBytes, options.max_memory / 16)),
-      steps_(kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_) {
+      steps_(kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_),
+      futures_(options.faults) {
   initial_ = Worker(*this).successor();
 }
 
@@ -41,6 +45,19 @@ void ScenarioSystem::count(const invariant::Tally& tally) const {
 
 uint64_t ScenarioSystem::evaluated() const {
   return static_cast<uint64_t>(std::count(evaluated_.begin(), evaluated_.end(), true));
+}
+
+void ScenarioSystem::settle() const {
+  if (options_.partial_order && futures_.learn()) news_ = true;
+}
+
+// That a reduction is wrong is no news where it knew too little.
+bool ScenarioSystem::must_repeat() {
+  futures_.close();
+  const bool wrong = wrong_.exchange(false);
+  if (std::exchange(news_, false)) return true;
+  if (wrong) throw std::logic_error("self-check: a move does not commute with one it put off");
+  return false;
 }
 
 void ScenarioSystem::check_table() const {
@@ -180,6 +197,7 @@ StepMemo::Outcome Worker::run(const Move& m) {
   } else if (system_->options_.self_check) {
     check(m, o, std::vector(changes_));
   }
+  if (system_->options_.partial_order && telling_) tell(m, o);
   outcome_.reset();
   if (known && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
   if (system_->options_.preemptions && o.made) follow_turn(m);
@@ -208,6 +226,7 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   put();
   const Slot thread = slot_of_thread(m.thread);
   footprint_.clear();
+  const auto before = SteppedState::inside(stepper_->replayer());
   SteppedState::record(stepper_->slots(), &footprint_);
   StepMemo::Outcome o;
   o.made = stepper_->apply(m);
@@ -235,6 +254,13 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
     if (t.uses != model::kRead) add(written, slot);
   }
   for (const Slot slot : written) changed(slot);
+  if (system_->options_.partial_order) {
+    std::vector<model::Cell> counted;
+    if (m.kind == MoveKind::kBusy) counted.push_back(kBusyCount);
+    if (m.kind == MoveKind::kYield && o.made) counted.push_back(kYieldCount);
+    o.note = system_->futures_.note(footprint_, counted, before,
+                                    o.made ? SteppedState::inside(stepper_->replayer()) : before);
+  }
   std::sort(changes_.begin(), changes_.end(),
             [](const StepMemo::Change& a, const StepMemo::Change& b) { return a.slot < b.slot; });
   return o;
@@ -315,6 +341,95 @@ unsigned Worker::broken(uint32_t thread) {
     if (!shown.empty()) last = static_cast<unsigned>(shown.back().kind);
   }
   return property_of(invariant::find_id(violations.front().invariant), last);
+}
+
+// --- partial order ---
+
+void Worker::find_places() {
+  const Id now = loaded_[progress_slot()];
+  if (begun_of_ != now) {
+    begun_of_ = now;
+    begun_.clear();
+    for (const auto& [tid, n] : system_->table_.kept(now).progress->own.begun) {
+      begun_.push_back(static_cast<uint32_t>(n));
+    }
+  }
+  places_.clear();
+  for (unsigned t = 0; t < threads_.size(); t++) {
+    places_.push_back(system_->futures_.place(key(t)));
+  }
+}
+
+ThreadFutures::Key Worker::key(unsigned thread) const {
+  return {thread, begun_[thread], loaded_[thread]};
+}
+
+// What the move has made of its thread.
+void Worker::tell(const Move& m, const StepMemo::Outcome& o) {
+  const Slot thread = slot_of_thread(m.thread);
+  const ThreadFutures::Key from = key(thread);
+  ThreadFutures::Key to = from;
+  if (o.made) {
+    if (m.kind == MoveKind::kBegin) to.begun++;
+    for (const StepMemo::Change& c : changes_) {
+      if (c.slot == thread) to.content = c.to;
+    }
+  }
+  system_->futures_.tell(seen_, {from, o.note, to});
+}
+
+bool Worker::run_all(unsigned thread) {
+  bool made = false, fine = true;
+  for (const Move& m : moves_) {
+    if (m.thread != threads_[thread]) continue;
+    const StepMemo::Outcome o = run(m);
+    fine = fine && (!o.made || o.property == kNothing);
+    made |= o.made;
+    ran_.push_back({m, o.made, o.property, o.note, o.made ? successor() : State{}});
+  }
+  return made && fine;
+}
+
+bool Worker::Candidates::conflict(unsigned thread, unsigned other) const {
+  const ThreadFutures& futures = worker.system_->futures_;
+  return std::any_of(worker.ran_.begin(), worker.ran_.end(), [&](const Ran& r) {
+    return r.move.thread == worker.threads_[thread] &&
+           futures.conflict(worker.places_[thread], *r.note, worker.places_[other]);
+  });
+}
+
+bool Worker::Candidates::leads_on(unsigned thread) const {
+  return std::any_of(worker.ran_.begin(), worker.ran_.end(), [&](const Ran& r) {
+    return r.move.thread == worker.threads_[thread] && r.made && !known(r.to);
+  });
+}
+
+Worker::Ran Worker::run_from(const State& s, const Move& m) {
+  load(s);
+  const StepMemo::Outcome o = run(m);
+  return {m, o.made, o.property, nullptr, o.made && o.property == kNothing ? successor() : State{}};
+}
+
+void Worker::check_commutes(const State& s, unsigned thread) {
+  const std::vector<Move> all = moves_;
+  const std::vector<Ran> mine = ran_;
+  telling_ = false;
+  for (const Move& other : all) {
+    if (other.thread == threads_[thread]) continue;
+    const Ran theirs = run_from(s, other);
+    for (const Ran& r : mine) {
+      if (r.move.thread != threads_[thread] || !r.made) continue;
+      const Ran behind = run_from(r.to, other);
+      bool same = behind.made == theirs.made && behind.property == theirs.property;
+      if (same && theirs.made && theirs.property == kNothing) {
+        const Ran last = run_from(theirs.to, r.move);
+        same = last.made && last.property == kNothing && last.to == behind.to;
+      }
+      if (!same) system_->wrong_ = true;
+    }
+  }
+  load(s);
+  telling_ = true;
 }
 
 // --- paths ---

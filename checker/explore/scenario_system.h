@@ -8,10 +8,17 @@
 // cell, and, where a move is more than a step, the numbers that the Stepper counts. How an
 // operation begins depends on more, and is always run.
 //
+// Partial order: a thread whose next moves cannot matter to what the others can still do is run
+// alone (futures.h, thread_futures.h). Nothing that is looked at lies outside of steps: what a step
+// breaks shows in the step, which reads what the invariants look at. A search is repeated while
+// must_repeat().
+//
 // A bound of preemptions: so often a thread may go on although the one that moved last could; the
 // last thread and their number then belong to the state.
 #pragma once
 
+#include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <shared_mutex>
@@ -23,6 +30,7 @@
 #include "checker/explore/slot_tree.h"
 #include "checker/explore/step_memo.h"
 #include "checker/explore/stepper.h"
+#include "checker/explore/thread_futures.h"
 
 namespace mmucheck::explore {
 
@@ -47,14 +55,17 @@ class ScenarioSystem {
   struct Options {
     unsigned busy = 0;
     std::optional<unsigned> preemptions = std::nullopt;
-    uint64_t max_memory = 0;  // of the process; 0: no bound
-    bool all = false;         // tell violations of a rule by different steps apart
-    bool like_pages = false;  // pages differ by who allocated them, not by when
+    uint64_t max_memory = 0;     // of the process; 0: no bound
+    bool all = false;            // tell violations of a rule by different steps apart
+    bool partial_order = false;  // not with preemptions
+    bool like_pages = false;     // pages differ by who allocated them, not by when
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
-    // table of parts that knows equal ones by several numbers.
+    // table of parts that knows equal ones by several numbers, moves that do not commute with what
+    // was put off for them.
     bool self_check = false;
     std::optional<replay::SteppedState::Slot> forgets =
         std::nullopt;  // what the tests break: no step looks there
+    PartialOrderFaults faults = {};
   };
 
   // Nothing may be broken or in doubt behind the prefix.
@@ -64,7 +75,7 @@ class ScenarioSystem {
   State initial() const { return initial_; }
   uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
   static unsigned broken(const State&) { return kNothing; }
-  uint64_t memory() const { return table_.memory(); }
+  uint64_t memory() const { return table_.memory() + futures_.memory(); }
   // All of a state but its threads: equal numbers, equal contents.
   static uint32_t vm_of(const State& s) { return static_cast<uint32_t>(s[0]); }
   // What is known of steps, and what workers take for themselves.
@@ -81,6 +92,10 @@ class ScenarioSystem {
 
   // The moves that lead along a path, and then the `last_step`th one.
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
+  // While nobody works: what steps have shown is known from now on.
+  void settle() const;
+  // After a search: steps were seen that it did not know of, so it proves nothing.
+  bool must_repeat();
   // Invariants that the workers have evaluated.
   uint64_t evaluated() const;
   // While nobody works.
@@ -118,6 +133,9 @@ class ScenarioSystem {
   mutable Table table_;
   mutable std::shared_mutex steps_lock_;  // of what follows: workers share what they found out
   mutable StepMemo steps_;
+  mutable ThreadFutures futures_;
+  mutable bool news_ = false;
+  mutable std::atomic<bool> wrong_ = false;  // a move did not commute with one that it put off
   State initial_{};
   mutable std::mutex lock_;  // of what follows
   mutable std::array<bool, invariant::kIdCount> evaluated_{};
@@ -131,6 +149,15 @@ class ScenarioSystem::Worker {
 
   template <class Steps>
   Fate expand(const State& s, Steps& steps) {
+    if constexpr (requires { steps.known(s); }) {
+      if (system_->options_.partial_order) return expand_reduced(s, steps);
+    }
+    return expand_all(s, steps);
+  }
+  // Without a reduction, which it may leave out.
+  template <class Steps>
+  Fate expand_all(const State& s, Steps& steps) {
+    telling_ = false;
     load(s);
     allowed();
     if (moves_.empty()) return Fate::kEnded;
@@ -176,6 +203,64 @@ class ScenarioSystem::Worker {
   friend class ScenarioSystem;
   using Id = Table::Id;
   using Slot = StepMemo::Slot;
+
+  // --- partial order ---
+  struct Ran {  // of a move of the loaded state
+    Move move;
+    bool made;
+    unsigned property;
+    const StepNote* note;
+    State to;
+    bool operator==(const Ran&) const = default;
+  };
+  struct Candidates {  // what thread_to_run_alone() asks
+    Worker& worker;
+    std::function<bool(const State&)> known;
+
+    bool may_go(unsigned thread) { return worker.run_all(thread); }
+    bool conflict(unsigned thread, unsigned other) const;
+    bool leads_on(unsigned thread) const;
+  };
+  // Runs the moves of a thread, into ran_. False where none is made, or one breaks something.
+  bool run_all(unsigned thread);
+  template <class Steps>
+  Fate expand_reduced(const State& s, Steps& steps) {
+    load(s);
+    allowed();
+    if (moves_.empty()) return Fate::kEnded;
+    ran_.clear();
+    find_places();
+    telling_ = true;
+    Candidates candidates{*this, [&](const State& n) { return steps.known(n); }};
+    const auto alone = thread_to_run_alone(static_cast<unsigned>(threads_.size()), candidates,
+                                           !system_->options_.faults.puts_off_for_ever);
+    if (!alone) return all_that_ran(steps);
+    if (system_->options_.self_check) check_commutes(s, *alone);
+    for (const Ran& r : ran_) {
+      if (r.move.thread == threads_[*alone] && r.made) steps.made(r.to);
+    }
+    return Fate::kMoved;
+  }
+  template <class Steps>
+  Fate all_that_ran(Steps& steps) const {
+    bool moved = false;
+    for (const Ran& r : ran_) {
+      if (!r.made) continue;
+      moved = true;
+      if (r.property != kNothing) {
+        steps.violates(r.property);
+      } else {
+        steps.made(r.to);
+      }
+    }
+    return moved ? Fate::kMoved : Fate::kStuck;
+  }
+  // The moves of the thread and those of each other one lead to the same, in either order.
+  void check_commutes(const State& s, unsigned thread);
+  Ran run_from(const State& s, const Move& m);
+  ThreadFutures::Key key(unsigned thread) const;
+  void find_places();
+  void tell(const Move& m, const StepMemo::Outcome& o);
 
   // Slots: the threads in their order, what the stepper counts, and those of SteppedState.
   Slot progress_slot() const { return static_cast<Slot>(threads_.size()); }
@@ -224,6 +309,12 @@ class ScenarioSystem::Worker {
   model::Footprint footprint_;
   std::vector<Slot> asked_;
   bool last_can_move_ = false;  // the thread of the turn
+  std::vector<Ran> ran_;
+  ThreadFutures::Seen seen_;
+  bool telling_ = false;  // the search expands a state
+  Id begun_of_ = 0;       // what is counted there
+  std::vector<uint32_t> begun_;
+  std::vector<ThreadFutures::Place> places_;  // where the threads are
 };
 
 }  // namespace mmucheck::explore

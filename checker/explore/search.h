@@ -22,7 +22,9 @@
 // - choose(layers, property), where there is one: a path through one state of each layer, see
 //   fewest_switches.h; its worker then says each_move(words, visit).
 // - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
-//   for each successor, or steps.violates(), always in the same order, and answers a Fate.
+//   for each successor, or steps.violates(), always in the same order, and answers a Fate. Where
+//   that leaves out some, expand_all() does not; the order of those that violate is the same.
+// - settle(), where there is one: called behind each block while no worker works.
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -173,6 +175,14 @@ class Search {
  private:
   using Level = std::array<uint32_t, kShards>;
 
+  // Whatever a reduction left out when the level was expanded.
+  static void expand_fully(Hand& hand, const State& s, Steps& steps) {
+    if constexpr (requires { hand.worker.expand_all(s, steps); }) {
+      hand.worker.expand_all(s, steps);
+    } else {
+      hand.worker.expand(s, steps);
+    }
+  }
   // Expands parents [from, to) of the level, counted through its shards.
   void expand(Hand& hand, uint64_t from, uint64_t to);
   // At most `room` new states.
@@ -310,7 +320,7 @@ auto Search<S>::first_parent(size_t level, const State& child) -> std::optional<
   const unsigned target = shard_of(system_.hash(child));
   std::optional<Place> found;
   for_level(begin, end, 0, all, [&](unsigned shard, uint32_t index) {
-    hand.worker.expand(set_.at(shard, index), steps);
+    expand_fully(hand, set_.at(shard, index), steps);
     const std::vector<State>& made = hand.out[target];
     if (std::find(made.begin(), made.end(), child) != made.end()) found = {shard, index};
     for (std::vector<State>& out : hand.out) out.clear();
@@ -403,6 +413,7 @@ void Search<S>::do_block(uint64_t from, uint64_t to) {
     expand(*hands_[w], from + (to - from) * w / workers, from + (to - from) * (w + 1) / workers);
   };
   workers == 1 ? part(0) : crew_.run(part);
+  if constexpr (requires { system_.settle(); }) system_.settle();
   uint64_t waiting, room;
   if (!make_room(&waiting, &room)) {
     result_.bound = "memory";

@@ -15,6 +15,8 @@
 
 namespace mmucheck::explore {
 
+struct StepNote;
+
 class StepMemo {
  public:
   using Slot = uint32_t;
@@ -26,7 +28,8 @@ class StepMemo {
   struct Outcome {
     bool made = false;  // else the thread waits
     unsigned property = 0;
-    uint32_t first = 0, count = 0;  // of its changes
+    const StepNote* note = nullptr;  // of whoever keeps one, nothing here looks at it
+    uint32_t first = 0, count = 0;   // of its changes
   };
 
   // `trees`: kinds of steps; `bytes`: what it takes at most, about.

@@ -28,6 +28,7 @@ enum class MoveKind : uint8_t {
 struct Move {
   uint32_t thread = 0;
   MoveKind kind = MoveKind::kStep;
+  bool operator==(const Move&) const = default;
 };
 
 class Stepper {

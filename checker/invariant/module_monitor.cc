@@ -270,8 +270,8 @@ void Monitor::td_call(const tdx::ModuleCall& c) {
     inside[entered & 1]++;
     return epoch_is_recent<>(entered, epoch);
   });
-  check(id("TDX-EPOCH-RANGE"), recent && epoch >= td_.last_epoch);
-  td_.last_epoch = epoch;
+  check(id("TDX-EPOCH-RANGE"), recent && epoch >= recall(kLastEpoch));
+  if (epoch != recall(kLastEpoch)) keep(kLastEpoch, epoch);
   check(id("TDX-EPOCH-COUNT"), !recent || (inside[0] == w.get(CellKind::kTdRefcount, td, 0) &&
                                            inside[1] == w.get(CellKind::kTdRefcount, td, 1)));
 }
@@ -284,26 +284,26 @@ void Monitor::guest_waits(const tdx::ModuleCall& c) {
     if (c.pos.table == kNoTable) return;
     const uint64_t span = tdx::sept_span(c.pos.level);
     const auto covers = [&](uint64_t gpa) { return gpa != 0 && ((gpa - 1) ^ c.gpa) < span; };
-    if (covers(td_.refused_gpa)) td_.refused_gpa = 0;
-    if (covers(td_.unaccepted_gpa)) td_.unaccepted_gpa = 0;
+    if (covers(recall(kRefusedGpa))) keep(kRefusedGpa, 0);
+    if (covers(recall(kUnacceptedGpa))) keep(kUnacceptedGpa, 0);
     return;
   }
   if (c.leaf != Leaf::kPageAccept || c.pos.table == kNoTable) return;
   if (c.status.code() == tdx::StatusCode::kOperandBusyHostPriority) {
-    td_.refused = td_.refused_gpa == here ? td_.refused + 1 : 1;
-    td_.refused_gpa = here;
-    check(id("TDX-LOCK-PRIORITY"), td_.refused < kGuestPatience);
-  } else if (td_.refused_gpa == here) {
-    td_.refused_gpa = 0;
+    keep(kRefused, recall(kRefusedGpa) == here ? recall(kRefused) + 1 : 1);
+    keep(kRefusedGpa, here);
+    check(id("TDX-LOCK-PRIORITY"), recall(kRefused) < kGuestPatience);
+  } else if (recall(kRefusedGpa) == here) {
+    keep(kRefusedGpa, 0);
   }
   // What is larger than the guest accepts must be split before it asks again.
   const bool larger = c.status.code() == tdx::StatusCode::kTdExitEptViolation &&
                       c.pos.level > c.value && tdx::is_sept_leaf<>(c.pos.entry);
-  check(id("TDX-ACCEPT-LEVEL"), !(larger && td_.unaccepted_gpa == here));
+  check(id("TDX-ACCEPT-LEVEL"), !(larger && recall(kUnacceptedGpa) == here));
   if (larger) {
-    td_.unaccepted_gpa = here;
-  } else if (td_.unaccepted_gpa == here) {
-    td_.unaccepted_gpa = 0;
+    keep(kUnacceptedGpa, here);
+  } else if (recall(kUnacceptedGpa) == here) {
+    keep(kUnacceptedGpa, 0);
   }
 }
 

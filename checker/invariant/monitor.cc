@@ -85,7 +85,7 @@ void Monitor::leaf_installed(uint32_t as_id, uint64_t gfn, int level, uint64_t s
       }
     }
   }
-  if (!tracking_) return;
+  if (recall(kTracking) == 0) return;
   const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
   if (slot == model::kNoSlot) return;
   const uint64_t base = model::slot_get(view_, slot, SlotField::kBase);
@@ -118,12 +118,14 @@ void Monitor::on(const ev::ChangedSpte& e) {
     check(id("MMU-PT-CHILD"),
           view_.store.find_table(model::spte_to_pfn<>(e.new_spte)) != kNoTable);
   }
-  if (k.was_leaf && !k.is_present && !e.shared && unmap_.root_valid) unmap_.leaf_gone = true;
+  if (k.was_leaf && !k.is_present && !e.shared && recall(kRootValid) != 0) {
+    keep(kLeafGone, true);
+  }
   const bool mirror = view_.vm.has_mirror && view_.is_mirror(e.table);
-  if (k.was_leaf && !k.is_present && !e.shared && unmap_.walking) {
+  if (k.was_leaf && !k.is_present && !e.shared && recall(kWalking) != 0) {
     const uint64_t bits = view_.vm.gfn_direct_bits;
     check(id("MMU-ZAP-PRECISE"),
-          zap_was_asked_for<>(e.gfn & ~bits, e.level, unmap_.start, unmap_.end, mirror));
+          zap_was_asked_for<>(e.gfn & ~bits, e.level, recall(kStart), recall(kEnd), mirror));
   }
   if (mirror && k.is_leaf) mirror_leaf(e);
 }
@@ -169,7 +171,7 @@ void Monitor::on(const ev::SpteChanged& e) {
 
 void Monitor::on(const ev::FastPageFault& e) {
   count(id("MMU-FASTPF-ROOT"));
-  if (!tracking_ || !e.found || view_.locked_for_write()) return;
+  if (recall(kTracking) == 0 || !e.found || view_.locked_for_write()) return;
   const uint32_t slot =
       model::gfn_to_memslot(view_, model::role_as_id(view_.role(e.table)), e.gfn);
   if (slot == model::kNoSlot) return;
@@ -187,7 +189,7 @@ void Monitor::translations() {
   }
   model::for_each_translation(view_, [&](uint32_t vcpu, const model::CachedTranslation& t) {
     check(id("MMU-TLB-COVERED"), model::translation_justified(view_, vcpu, t));
-    if (!tracking_ || !t.writable) return;
+    if (recall(kTracking) == 0 || !t.writable) return;
     const uint32_t slot = model::gfn_to_memslot(view_, 0, t.gfn);
     if (slot == model::kNoSlot) return;
     const uint64_t page = t.gfn - model::slot_get(view_, slot, SlotField::kBase);
@@ -221,14 +223,14 @@ void Monitor::on(const ev::IterStart&) { count(id("MMU-WALK-START")); }
 
 void Monitor::on(const ev::Yield&) {
   count(id("MMU-WALK-PROGRESS"));
-  unmap_.walking = false;  // others may zap what they like now
+  keep(kWalking, false);  // others may zap what they like now
   translations();
 }
 
 void Monitor::on(const ev::CmpxchgSpteRet&) { count(id("MMU-NX-STILL")); }
 
 // A walk that yields flushes first, and owes nothing for what went before.
-void Monitor::on(const ev::Flush&) { unmap_.leaf_gone = false; }
+void Monitor::on(const ev::Flush&) { keep(kLeafGone, false); }
 
 // The list of possible NX huge pages; of one longer than kRangeLimit only the head is looked at.
 void Monitor::nx_list() {
@@ -254,15 +256,15 @@ void Monitor::enter_root(const ev::Enter& e) {
     case ev::Fn::kZapLeafsRoot:
       check(id("MMU-ROOT-REF"), refs != 0);
       count(id("MMU-LOCK-EXCLUSIVE"));
-      unmap_.root_valid = !view_.root_invalid(e.root);
-      unmap_.walking = unmaps_open_ == 1 && !unmaps_overlap_;
-      if (view_.vm.has_mirror && unmaps_open_ == 1) {
+      keep(kRootValid, !view_.root_invalid(e.root));
+      keep(kWalking, recall(kUnmapsOpen) == 1 && recall(kUnmapsOverlap) == 0);
+      if (view_.vm.has_mirror && recall(kUnmapsOpen) == 1) {
         const bool mirror = view_.is_mirror(e.root);
         const uint64_t kind = mirror ? model::kFilterPrivate : model::kFilterShared;
         // Up to v19 private roots are visited to be spared.
         const bool spared =
             mirror && view_.design.unmap_filter == model::UnmapFilter::kOnlyPrivateShared;
-        check(id("MMU-MIRROR-FILTER"), (unmap_.attr_filter & kind) != 0 || spared);
+        check(id("MMU-MIRROR-FILTER"), (recall(kAttrFilter) & kind) != 0 || spared);
       }
       return;
     case ev::Fn::kZapRoot:
@@ -288,21 +290,24 @@ void Monitor::enter_range(const ev::Enter& e) {
     }
     case ev::Fn::kTdpUnmapGfnRange:
       count(id("MMU-ROOT-TYPES"));
-      unmap_ = {};
-      unmaps_open_++;
-      unmaps_overlap_ |= unmaps_open_ > 1;
-      unmap_.leaf_gone = e.a[5] != 0;
-      unmap_.attr_filter = e.a[3];
-      unmap_.as_id = static_cast<uint32_t>(
-          model::slot_get(view_, static_cast<uint32_t>(e.a[2]), SlotField::kAsId));
-      unmap_.start = e.a[0];
-      unmap_.end = e.a[1];
+      keep(kUnmapsOpen, recall(kUnmapsOpen) + 1);
+      if (recall(kUnmapsOpen) > 1) keep(kUnmapsOverlap, true);
+      keep(kRootValid, true);
+      keep(kWalking, false);
+      keep(kLeafGone, e.a[5] != 0);
+      keep(kAttrFilter, e.a[3]);
+      keep(kAsId, model::slot_get(view_, static_cast<uint32_t>(e.a[2]), SlotField::kAsId));
+      keep(kStart, e.a[0]);
+      keep(kEnd, e.a[1]);
       return;
     case ev::Fn::kPreSetAttr:
     case ev::Fn::kPostSetAttr:
       check(id("MMU-ATTR-RANGE"), e.a[0] < e.a[1] && view_.vm.has_private_mem);
       if (e.fn == ev::Fn::kPostSetAttr) {
-        attributes_ = {true, e.a[0], e.a[1], static_cast<uint32_t>(e.a[2])};
+        keep(kAttributesOpen, true);
+        keep(kAttributesStart, e.a[0]);
+        keep(kAttributesEnd, e.a[1]);
+        keep(kAttributesSlot, static_cast<uint32_t>(e.a[2]));
       }
       return;
     case ev::Fn::kInvBegin:
@@ -421,15 +426,16 @@ void Monitor::on(const ev::Enter& e) {
 }
 
 void Monitor::unmapped(uint64_t flush) {
-  const bool judged = unmaps_open_ == 1 && !unmaps_overlap_;
-  if (unmaps_open_ > 0) unmaps_open_--;
-  unmap_.walking = false;
-  unmaps_overlap_ &= unmaps_open_ > 0;
+  const bool judged = recall(kUnmapsOpen) == 1 && recall(kUnmapsOverlap) == 0;
+  if (recall(kUnmapsOpen) > 0) keep(kUnmapsOpen, recall(kUnmapsOpen) - 1);
+  keep(kWalking, false);
+  if (recall(kUnmapsOpen) == 0) keep(kUnmapsOverlap, false);
   if (!judged) return;
-  check(id("MMU-TLB-COVERED"), flush != 0 || !unmap_.leaf_gone);
-  const uint64_t end = std::min(unmap_.end, unmap_.start + kRangeLimit);
-  check(id("MMU-INV-DONE"),
-        !any_leaf(view_, unmap_.as_id, unmap_.start, end, true, unmap_.attr_filter));
+  check(id("MMU-TLB-COVERED"), flush != 0 || recall(kLeafGone) == 0);
+  const uint64_t start = recall(kStart);
+  const uint64_t end = std::min(recall(kEnd), start + kRangeLimit);
+  check(id("MMU-INV-DONE"), !any_leaf(view_, static_cast<uint32_t>(recall(kAsId)), start, end, true,
+                                      recall(kAttrFilter)));
 }
 
 // Outside a change, what maps a gfn is of its kind, and a huge page has one kind only.
@@ -486,12 +492,13 @@ void Monitor::on(const ev::Return& e) {
       return;
     case ev::Fn::kTdpUnmapGfnRange: return unmapped(e.value);
     case ev::Fn::kSetMemAttr:
-      if (attributes_.open) {
-        mixed_flags(attributes_.start, attributes_.end, attributes_.slot);
-        leafs_of_attributes(attributes_.start);
-        leafs_of_attributes(attributes_.end - 1);
+      if (recall(kAttributesOpen) != 0) {
+        mixed_flags(recall(kAttributesStart), recall(kAttributesEnd),
+                    static_cast<uint32_t>(recall(kAttributesSlot)));
+        leafs_of_attributes(recall(kAttributesStart));
+        leafs_of_attributes(recall(kAttributesEnd) - 1);
       }
-      attributes_.open = false;
+      keep(kAttributesOpen, false);
       return;
     case ev::Fn::kZapInvalidatedRoots:
       if (view_.field(CellKind::kMmReleased) == 0) return;

@@ -71,29 +71,45 @@ class Monitor {
   std::vector<Id>& broken() { return broken_; }
   const View& view() const { return view_; }
 
-  // What it remembers from one event to the next, for engines that tell states apart.
-  using Memory = std::array<uint64_t, 19>;
-  Memory memory() const {
-    return {tracking_, unmap_.leaf_gone, unmap_.root_valid, unmap_.attr_filter, unmap_.as_id,
-            unmap_.start, unmap_.end, hooks_open_, unmaps_open_, unmaps_overlap_,
-            attributes_.open, attributes_.start, attributes_.end, attributes_.slot,
-            unmap_.walking, td_.last_epoch, td_.refused_gpa, td_.refused, td_.unaccepted_gpa};
+  // What it remembers from one event to the next, for engines that tell states apart. The store is
+  // told what of it a step looks at and changes, as cells of kMemoryKind of no table.
+  enum Remembered : uint8_t {
+    kTracking,
+    // The unmap under way, and whether a leaf of a valid root has gone since. One that yields may
+    // be overlapped by another one: then neither is judged, since events name no thread.
+    kLeafGone,
+    kRootValid,
+    kAttrFilter,
+    kAsId,
+    kStart,
+    kEnd,
+    kHooksOpen,
+    kUnmapsOpen,
+    kUnmapsOverlap,
+    kAttributesOpen,
+    kAttributesStart,
+    kAttributesEnd,
+    kAttributesSlot,
+    kWalking,  // the unmap, over a root, and it has not yielded there
+    kLastEpoch,
+    kRefusedGpa,
+    kRefused,        // gpa + 1 of a guest's call, and how often in a row
+    kUnacceptedGpa,  // gpa + 1: the leaf there is larger than was accepted
+    kRememberedLimit,
+  };
+  static constexpr model::CellKind kMemoryKind = model::CellKind::kSpGfn;
+  static constexpr model::Cell cell_of(Remembered what) {
+    return {kMemoryKind, model::kNoTable, what};
   }
-
-  // The inverse of memory().
+  using Memory = std::array<uint64_t, kRememberedLimit>;
+  const Memory& memory() const { return memory_; }
   void remember(const Memory& m) {
-    tracking_ = m[0] != 0;
-    unmap_ = {m[1] != 0, m[2] != 0, m[14] != 0, m[3], static_cast<uint32_t>(m[4]), m[5], m[6]};
-    hooks_open_ = static_cast<uint32_t>(m[7]);
-    unmaps_open_ = static_cast<uint32_t>(m[8]);
-    unmaps_overlap_ = m[9] != 0;
-    attributes_ = {m[10] != 0, m[11], m[12], static_cast<uint32_t>(m[13])};
-    td_ = {m[15], m[16], m[17], m[18]};
+    memory_ = m;
     broken_.clear();
   }
 
   // A gfn is write-tracked from now on: leafs are looked up in their slot.
-  void write_tracking_used() { tracking_ = true; }
+  void write_tracking_used() { keep(kTracking, true); }
   // The constants of a VM.
   void vm_created();
 
@@ -134,6 +150,25 @@ class Monitor {
   }
 
  private:
+  static constexpr Memory initial_memory() {
+    Memory m{};
+    m[kRootValid] = true;
+    return m;
+  }
+  uint64_t recall(Remembered what) const {
+    view_.store.touch(cell_of(what), model::kRead);
+    return memory_[what];
+  }
+  void keep(Remembered what, uint64_t v) {
+    view_.store.touch(cell_of(what), model::kWrite);
+    memory_[what] = v;
+  }
+  // Hooks of several threads may be open; whose began first is no difference.
+  void hook_open(bool open) {
+    view_.store.touch(cell_of(kHooksOpen), model::kCount);
+    uint64_t& n = memory_[kHooksOpen];
+    if (open || n > 0) n += open ? 1 : ~uint64_t{0};
+  }
   void mirror_fault(const model::ev::Enter& e);
   void mirror_change(uint64_t gfn, int level, uint64_t spte);
   void mirror_thaw(const model::ev::Store& e);
@@ -163,32 +198,7 @@ class Monitor {
   View view_;
   Tally& tally_;
   std::vector<Id> broken_;
-  bool tracking_ = false;
-  // The unmap under way, and whether a leaf of a valid root has gone since. One that yields may be
-  // overlapped by another one: then neither is judged, since events name no thread.
-  struct Unmap {
-    bool leaf_gone = false, root_valid = true;
-    bool walking = false;  // over a root, and has not yielded there
-    uint64_t attr_filter = 0;
-    uint32_t as_id = 0;
-    uint64_t start = 0, end = 0;
-  };
-  Unmap unmap_;
-  uint32_t hooks_open_ = 0;
-  uint32_t unmaps_open_ = 0;
-  bool unmaps_overlap_ = false;
-  struct Attributes {
-    bool open = false;
-    uint64_t start = 0, end = 0;
-    uint32_t slot = 0;
-  };
-  Attributes attributes_;
-  struct Td {
-    uint64_t last_epoch = 0;
-    uint64_t refused_gpa = 0, refused = 0;  // gpa + 1 of a guest's call, and how often in a row
-    uint64_t unaccepted_gpa = 0;            // gpa + 1: the leaf there is larger than was accepted
-  };
-  Td td_;
+  Memory memory_ = initial_memory();
 };
 
 }  // namespace mmucheck::invariant

@@ -101,15 +101,15 @@ void Monitor::private_removal(const ev::ExternalSet& e) {
   if (view_.field(CellKind::kVmBugged) != 0) return;
   const bool present = model::is_shadow_present_pte<>(e.new_spte);
   if (present && !model::is_last_spte<>(e.new_spte, e.level)) return;  // it is split
-  const bool asked = !unmap_.walking || unmap_.attr_filter == 0 ||
-                     (unmap_.attr_filter & model::kFilterPrivate) != 0;
+  const bool asked = recall(kWalking) == 0 || recall(kAttrFilter) == 0 ||
+                     (recall(kAttrFilter) & model::kFilterPrivate) != 0;
   check(id("TDX-DATA-KEPT"),
         (asked && !present) ||
             !tdx::is_state<>(sept_entry(view_, e.gfn, e.level), tdx::SeptEntryState::kMapped));
 }
 
 void Monitor::on(const ev::ExternalSet& e) {
-  hooks_open_++;
+  hook_open(true);
   if (view_.design.mirror_rewrite == model::MirrorRewrite::kBug) count(id("MMU-MIRROR-REWRITE"));
   if (view_.platform == nullptr) return;
   count(id("TDX-BUG-NONPRESENT"));
@@ -197,7 +197,7 @@ void Monitor::pages_left_file(const ev::Enter& e) {
 }
 
 void Monitor::on(const ev::ExternalSetRet& e) {
-  if (hooks_open_ > 0) hooks_open_--;
+  hook_open(false);
   count(id("MMU-MIRROR-HOOK"));
   if (view_.platform != nullptr && e.freed_pfn != 0) {
     check(id("TDX-PAGE-RETURN"), hosts_page(e.freed_pfn - 1));
@@ -231,7 +231,7 @@ void Monitor::on(const ev::SeptState& e) {
   uint64_t spte = 0;
   if (accepts_only(e)) return;
   const uint64_t gfn = e.gpa >> model::kPageShift;
-  if (hooks_open_ != 0 || !mirror_entry(view_, gfn, e.level, &spte)) return;
+  if (recall(kHooksOpen) != 0 || !mirror_entry(view_, gfn, e.level, &spte)) return;
   mirror_change(gfn, e.level, spte);
 }
 
@@ -239,7 +239,7 @@ void Monitor::on(const ev::SeamcallRet& e) {
   tdx::Status s;
   s.v = e.status;
   using C = tdx::StatusCode;
-  if (hooks_open_ > 0) count(id("TDX-BUG-SEAMCALL"));
+  if (recall(kHooksOpen) != 0) count(id("TDX-BUG-SEAMCALL"));
   switch (e.leaf) {
     case tdx::Leaf::kMemSeptAdd:
     case tdx::Leaf::kMemPageAdd:

@@ -84,8 +84,6 @@ struct Flatten {
 template <class E>
 void ReplayEnv::emit(const E& e) {
   if (monitor != nullptr) {
-    constexpr bool heard = std::is_void_v<decltype(monitor->on(e))>;
-    if constexpr (heard) store_.touch(kMonitorMemory, model::kWrite);
     monitor->on(e);
     if (!monitor->broken().empty()) [[unlikely]] take_broken();
   }

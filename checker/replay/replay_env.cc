@@ -180,7 +180,10 @@ std::optional<ReplayEnv::ExpectedStore> ReplayEnv::overdue_store() {
 
 uint64_t ReplayEnv::new_table_frame(model::ev::TableKind kind) {
   if (kind == model::ev::TableKind::kSplit && in_->alloc_failed) return model::kNoFrame;
-  store_.touch(kNextFrame, model::kWrite);
+  // Of the thread, where each numbers its own.
+  model::Cell next = kNextFrame;
+  if (numbers_now_ != nullptr) next.index -= 1 + numbers_now_->thread;
+  store_.touch(next, model::kWrite);
   return numbers_now_ != nullptr ? numbers_now_->take() : next_provisional_++;
 }
 

@@ -29,7 +29,6 @@ inline constexpr uint64_t kFirstProvisional = uint64_t{1} << 39;
 // What a step may depend on that is in no cell, named in footprints as cells of no table.
 inline constexpr model::Cell kNextFrame{model::CellKind::kSpPfn, model::kNoTable, ~uint64_t{0}};
 inline constexpr model::Cell kRoles{model::CellKind::kSpRole, model::kNoTable, 0};
-inline constexpr model::Cell kMonitorMemory{model::CellKind::kSpGfn, model::kNoTable, 0};
 
 // Inputs of one thread that its next step may use.
 struct PendingInputs {

@@ -38,8 +38,10 @@ uint32_t RadixStore::alloc_table(uint64_t pfn) {
     tables_.emplace_back();
   }
   if (footprint_ != nullptr) {
-    note_table(kNoTable, kWrite);
+    for (uint32_t taken = first_id_; taken < id; taken++) note_number(taken, kRead);
+    note_number(id, kWrite);
     note_table(id, kWrite);
+    footprint_->add(cell::of(CellKind::kSpState, id), kWrite);
   }
   tables_[id] = std::make_unique<Table>();
   tables_[id]->pte.fill(kNonpresent);
@@ -55,8 +57,9 @@ void RadixStore::free_table(uint32_t table) {
   const uint64_t pfn = get(cell::of(CellKind::kSpPfn, table));
   if (footprint_ != nullptr) {
     note_frame(pfn, kWrite);
-    note_table(kNoTable, kWrite);
+    note_number(table, kWrite);
     note_table(table, kWrite);
+    footprint_->add(cell::of(CellKind::kSpState, table), kWrite);
   }
   by_pfn_.erase(pfn);
   tables_[table].reset();

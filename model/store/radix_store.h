@@ -4,8 +4,8 @@
 // kNonpresent. alloc_table gives the lowest free id; free_table poisons it: a
 // later get of one of its cells counts in poisoned_reads() and gives 0. Live tables: at most
 // kMaxTables (documented limit; alloc_table then answers kNoTable). record() makes it tell what is
-// touched from then on; a table's cell is touched together with its kSpState, and who allocates or
-// frees touches {kSpState, kNoTable} too: which number is free next.
+// touched from then on; a table's cell is touched together with the table's life (life_of()), and
+// who allocates or frees touches {kSpState, kNoTable, number} too: whether that number is free.
 #pragma once
 
 #include <algorithm>
@@ -36,7 +36,31 @@ class RadixStore {
   void set(Cell c, uint64_t v);
   // Compare and exchange; `expected` receives what was found.
   bool cas(Cell c, uint64_t& expected, uint64_t desired);
-  uint64_t add(Cell c, uint64_t delta);  // returns the new value
+  // The new value; who only adds, and does not look at it, counts.
+  class Sum {
+   public:
+    Sum(const RadixStore& store, Cell c, uint64_t v) : store_(store), cell_(c), v_(v) {}
+    operator uint64_t() const {  // NOLINT: it is one
+      store_.touch(cell_, kRead);
+      return v_;
+    }
+
+   private:
+    const RadixStore& store_;
+    Cell cell_;
+    uint64_t v_;
+  };
+  Sum add(Cell c, uint64_t delta);
+  // A shared attempt at a lock word, or its end, which is `rule` of the word: two of them commute.
+  // The word that was found.
+  template <class Rule>
+  uint64_t share(Cell c, const Rule& rule) {
+    if (footprint_ != nullptr) [[unlikely]]
+      note(c, kReadLock);
+    const uint64_t found = peek(c);
+    if (const uint64_t after = rule(found); after != found) put(c, after);
+    return found;
+  }
 
   // Tables get the lowest free number from `first` on; a copy of the store does not take that over.
   void allocate_from(uint32_t first) { first_id_ = first; }
@@ -69,6 +93,11 @@ class RadixStore {
 
   // Of what is touched from here on; nullptr: of nothing. A copy of the store tells nothing.
   void record(Footprint* footprint) { footprint_ = footprint; }
+  // Whether a table lives, as a cell of its own: all that is done to one depends on that.
+  static constexpr Cell life_of(uint32_t table) {
+    return cell::of(CellKind::kSpRole, kNoTable, kLives | table);
+  }
+  static constexpr uint64_t kLives = uint64_t{1} << 32;
   // By who keeps what belongs to the state elsewhere, under a name that no cell has.
   void touch(Cell c, Use use) const {
     if (footprint_ != nullptr) [[unlikely]]
@@ -103,8 +132,10 @@ class RadixStore {
     if (c.kind <= kLastTableField) note_table(c.object, kRead);
     footprint_->add(c, uses);
   }
-  void note_table(uint32_t table, Use use) const {
-    footprint_->add(cell::of(CellKind::kSpState, table), use);
+  void note_table(uint32_t table, Use use) const { footprint_->add(life_of(table), use); }
+  // Is the number of a table free?
+  void note_number(uint32_t table, Use use) const {
+    footprint_->add(cell::of(CellKind::kSpState, kNoTable, table), use);
   }
   void note_frame(uint64_t frame, Use use) const {
     footprint_->add(cell::of(CellKind::kSpPfn, kNoTable, frame), use);
@@ -235,12 +266,12 @@ inline bool RadixStore::cas(Cell c, uint64_t& expected, uint64_t desired) {
   return true;
 }
 
-inline uint64_t RadixStore::add(Cell c, uint64_t delta) {
+inline RadixStore::Sum RadixStore::add(Cell c, uint64_t delta) {
   if (footprint_ != nullptr) [[unlikely]]
-    note(c, uses_of_add(c.kind));
+    note(c, c.kind == CellKind::kLockReaders ? kReadLock : kCount);
   const uint64_t v = peek(c) + delta;
   put(c, v);
-  return v;
+  return {*this, c, v};
 }
 
 }  // namespace mmucheck::model

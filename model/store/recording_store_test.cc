@@ -26,7 +26,6 @@ void expect_uses(const Footprint& f, uint32_t table) {
   EXPECT_EQ(f.uses(cell::pte(table, 3)), kRead | kWrite);
   EXPECT_EQ(f.uses(cell::pte(table, 4)), kWrite);
   EXPECT_EQ(f.uses(cell::of(CellKind::kPageStat, 1)), kCount);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kWrite);
   EXPECT_EQ(f.uses(cell::of(CellKind::kLockReaders)), kReadLock);
   EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x41)), kRead);
 }
@@ -53,6 +52,7 @@ TEST(RecordingStore, RecordsEachUse) {
   EXPECT_EQ(f.touches().size(), 8u);
   EXPECT_EQ(f.uses(cell::pte(table, 2)), kRead);
   expect_uses(f, table);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kWrite);
   EXPECT_EQ(radix.get(cell::pte(table, 3)), 5u);  // and it was done
   f.clear();
   s.free_table(table);
@@ -67,7 +67,7 @@ TEST(RadixStore, TellsWhatIsTouched) {
   const uint32_t table = s.alloc_table(0x40);
   const Cell state = cell::of(CellKind::kSpState, table);
   EXPECT_EQ(f.uses(state), kWrite);
-  EXPECT_EQ(f.uses(cell::of(CellKind::kSpState, kNoTable)), kWrite);  // which number is next
+  EXPECT_EQ(f.uses(cell::of(CellKind::kSpState, kNoTable, table)), kWrite);  // the number is taken
   EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x40)), kWrite);
   f.clear();
 
@@ -76,17 +76,28 @@ TEST(RadixStore, TellsWhatIsTouched) {
   EXPECT_TRUE(s.cas(cell::pte(table, 3), expected, 5));
   s.set(cell::pte(table, 4), 6);
   s.add(cell::of(CellKind::kPageStat, 1), 1);
-  EXPECT_EQ(s.add(cell::of(CellKind::kRootRefs, table), 2), 2u);
+  s.add(cell::of(CellKind::kRootRefs, table), 1);
   s.add(cell::of(CellKind::kLockReaders), 1);
   EXPECT_EQ(s.find_table(0x41), kNoTable);
-  EXPECT_EQ(f.uses(state), kRead);
+  EXPECT_EQ(f.uses(RadixStore::life_of(table)), kRead);
+  EXPECT_EQ(f.uses(state), 0);
   expect_uses(f, table);
+  // Only who looks at the sum reads it.
+  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kCount);
+  EXPECT_EQ(s.add(cell::of(CellKind::kRootRefs, table), 1), 2u);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kRootRefs, table)), kRead | kCount);
   EXPECT_EQ(f.touches().size(), 8u);
   f.clear();
+  // Shared attempts at a lock commute.
+  EXPECT_EQ(s.share(cell::of(CellKind::kTdSeptLock), [](uint64_t word) { return word + 2; }), 0u);
+  EXPECT_EQ(f.uses(cell::of(CellKind::kTdSeptLock)), kReadLock);
+  EXPECT_EQ(s.get(cell::of(CellKind::kTdSeptLock)), 2u);
+  f.clear();
   EXPECT_FALSE(s.is_live(table + 1));
-  EXPECT_EQ(f.uses(cell::of(CellKind::kSpState, table + 1)), kRead);
+  EXPECT_EQ(f.uses(RadixStore::life_of(table + 1)), kRead);
   s.free_table(table);
-  EXPECT_EQ(f.uses(state), kRead | kWrite);
+  EXPECT_EQ(f.uses(state), kWrite);
+  EXPECT_EQ(f.uses(RadixStore::life_of(table)), kRead | kWrite);
   EXPECT_EQ(f.uses(cell::of(CellKind::kSpPfn, kNoTable, 0x40)), kWrite);
   f.clear();
 

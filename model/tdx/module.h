@@ -117,7 +117,7 @@ struct ModuleWorld {
   void set(CellKind k, uint32_t object, uint64_t index, uint64_t v) {
     store.set(cell::of(k, object, index), v);
   }
-  uint64_t add(CellKind k, uint32_t object, uint64_t index, uint64_t v) {
+  auto add(CellKind k, uint32_t object, uint64_t index, uint64_t v) {
     return store.add(cell::of(k, object, index), v);
   }
   OpState op_state(uint32_t td) const {

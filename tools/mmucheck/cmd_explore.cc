@@ -105,14 +105,21 @@ std::string counts(const Exploration& x) {
                      with_thousands(x.transitions), x.depth);
 }
 
+std::string reductions(const explore::Bounds& b) {
+  std::string all = b.like_pages ? "tables numbered by thread" : "";
+  if (b.partial_order) all += all.empty() ? "partial order" : ", partial order";
+  return all.empty() ? "no reductions" : all;
+}
+
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
                 const ExploreOptions& o, const Found& found) {
   const auto& [steps, wrote, remedies] = found;
   if (x.violation) {
     session.print(fmt::format("violated  {}  \"{}\"\n          {}\n"
-                              "          {}; shortest, {}{}\n\n",
+                              "          {}; {}, {}{}\n\n",
                               x.violation->invariant, x.violation->statement,
                               what_was_bounded(s, o), counts(x),
+                              x.shortest ? "shortest" : "shortest known",
                               plural(context_switches(x), "context switch", "es"),
                               x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
     session.print(explore::chart_text(steps));
@@ -133,8 +140,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
   session.print(fmt::format(
       "       {}; {}; {}\n"
       "       {} evaluated; sequential consistency, no A/D bits from CPUs{}\n",
-      counts(x), plural(x.end_states, "end state"),
-      o.bounds.like_pages ? "tables numbered by thread" : "no reductions",
+      counts(x), plural(x.end_states, "end state"), reductions(o.bounds),
       plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
 }
 
@@ -318,9 +324,13 @@ void add_explore(CLI::App& app, Session& session) {
   sub->add_option("--threads", o->given.workers, "threads that search; the result is the same")
       ->check(CLI::Range(1u, 64u))
       ->capture_default_str();
-  sub->add_option("--preemptions", o->given.preemptions,
-                  "at most so often a thread goes on although the one that moved last could")
-      ->option_text("N");
+  auto* const preemptions =
+      sub->add_option("--preemptions", o->given.preemptions,
+                      "at most so often a thread goes on although the one that moved last could")
+          ->option_text("N");
+  sub->add_flag("--por", o->given.partial_order,
+                "reduce: a thread whose next steps do not matter to the others is run alone")
+      ->excludes(preemptions);
   sub->add_flag("--all", o->given.all,
                 "one counterexample for each invariant and last step that breaks it");
   sub->add_flag("--no-remedy", o->no_remedy,

@@ -53,7 +53,7 @@ std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
   const BoundOptions& given = request.bounds;
   const bool other_bounds = given.max_states || given.max_depth || given.busy ||
                             given.preemptions || given.memory_mib != 0 || given.all ||
-                            given.like_pages;
+                            given.like_pages || given.partial_order;
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
     for (const explore::Pinned& p : scenario.pinned) {
@@ -165,6 +165,7 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   b.all = all;
   b.self_check = self_check;
   b.like_pages = like_pages;
+  b.partial_order = partial_order;
   b.preemptions = preemptions;
   return b;
 }

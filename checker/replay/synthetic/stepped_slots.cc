@@ -161,9 +161,13 @@ void new_table(model::RadixStore& store, const TableIn& to) {
 
 Slot SteppedState::slot_of(Cell c) {
   if (c.kind > model::kLastTableField) return kFirstGroupSlot + group_of(c.kind);
-  if (c == kMonitorMemory) return kMonitorSlot;
-  if (c.object == model::kNoTable) return kFramesSlot;
-  return std::min(kFirstTableSlot + c.object, kSlots - 1);
+  if (c.kind == invariant::Monitor::kMemoryKind && c.object == model::kNoTable) return kMonitorSlot;
+  if (c.object != model::kNoTable) return std::min(kFirstTableSlot + c.object, kSlots - 1);
+  constexpr uint64_t kLives = model::RadixStore::kLives;
+  if (c.kind == CellKind::kSpRole && c.index >> 32 == kLives >> 32) {
+    return std::min(kFirstTableSlot + static_cast<uint32_t>(c.index), kSlots - 1);
+  }
+  return kFramesSlot;
 }
 
 std::string SteppedState::content(const SyntheticReplayer& r, Slot slot) {
@@ -344,6 +348,20 @@ void SteppedState::number_by_thread(SyntheticReplayer& r, std::span<const uint32
     n.far_frame = vm.env.next_provisional_ + (i + 1) * kFar;
     vm.env.numbers_.push_back(n);
   }
+}
+
+model::Cell SteppedState::inside_cell(size_t which) {
+  switch (which) {
+    case 0: return model::cell::of(CellKind::kLockReaders);
+    case 1: return model::cell::of(CellKind::kLockWriter);
+    default: return invariant::Monitor::cell_of(invariant::Monitor::kHooksOpen);
+  }
+}
+
+std::array<uint64_t, SteppedState::kInsides> SteppedState::inside(const SyntheticReplayer& r) {
+  const SyntheticReplayer::Vm& vm = r.vms_.begin()->second;
+  const auto [readers, writer] = lock(r);
+  return {readers, writer, vm.monitor->memory()[invariant::Monitor::kHooksOpen]};
 }
 
 void SteppedState::record(SyntheticReplayer& r, model::Footprint* footprint) {

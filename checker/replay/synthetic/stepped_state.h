@@ -7,6 +7,7 @@
 // vCPUs and the host are made of does not change while threads are stepped, nor do a VM's flags.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <optional>
@@ -73,6 +74,11 @@ class SteppedState {
   // allocate in which order is then no difference between states; nothing but reports looks at the
   // numbers as such.
   static void number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads);
+  // What threads are inside of, as counts: mmu_lock for read, for write, and hooks. The code only
+  // asks of these whether they are 0.
+  static constexpr size_t kInsides = 3;
+  static model::Cell inside_cell(size_t which);
+  static std::array<uint64_t, kInsides> inside(const SyntheticReplayer& r);
   // Of the steps from here on; nullptr: of none.
   static void record(SyntheticReplayer& r, model::Footprint* footprint);
 

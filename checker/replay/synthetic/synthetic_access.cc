@@ -247,6 +247,7 @@ void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
       const auto role = static_cast<uint32_t>(
           e.get_or(f::root_load::role, default_role(w.design, w.host, levels_, 0)));
       if (role_level(role) < 4 || role_level(role) > 5) return refuse(e, "a root has 4 or 5 levels");
+      w.store.touch(kRoles, model::kWrite);
       w.env.roles[vcpu] = role;
       return load_root(e, t, v, vcpu);
     }

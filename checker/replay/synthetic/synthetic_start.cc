@@ -384,7 +384,6 @@ void SyntheticReplayer::start_dirty(const Event& e, Thread& t, Vm& v) {
         return refuse(e, "the gfn is not in the memslot");
       }
       v.monitor->write_tracking_used();
-      w.store.touch(kMonitorMemory, model::kWrite);
       WriteProtectOp op;
       op.tracks = e.get(x::on) != 0 ? Tracks::kFromNow : Tracks::kNoMore;
       op.protect.slot = *slot;
