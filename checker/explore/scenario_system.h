@@ -47,6 +47,7 @@ class ScenarioSystem {
     unsigned busy = 0;
     std::optional<unsigned> preemptions = std::nullopt;
     uint64_t max_memory = 0;  // of the process; 0: no bound
+    std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
     bool all = false;         // tell violations of a rule by different steps apart
     bool like_pages = false;  // pages differ by who allocated them, not by when
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
@@ -74,8 +75,8 @@ class ScenarioSystem {
 
   // The moves that lead along a path, and then the `last_step`th one.
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
-  // Invariants that the workers have evaluated.
-  uint64_t evaluated() const;
+  // Invariants that the workers have evaluated; of `only`, 1 or 0.
+  uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
   // While nobody works.
   void check_table() const;
 
@@ -138,7 +139,28 @@ class ScenarioSystem::Worker {
         steps.made(successor());
       }
     }
-    return moved ? Fate::kMoved : Fate::kStuck;
+    return moved ? Fate::kMoved : stuck();
+  }
+  // The same, a move each: visit(move, property, successor); it has none where a property is broken.
+  template <class Visit>
+  Fate each(const State& s, const Visit& visit) {
+    load(s);
+    allowed();
+    if (moves_.empty()) return Fate::kEnded;
+    bool moved = false;
+    for (const Move& m : moves_) {
+      const StepMemo::Outcome o = run(m);
+      if (!o.made) continue;
+      moved = true;
+      visit(m, o.property, o.property == kNothing ? successor() : State{});
+    }
+    return moved ? Fate::kMoved : stuck();
+  }
+  // Its stepper, in that state.
+  const Stepper& at(const State& s) {
+    load(s);
+    put();
+    return *stepper_;
   }
 
   // The move of `from` that leads to `to`; the `step`th of those that are none that wait.
@@ -176,6 +198,7 @@ class ScenarioSystem::Worker {
   Id content(Slot slot);
   Id progress(const Progress& p);
   unsigned broken(uint32_t thread);
+  Fate stuck() const;  // what it is that nothing can move
 
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;
