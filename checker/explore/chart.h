@@ -19,12 +19,14 @@ struct ChartStep {
 // What the thread's last step showed, an event each.
 std::vector<std::string> event_texts(const replay::SyntheticReplayer& replayer, uint32_t thread);
 
-// Runs the path again.
+// Runs the path again; behind it, where there is one, the loop once.
 std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
                                    const std::vector<Move>& path, const Bounds& bounds);
 inline std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design* design,
                                           const Exploration& found, const Bounds& bounds) {
-  return chart_steps(scenario, design, found.path, bounds);
+  std::vector<Move> all = found.path;
+  all.insert(all.end(), found.loop.begin(), found.loop.end());
+  return chart_steps(scenario, design, all, bounds);
 }
 
 std::string chart_text(const std::vector<ChartStep>& steps);

@@ -17,9 +17,55 @@ using trace::Event;
 
 namespace {
 
+// One round behind a marker. A thread that has no move in it tries one in vain where it waits; that
+// it has tried is part of its state, so that there is a round before, too.
+void append_loop(std::vector<Packet>& all, Stepper& stepper, const Scenario& scenario,
+                 const std::vector<Move>& loop) {
+  std::set<uint32_t> idle;
+  for (const auto& [tid, operations] : scenario.threads) idle.insert(tid);
+  for (const Move& m : loop) idle.erase(m.thread);
+  std::erase_if(idle, [&](uint32_t tid) {
+    return !replay::SteppedState::running(stepper.replayer(), tid);
+  });
+  const auto put = [&](const Move& m) {
+    for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
+  };
+  for (int round = idle.empty() ? 1 : 0; round < 2; round++) {
+    if (round == 1) {
+      Event e;
+      trace::start_event(e, K::kMarker);
+      e.text = "loop";
+      all.emplace_back(e);
+    }
+    std::set<uint32_t> to_try = idle;
+    for (const Move& m : loop) {
+      std::erase_if(to_try, [&](uint32_t tid) {
+        const Stepper::State before = stepper.save();
+        const Move vain{tid, MoveKind::kStep};
+        std::vector<Packet> packets = stepper.packets(vain);
+        if (stepper.apply(vain)) {
+          stepper.restore(before);
+          return false;
+        }
+        for (Packet& p : packets) all.push_back(std::move(p));
+        return true;
+      });
+      put(m);
+      stepper.apply(m);
+    }
+  }
+}
+
+bool is_rule(const report::Violation& v, invariant::Id rule) {
+  return v.invariant == invariant::kIds[rule];
+}
+
 // Runs the path again: what it breaks, or why that cannot be judged.
-void take_path(Exploration& x, Stepper& stepper) {
-  for (const Move& m : x.path) stepper.apply(m);
+void take_path(Exploration& x, Stepper& stepper, std::optional<invariant::Id> only) {
+  for (const Move& m : x.path) {
+    if (only) stepper.take_violations();  // of other rules
+    stepper.apply(m);
+  }
   x.doubts = stepper.take_doubts();
   if (!x.doubts.empty()) return x.path.clear();
   if (x.deadlock) {
@@ -27,6 +73,7 @@ void take_path(Exploration& x, Stepper& stepper) {
     return;
   }
   std::vector<report::Violation> broken = stepper.take_violations();
+  if (only) std::erase_if(broken, [&](const report::Violation& v) { return !is_rule(v, *only); });
   if (broken.empty()) throw std::logic_error("a path breaks nothing the second time");
   x.violation = std::move(broken.front());
 }
@@ -91,6 +138,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   const ScenarioSystem::Options options = {.busy = bounds.busy,
                                            .preemptions = bounds.preemptions,
                                            .max_memory = bounds.max_memory,
+                                           .only = bounds.only,
                                            .all = bounds.all,
                                            .partial_order = bounds.partial_order,
                                            .like_pages = bounds.like_pages,
@@ -105,7 +153,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   if (visit) {
     visit_new = [&visit, worker = std::make_shared<ScenarioSystem::Worker>(system.worker()),
                  seen = std::unordered_set<uint32_t>()](const ScenarioSystem::State& s) mutable {
-      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker->show(s));
+      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker->at(s).replayer());
     };
   }
   const SearchResult<1> r = reduced_search(system, limits, tick, kNothing, visit_new);
@@ -115,7 +163,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.end_states = r.end_states;
   x.memory = r.memory + system.memory();
   x.bound = r.bound;
-  x.invariants = system.evaluated();
+  x.invariants = system.evaluated(bounds.only);
   if (bounds.self_check) system.check_table();
   if (bounds.self_check && bounds.partial_order) {
     compare_with_whole(scenario, design, options, limits, tick);
@@ -125,13 +173,13 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;
   if (bounds.partial_order) find_shortest(x, scenario, design, bounds, tick);
-  take_path(x, stepper);
+  take_path(x, stepper, bounds.only);
   for (size_t i = 1; i < r.violations.size(); i++) {
     Exploration other;
     other.path = system.moves(r.violations[i].path, r.violations[i].last_step);
     other.deadlock = r.violations[i].property == kDeadlock;
     Stepper again(scenario, design, bounds.busy);
-    take_path(other, again);
+    take_path(other, again, bounds.only);
     if (other.violation) x.others.push_back(std::move(other));
   }
   return x;
@@ -167,33 +215,41 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
   for (size_t i = 0; i < found.path.size(); i++) {
     std::vector<Packet> packets = stepper.packets(found.path[i]);
     // An operation that breaks a rule as it begins.
-    if (i + 1 == found.path.size() && found.path[i].kind == MoveKind::kBegin && !found.deadlock) {
+    if (i + 1 == found.path.size() && found.path[i].kind == MoveKind::kBegin && !found.deadlock &&
+        found.loop.empty()) {
       packets.resize(1);
     }
     for (Packet& p : packets) all.push_back(std::move(p));
     stepper.apply(found.path[i]);
   }
+  if (!found.loop.empty()) append_loop(all, stepper, scenario, found.loop);
   if (found.deadlock) {
     for (const Move& m : stepper.moves()) {
       if (m.kind != MoveKind::kStep) continue;
       for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
     }
   }
-  if (found.violation && (found.deadlock || !found.path.empty())) {
+  if (found.violation && (found.deadlock || !found.loop.empty() || !found.path.empty())) {
     all.front().set(trace::f::expect::step, all.size());
   }
   return all;
 }
 
 bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets,
-                const std::string& rule) {
+                const std::string& rule, std::optional<invariant::Id> only) {
   replay::SyntheticReplayer replayer(info);
+  report::Verdict& v = replayer.verdict();
+  const auto forget_others = [&] {
+    if (!only) return;
+    std::erase_if(v.violations, [&](const report::Violation& x) { return !is_rule(x, *only); });
+  };
   for (const Packet& p : packets) {
-    if (!replayer.verdict().violations.empty()) return false;
+    forget_others();
+    if (!v.violations.empty()) return false;
     replayer.event(p.event());
   }
   replayer.finish(info);
-  const report::Verdict& v = replayer.verdict();
+  forget_others();
   return v.inconclusive.empty() && !v.violations.empty() && v.violations[0].invariant == rule;
 }
 

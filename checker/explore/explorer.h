@@ -31,6 +31,8 @@ struct Bounds {
   bool partial_order = false;
   // A reduction: states that differ only in which thread allocated a table first are one.
   bool like_pages = false;
+  std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
+  bool fair = false;        // then look for fair executions that go on for ever (pinned.h)
   bool all = false;         // go on behind a violation: one of each invariant and last step
   bool self_check = false;  // throws std::logic_error where the search or a reduction is wrong
 };
@@ -52,6 +54,7 @@ struct Exploration {
   std::vector<Move> path;           // to it
   bool shortest = true;             // no shorter one breaks anything
   bool deadlock = false;            // behind the path no thread can move
+  std::vector<Move> loop;           // behind the path, and so for ever (fair_cycle.h)
   // Where all were asked for, the other violations, their paths and deadlocks, the shortest first.
   std::vector<Exploration> others;
   std::vector<std::string> doubts;  // why there is no verdict; nothing was explored then
@@ -74,8 +77,9 @@ std::vector<Packet> counterexample(const Scenario& scenario, const model::Design
                                    const std::string& design_name, const Exploration& found,
                                    const Bounds& bounds);
 
-// Does the model, given these packets one by one, break `rule` in the last one and nothing before?
+// Does the model, given these packets one by one, break `rule` in the last one and nothing before, or
+// nothing that `only` looks at?
 bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets,
-                const std::string& rule);
+                const std::string& rule, std::optional<invariant::Id> only = std::nullopt);
 
 }  // namespace mmucheck::explore

@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "checker/explore/fair_cycle.h"
+
 namespace mmucheck::explore {
 
 using trace::ExpectedVerdict;
@@ -35,10 +37,15 @@ PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
   PinnedRun run;
   Exploration& x = run.found;
   x = explore(scenario, design, bounds, tick);
+  if (bounds.fair && !x.violation && x.doubts.empty() && x.bound.empty()) {
+    Exploration for_ever = find_fair_cycle(scenario, design, bounds, tick);
+    x.bound = for_ever.bound;
+    if (for_ever.violation) x = std::move(for_ever);
+  }
   const std::string broken = x.violation ? x.violation->invariant : "";
   if (x.violation) {
     run.counterexample = counterexample(scenario, design, design_name, x, bounds);
-    run.replays = replays_to(scenario.info, run.counterexample, broken);
+    run.replays = replays_to(scenario.info, run.counterexample, broken, bounds.only);
   }
   if (pinned == nullptr) return run;
   const auto compare = [&run](const char* what, const auto& seen, const auto& wanted) {

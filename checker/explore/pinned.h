@@ -26,7 +26,8 @@ Bounds bounds_of(const Scenario& scenario);
 trace::ExpectedVerdict verdict_of(const Exploration& x);
 const char* name_of(trace::ExpectedVerdict verdict);
 
-// `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
+// Where nothing is broken and `bounds` say so, fair executions that go on for ever are looked for, too
+// (fair_cycle.h). `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
 PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
                      const SearchTick& tick = {});

@@ -43,7 +43,8 @@ void ScenarioSystem::count(const invariant::Tally& tally) const {
   }
 }
 
-uint64_t ScenarioSystem::evaluated() const {
+uint64_t ScenarioSystem::evaluated(std::optional<invariant::Id> only) const {
+  if (only) return evaluated_[*only];
   return static_cast<uint64_t>(std::count(evaluated_.begin(), evaluated_.end(), true));
 }
 
@@ -331,8 +332,18 @@ Worker::Id Worker::progress(const Progress& p) {
   return system_->table_.leaf(bytes, [&] { return Kept{{}, std::make_shared<Progress>(p)}; });
 }
 
+Fate Worker::stuck() const {
+  const auto& only = system_->options_.only;
+  return only && *only != invariant::id("MMU-LOCK-LIVE") ? Fate::kEnded : Fate::kStuck;
+}
+
 unsigned Worker::broken(uint32_t thread) {
-  const std::vector<report::Violation> violations = stepper_->take_violations();
+  std::vector<report::Violation> violations = stepper_->take_violations();
+  if (const auto& only = system_->options_.only; only) {
+    std::erase_if(violations, [&](const report::Violation& v) {
+      return v.invariant != invariant::kIds[*only];
+    });
+  }
   const std::vector<std::string> doubts = stepper_->take_doubts();
   if (violations.empty()) return doubts.empty() ? kNothing : kInDoubt;
   unsigned last = 0;

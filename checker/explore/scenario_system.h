@@ -55,7 +55,8 @@ class ScenarioSystem {
   struct Options {
     unsigned busy = 0;
     std::optional<unsigned> preemptions = std::nullopt;
-    uint64_t max_memory = 0;     // of the process; 0: no bound
+    uint64_t max_memory = 0;  // of the process; 0: no bound
+    std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
     bool all = false;            // tell violations of a rule by different steps apart
     bool partial_order = false;  // not with preemptions
     bool like_pages = false;     // pages differ by who allocated them, not by when
@@ -96,8 +97,8 @@ class ScenarioSystem {
   void settle() const;
   // After a search: steps were seen that it did not know of, so it proves nothing.
   bool must_repeat();
-  // Invariants that the workers have evaluated.
-  uint64_t evaluated() const;
+  // Invariants that the workers have evaluated; of `only`, 1 or 0.
+  uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
   // While nobody works.
   void check_table() const;
 
@@ -157,6 +158,13 @@ class ScenarioSystem::Worker {
   // Without a reduction, which it may leave out.
   template <class Steps>
   Fate expand_all(const State& s, Steps& steps) {
+    return each(s, [&](const Move&, unsigned property, const State& to) {
+      property != kNothing ? steps.violates(property) : steps.made(to);
+    });
+  }
+  // The same, a move each: visit(move, property, successor); it has none where a property is broken.
+  template <class Visit>
+  Fate each(const State& s, const Visit& visit) {
     telling_ = false;
     load(s);
     allowed();
@@ -166,35 +174,26 @@ class ScenarioSystem::Worker {
       const StepMemo::Outcome o = run(m);
       if (!o.made) continue;
       moved = true;
-      if (o.property != kNothing) {
-        steps.violates(o.property);
-      } else {
-        steps.made(successor());
-      }
+      visit(m, o.property, o.property == kNothing ? successor() : State{});
     }
-    return moved ? Fate::kMoved : Fate::kStuck;
+    return moved ? Fate::kMoved : stuck();
+  }
+  // Its stepper, in that state.
+  const Stepper& at(const State& s) {
+    load(s);
+    put();
+    return *stepper_;
   }
 
-  // For each move that can be made, in order: visit(number of its thread, what it breaks, where it
-  // leads unless it breaks something).
+  // The same, with the number of the thread that moves.
   template <class Visit>
   void each_move(const State& s, const Visit& visit) {
-    load(s);
-    allowed();
-    for (const Move& m : moves_) {
-      const StepMemo::Outcome o = run(m);
-      if (!o.made) continue;
-      visit(slot_of_thread(m.thread), o.property, o.property == kNothing ? successor() : State{});
-    }
+    each(s, [&](const Move& m, unsigned property, const State& to) {
+      visit(slot_of_thread(m.thread), property, to);
+    });
   }
   // No thread of the state that was last looked at has anything left to do.
   bool over() const { return moves_.empty(); }
-  // The threads and the VM in this state, until the next call.
-  const replay::SyntheticReplayer& show(const State& s) {
-    load(s);
-    put();
-    return stepper_->replayer();
-  }
   // The move of `from` that leads to `to`; the `step`th of those that are none that wait.
   Move move_between(const State& from, const State& to);
   Move move_at(const State& from, uint64_t step);
@@ -288,6 +287,7 @@ class ScenarioSystem::Worker {
   Id content(Slot slot);
   Id progress(const Progress& p);
   unsigned broken(uint32_t thread);
+  Fate stuck() const;  // what it is that nothing can move
 
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;

@@ -42,6 +42,9 @@ struct Invariant {
 
 std::span<const Invariant> catalogue();
 
+// Why no exploration of traces/scenarios breaks it (unreached.def); empty: one does.
+std::string_view why_unreached(std::string_view id);
+
 // nullptr when there is no such id.
 const Invariant* find(std::string_view id);
 

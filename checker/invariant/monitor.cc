@@ -202,6 +202,10 @@ void Monitor::on(const ev::Unlock&) { translations(); }
 
 // A table that was reachable goes back when all that it mapped has gone.
 void Monitor::on(const ev::Freed& e) {
+  if (view_.platform != nullptr && view_.is_mirror(e.table) &&
+      view_.design.mirror_removal == model::MirrorRemoval::kReadLock) {
+    count(id("TDX-RCU-INFLIGHT"));
+  }
   if (view_.field(CellKind::kSpState, e.table) !=
       static_cast<uint64_t>(model::SpState::kRemoved)) {
     return;

@@ -141,6 +141,7 @@ class Monitor {
   void on(const model::ev::SeptState& e);
   void on(const model::ev::TdDestroy& e);
   void on(const model::ev::PamtRefs& e);
+  void on(const model::ev::LostBehindHook& e);
   void on(const model::ev::AttributesSet& e);
   // Touches nothing that a rule is about, nor what the monitor remembers.
   struct Unheard {};

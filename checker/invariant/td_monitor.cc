@@ -202,6 +202,7 @@ void Monitor::on(const ev::ExternalSetRet& e) {
   if (view_.platform != nullptr && e.freed_pfn != 0) {
     check(id("TDX-PAGE-RETURN"), hosts_page(e.freed_pfn - 1));
   }
+  if (view_.platform != nullptr && view_.design.page_pins) count(id("TDX-PAGE-UNPIN"));
   // Under the write lock the mirror entry has gone already.
   if (view_.platform != nullptr && !e.shared) check(id("TDX-SEPT-MIRROR"), e.ret == 0);
 }
@@ -240,6 +241,10 @@ void Monitor::on(const ev::SeamcallRet& e) {
   s.v = e.status;
   using C = tdx::StatusCode;
   if (recall(kHooksOpen) != 0) count(id("TDX-BUG-SEAMCALL"));
+  if (view_.design.seamcalls_serial && model::works_on_memory(e.leaf)) {
+    count(id("TDX-CALL-SERIAL"));
+  }
+  if (e.leaf == tdx::Leaf::kPhymemPageReclaim) count(id("TDX-RECLAIM-FLUSHED"));
   switch (e.leaf) {
     case tdx::Leaf::kMemSeptAdd:
     case tdx::Leaf::kMemPageAdd:
@@ -264,6 +269,8 @@ void Monitor::on(const ev::SeamcallRet& e) {
   children_first(*e.call);
   module_call(*e.call);
 }
+
+void Monitor::on(const ev::LostBehindHook& e) { check(id("TDX-SEPT-UNDONE"), !e.left); }
 
 void Monitor::on(const ev::PamtRefs& e) { check(id("TDX-PAMT-PAIR"), e.refs == 0 || e.pair); }
 

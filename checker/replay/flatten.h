@@ -41,6 +41,7 @@ struct Flatten {
   void operator()(const model::ev::MarkDirty&) {}
   void operator()(const model::ev::RetryWait&) {}
   void operator()(const model::ev::PamtRefs&) {}
+  void operator()(const model::ev::LostBehindHook&) {}
   void operator()(const model::ev::AttributesSet&) {}
   void operator()(const model::ev::PutPage&) {}
   void operator()(const model::ev::CmpxchgSpte& e);

@@ -43,6 +43,7 @@ struct Runner {
   Run operator()(ZeroStepEnter& m) { return vp_enter_zero_step(w, m); }
   Run operator()(GmemRelease& m) { return kvm_gmem_release(w, m); }
   Run operator()(VcpuInit& m) { return tdx_td_vcpu_init(w, m); }
+  Run operator()(ReleaseHkid& m) { return tdx_mmu_release_hkid(w, m); }
   Run operator()(GuestAccept& m) { return guest_accept(w, m); }
   Run operator()(GmemConvert& m) { return kvm_gmem_set_attributes(w, m); }
 

@@ -22,7 +22,8 @@ using Machine =
                  model::ZapGfnRange, model::FlushShadowAll, model::DestroyVm, model::DirtyLogChunk,
                  DirtyLogFlush, model::RecoverNxHugePages, model::ZapAllFast, model::MapPrivatePfn,
                  model::TdxFinalize, model::RawSeamcall, model::ZeroStepEnter, model::GmemRelease,
-                 model::VcpuInit, model::GuestAccept, model::GmemConvert>;
+                 model::VcpuInit, model::GuestAccept, model::GmemConvert,
+                 model::ReleaseHkid>;
 
 struct Operation {
   Machine machine;

@@ -122,6 +122,7 @@ constexpr Design v8() {
   d.hook_errors = HookErrors::kDropped;
   d.mirror_removal = MirrorRemoval::kReadLock;
   d.seamcall_lock = true;
+  d.seamcalls_serial = true;
   d.seamcall_busy = SeamcallBusy::kBug;
   d.track_order = TrackOrder::kKickThenTrack;
   d.page_pins = true;
@@ -140,6 +141,7 @@ constexpr Design v11() {
   d.external_hook = ExternalHook::kFive;
   d.hook_errors = HookErrors::kReturned;
   d.seamcall_lock = false;
+  d.seamcalls_serial = false;
   d.seamcall_busy = SeamcallBusy::kRetryFault;
   d.two_pass_zap = true;
   return d;

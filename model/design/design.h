@@ -63,6 +63,9 @@ enum class RemovalProtocol : uint8_t { kBlockTrackRemove, kBlockParentReapRcu };
 enum class MirrorTrace : uint8_t { kInFreeze, kAfterUnfreeze, kBeforeHook };
 enum class MirrorRewrite : uint8_t { kRemoves, kBug };
 enum class ExternalFree : uint8_t { kAtOnce, kRcu };
+enum class FaultLock : uint8_t { kRead, kWrite };
+// What a fault does about its page in the S-EPT when the exchange behind the hook is lost.
+enum class SeamFirstUndo : uint8_t { kNone, kReadLock, kWriteLock };
 
 // --- what the hooks do with the TDX module ---
 enum class SeamcallBusy : uint8_t {
@@ -71,6 +74,7 @@ enum class SeamcallBusy : uint8_t {
   kBug,         // any error is a bug
 };
 enum class TrackOrder : uint8_t { kTrackThenKick, kKickThenTrack };
+enum class HkidRelease : uint8_t { kAfterKeyFreeid, kBeforeCacheWb };
 
 // --- code paths as they were before a fix, by what was fixed ---
 enum class ZapFlush : uint8_t {  // flush owed by roots that were zapped, in a loop over roots
@@ -172,15 +176,21 @@ struct Design {
   RemovalProtocol removal_protocol = RemovalProtocol::kBlockTrackRemove;
   bool two_pass_zap = false;  // a private leaf is blocked by one hook, removed by another
   ExternalFree external_free = ExternalFree::kAtOnce;
+  FaultLock fault_lock = FaultLock::kRead;
+  bool hook_in_rcu = true;  // a hook's SEAMCALLs are made inside a read-side section of RCU
+  SeamFirstUndo seam_first_undo = SeamFirstUndo::kNone;
 
   // --- SEAMCALLs ---
   bool seamcall_lock = false;
   bool seamcall_lock_spans_set = false;  // that lock is held from the cmpxchg to the SEAMCALL's end
+  bool seamcall_lock_track = true;       // it is held around TDH.MEM.TRACK, too
+  bool seamcalls_serial = false;         // what the design counts on: no two on a TD's memory overlap
   SeamcallBusy seamcall_busy = SeamcallBusy::kKickRetry;
   TrackOrder track_order = TrackOrder::kTrackThenKick;
   bool page_pins = false;
   bool premap_count = false;        // before FINALIZE: count, and PAGE.ADD later (nr_premapped)
   bool leaf_reclaim = false;        // leaves may be there after the HKID went: PHYMEM.PAGE.RECLAIM
+  HkidRelease hkid_release = HkidRelease::kAfterKeyFreeid;  // when KVM takes it for gone
   bool module_switch_flush = true;  // VP.ENTER flushes where another vCPU ran last on the CPU
   bool retry_tests_slot = true;     // the TDX retry loop ends on an INVALID slot
   bool retry_eats_vm_dead = false;  // that loop consumes KVM_REQ_VM_DEAD when it tests for it
@@ -207,6 +217,7 @@ struct Design {
   GmemUnbind gmem_unbind = GmemUnbind::kAlways;
   IterAfterYield iter_after_yield = IterAfterYield::kStays;
   bool early_retry_puts = true;      // a fault that retries after the page was found gives it back
+  bool lost_refreshes = true;        // a lost exchange leaves what it found in iter.old_spte
   bool slot_synchronizes = true;     // a memslot update waits for kvm->srcu
 
   // --- shadow paging ---

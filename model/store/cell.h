@@ -28,6 +28,7 @@ enum class CellKind : uint8_t {
   kRootScheduled,  // tdp_mmu_scheduled_root_to_zap
   kRootNext,       // kvm->arch.tdp_mmu_roots: next root + 1
   kRootPrev,
+  kHooksOpen,      // hooks under way on an entry of the table, where they may meet its removal
   kSpExternal,     // external_spt: its frame + 1, mirror tables only
 
   // --- one per VM ---
@@ -62,6 +63,8 @@ enum class CellKind : uint8_t {
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next
   kMmReleased,     // the mm is gone: kvm_mmu_notifier_release has run
   kPinnedPages,    // get_page() of private pages less put_page(), of all pages
+  kMemCalls,       // SEAMCALLs on the TD's memory under way, where a design has one at a time
+  kRcuLeft,        // threads inside mmu_lock that are in no read-side section of RCU
   // Where machines are driven step by step (model/vm/step.h):
   kSlotsLock,      // kvm->slots_lock: 1 while held
   kRcuReaders,     // walks without mmu_lock under way

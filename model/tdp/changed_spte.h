@@ -119,6 +119,7 @@ void enter_hook(W& w, const ChangedSpte::Frame& f, bool shared) {
   TdxHook& hook = w.env.hook();
   hook = {};
   hook.gfn = f.gfn;
+  hook.table = f.table;
   hook.level = f.level;
   hook.shared = shared;
   hook.old_spte = f.old_spte;

@@ -87,6 +87,9 @@ struct SeamcallRet {
 };
 // Pages that the TD still owns, its epoch, and how often a SEAMCALL met TDX_BUG_ON.
 struct TdDestroy { uint64_t chldcnt, epoch, bugs; };
+// A fault has lost its exchange behind its hook and is done with what it does about it: is its page
+// in the S-EPT, where the mirror does not map it?
+struct LostBehindHook { bool left; };
 // Dynamic PAMT: the references of the 2M region at `page`, and whether its pair is there.
 struct PamtRefs { uint64_t page, refs; bool pair; };
 // An S-EPT entry changed: HPA in bits 51:12, architectural number of the state in 7:0.

@@ -173,6 +173,8 @@ bool spins(const W& w, const PageFault& m) {
 
 template <class W>
 Run page_fault(W& w, PageFault& m) {
+  const LockMode mode =
+      w.design.fault_lock == FaultLock::kWrite ? LockMode::kWrite : LockMode::kRead;
   MMU_BEGIN(m);
   m.mmio_hit = false;
   m.fault.addr = fault_addr<>(w.design.fault_addr, m.fault.addr, w.vm.gfn_direct_bits);
@@ -271,10 +273,10 @@ Run page_fault(W& w, PageFault& m) {
                   w.env.invalidated_since(m.window) || m.address_unknown;
     m.fault.mmu_seq = w.env.begun_seq(m.fault.mmu_seq, w.field(CellKind::kInvalidateSeq));
     MMU_STEP(m, 12);
-    MMU_LOCK(m, 20, LockMode::kRead);
+    MMU_LOCK(m, 20, mode);
     m.ret = w.env.stale_outcome(is_page_fault_stale(w, m.fault), m.seq_moved) ? RetPf::kRetry
                                                                              : RetPf::kContinue;
-    if (m.ret == RetPf::kRetry) mmu_unlock(w, LockMode::kRead);
+    if (m.ret == RetPf::kRetry) mmu_unlock(w, mode);
     MMU_EMIT(m, 8, ev::Return{ev::Fn::kFaultStale, m.ret == RetPf::kRetry});
     if (m.ret == RetPf::kRetry) continue;
     {
@@ -294,7 +296,7 @@ Run page_fault(W& w, PageFault& m) {
     m.map = {};
     m.map.fault = m.fault;
     MMU_CALL(m, 10, kvm_tdp_mmu_map(w, m.map));
-    mmu_unlock(w, LockMode::kRead);
+    mmu_unlock(w, mode);
     m.ret = m.map.ret;
     MMU_EMIT(m, 11, ev::Return{ev::Fn::kTdpMap, static_cast<uint64_t>(m.ret)});
     m.holds_page = false;

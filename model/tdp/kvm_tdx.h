@@ -75,6 +75,10 @@ Run tdx_mmu_release_hkid(W& w, ReleaseHkid& m) {
     tdx_bug_on(w, m.call);
   }
   for (m.next = 0; m.next < 3; m.next++) {
+    if (calls[m.next] == tdx::Leaf::kPhymemCacheWb &&
+        w.design.hkid_release == HkidRelease::kBeforeCacheWb) {
+      w.set_field(CellKind::kHkidAssigned, 0, 0);
+    }
     m.call = tdh(w, calls[m.next], 0, 0, 0);
     MMU_CALL(m, 1, seamcall(w, m.call));
     if (tdx_bug_on(w, m.call)) break;

@@ -159,6 +159,7 @@ bool rcu_run_callback(W& w, uint32_t table) {
   if (next == 0) w.set_field(CellKind::kRcuTail, 0, prev);
   w.set_field(CellKind::kRcuNext, table, 0);
   w.store.add(cell::of(CellKind::kRcuCount), ~uint64_t{0});
+  if (w.field(CellKind::kHooksOpen, table) != 0) w.warn("TDX-RCU-INFLIGHT");
   if (w.field(CellKind::kSpState, table) == static_cast<uint64_t>(SpState::kToReap)) {
     w.set_field(CellKind::kRcuNext, table, w.field(CellKind::kReapHead));
     w.set_field(CellKind::kReapHead, 0, table + 1);

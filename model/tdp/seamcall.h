@@ -90,13 +90,26 @@ bool try_seamcall_lock(W& w) {
   return true;
 }
 
+// It works on the memory of a TD: TDH.MEM.*, and TDH.MR.EXTEND.
+constexpr bool works_on_memory(tdx::Leaf leaf) { return leaf <= tdx::Leaf::kMemTrack; }
+
+// The hooks make it, in which v8 takes its lock: not what the guest does, nor the end of the TD.
+constexpr bool belongs_to_hooks(tdx::Leaf leaf) {
+  return works_on_memory(leaf) || leaf == tdx::Leaf::kPhymemPageReclaim ||
+         leaf == tdx::Leaf::kPhymemPageWbinvd;
+}
+
 // The module's phases are steps of their own. What the environment injects (BUSY from somebody who
 // is not stepped, a failure that a trace asks for) takes the place of the call.
 template <class W>
 Run seamcall(W& w, Seamcall& m) {
-  const bool locks = w.design.seamcall_lock && !w.design.seamcall_lock_spans_set;
+  const bool locks = w.design.seamcall_lock && !w.design.seamcall_lock_spans_set &&
+                     belongs_to_hooks(m.call.leaf) &&
+                     (w.design.seamcall_lock_track || m.call.leaf != tdx::Leaf::kMemTrack);
+  const bool alone = w.design.seamcalls_serial && works_on_memory(m.call.leaf);
   MMU_BEGIN(m);
   if (locks && !try_seamcall_lock(w)) return Run::kBlocked;
+  if (alone && w.store.add(cell::of(CellKind::kMemCalls), 1) > 1) w.warn("TDX-CALL-SERIAL");
   MMU_EMIT(m, 1, ev::Seamcall{m.call.leaf, m.gpa, m.level, m.hpa});
   m.call.status = w.env.injected_status(m.call.leaf);
   if (m.call.status.ok()) {
@@ -109,6 +122,7 @@ Run seamcall(W& w, Seamcall& m) {
     }
     if (m.call.status.ok()) detail::emit_sept_change(w, m.call);
   }
+  if (alone) w.store.add(cell::of(CellKind::kMemCalls), ~uint64_t{0});
   if (locks) w.set_field(CellKind::kSeamcallLock, 0, 0);
   MMU_EMIT(m, 3, ev::SeamcallRet{m.call.leaf, m.call.status.v,
                                  m.call.pos.table == kNoTable ? 0 : m.call.pos.level + 1,

@@ -79,6 +79,7 @@ bool try_cmpxchg_spte(W& w, uint32_t table, uint32_t index, uint64_t& old_spte,
 struct CmpxchgSpte {
   uint8_t pc = 0;
   bool lost = false;
+  uint64_t expected = 0;
 };
 
 // __tdp_mmu_set_spte_atomic: refreshes iter.old_spte when it loses.
@@ -87,9 +88,14 @@ Run cmpxchg_spte(W& w, CmpxchgSpte& m, TdpIter& it, uint64_t new_spte) {
   MMU_BEGIN(m);
   if (it.yielded || is_frozen_spte<>(w.fmt, it.old_spte)) w.warn("MMU-SPTE-STALE");
   MMU_EMIT(m, 1, ev::CmpxchgSpte{it.table, it.index, it.gfn, it.level, it.old_spte, new_spte});
+  m.expected = w.design.lost_refreshes ? 0 : it.old_spte;
   m.lost = !try_cmpxchg_spte(w, it.table, it.index, it.old_spte, new_spte);
   MMU_EMIT(m, 2, ev::CmpxchgSpteRet{m.lost ? -16 : 0});
-  if (m.lost) it.old_spte = w.env.refreshed(it.table, it.index, it.old_spte);
+  if (m.lost && w.design.lost_refreshes) {
+    it.old_spte = w.env.refreshed(it.table, it.index, it.old_spte);
+  } else if (m.lost) {
+    it.old_spte = m.expected;
+  }
   MMU_END(m);
 }
 
@@ -145,6 +151,27 @@ bool refuses_atomic_removal(const W& w, uint32_t table, uint64_t new_spte) {
          w.design.mirror_removal == MirrorRemoval::kWriteLock && !is_shadow_present_pte<>(new_spte);
 }
 
+// Of a TD whose S-EPT is there: the change maps a page.
+template <class W>
+bool maps_page(const W& w, const TdpIter& it, uint64_t new_spte) {
+  return w.platform != nullptr && w.is_mirror(it.table) && is_shadow_present_pte<>(new_spte) &&
+         is_last_spte<>(new_spte, it.level);
+}
+
+// The S-EPT maps the page of an exchange that was lost, and the mirror does not.
+template <class W>
+bool left_in_sept(W& w, const TdpIter& it, uint64_t new_spte) {
+  auto module = tdx_module(w);
+  const int level = it.level - 1;
+  const tdx::SeptPosition at = tdx::sept_walk(module, 0, it.gfn << kPageShift, level);
+  if (at.level != level || !tdx::is_sept_leaf<>(at.entry) ||
+      tdx::sept_hpa<>(at.entry, level) >> kPageShift != spte_to_pfn<>(new_spte)) {
+    return false;
+  }
+  const uint64_t now = w.store.is_live(it.table) ? w.store.get(cell::pte(it.table, it.index)) : 0;
+  return !is_shadow_present_pte<>(now) || spte_to_pfn<>(now) != spte_to_pfn<>(new_spte);
+}
+
 }  // namespace detail
 
 namespace detail {
@@ -154,7 +181,10 @@ Run set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
   const MirrorWay way = mirror_way(w, it.table, new_spte);
   const bool freezes = way == MirrorWay::kFreeze || way == MirrorWay::kFreezeForHook;
   MMU_BEGIN(m);
-  if (!w.locked_for_read()) w.warn("MMU-LOCK-SHARED");
+  if (!w.locked_for_read() &&
+      !(w.design.fault_lock == FaultLock::kWrite && w.locked_for_write())) {
+    w.warn("MMU-LOCK-SHARED");
+  }
   m.cas = {};
   m.hook = {};
   m.old_spte = it.old_spte;
@@ -176,6 +206,24 @@ Run set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
   }
   MMU_CALL(m, 1, cmpxchg_spte(w, m.cas, it, freezes ? w.fmt.frozen : new_spte));
   m.lost = m.cas.lost;
+  if (m.lost && way == MirrorWay::kHookThenExchange && maps_page(w, it, new_spte)) {
+    m.hook = {};
+    if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
+      mmu_unlock(w, LockMode::kRead);
+      MMU_LOCK(m, 6, LockMode::kWrite);
+    }
+    if (w.design.seam_first_undo != SeamFirstUndo::kNone) {
+      m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, new_spte, kNonpresent,
+                               w.locked_for_read());
+      MMU_CALL(m, 7, call_set_hook(w, m.hook, m.changed));
+    }
+    if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
+      mmu_unlock(w, LockMode::kWrite);
+      MMU_LOCK(m, 8, LockMode::kRead);
+    }
+    w.emit(ev::LostBehindHook{left_in_sept(w, it, new_spte)});
+    m.refused = w.field(CellKind::kVmBugged) != 0;
+  }
   if (m.lost) {
     if (freezes && !w.design.freeze_fail_refresh && is_shadow_present_pte<>(new_spte)) {
       it.old_spte = m.old_spte;

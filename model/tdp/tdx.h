@@ -16,20 +16,49 @@ namespace mmucheck::model {
 namespace detail {
 
 template <class W>
-void pin_page(W& w, uint64_t pfn, bool get) {
+void pin_page(W& w, TdxHook& hook, uint64_t pfn, bool get) {
   if (!w.design.page_pins) return;
+  hook.pins = static_cast<int8_t>(hook.pins + (get ? 1 : -1));
   w.store.add(cell::of(CellKind::kPagePins, 0, pfn), get ? 1 : ~uint64_t{0});
   w.store.add(cell::of(CellKind::kPinnedPages), get ? 1 : ~uint64_t{0});
   if (!get) w.emit(ev::PutPage{pfn});
 }
 
-// What a hook that sets an entry tells when it returns.
-inline ev::ExternalSetRet hook_returns(const TdxHook& hook) {
+// What a hook that sets an entry tells when it returns. A page that it has mapped has its pin, one
+// that it should map or take away has none any more.
+template <class W>
+ev::ExternalSetRet hook_returns(W& w, const TdxHook& hook) {
   const bool splits = is_shadow_present_pte<>(hook.new_spte) &&
                       !is_last_spte<>(hook.new_spte, hook.level);
-  const bool removed = hook.ret == 0 && is_shadow_present_pte<>(hook.old_spte) &&
+  const bool removes = is_shadow_present_pte<>(hook.old_spte) &&
                        is_last_spte<>(hook.old_spte, hook.level) && !splits;
-  return {hook.ret, hook.shared, removed ? spte_to_pfn<>(hook.old_spte) + 1 : 0};
+  const bool maps = !is_shadow_present_pte<>(hook.old_spte) && hook.ret == 0 &&
+                    is_last_spte<>(hook.new_spte, hook.level);
+  if (w.platform != nullptr && w.design.page_pins && hook.pins != (maps ? 1 : removes ? -1 : 0)) {
+    w.warn("TDX-PAGE-UNPIN");
+  }
+  return {hook.ret, hook.shared,
+          removes && hook.ret == 0 ? spte_to_pfn<>(hook.old_spte) + 1 : 0};
+}
+
+// A hook begins or is over. Removal with mmu_lock held for read may come to the table that it is on.
+template <class W>
+void hook_under_way(W& w, const TdxHook& hook, bool begins) {
+  const uint64_t by = begins ? 1 : ~uint64_t{0};
+  if (!w.design.hook_in_rcu) w.store.add(cell::of(CellKind::kRcuLeft), by);
+  if (w.design.mirror_removal == MirrorRemoval::kReadLock && hook.table != kNoTable &&
+      w.store.is_live(hook.table)) {
+    w.store.add(cell::of(CellKind::kHooksOpen, hook.table), by);
+  }
+}
+
+// Caches were written back since the last line of the TD could get into one.
+template <class W>
+bool caches_flushed(W& w) {
+  auto module = tdx_module(w);
+  return module.lifecycle(0) == tdx::TdLifecycle::kTeardown ||
+         (module.lifecycle(0) == tdx::TdLifecycle::kBlocked &&
+          module.get(CellKind::kTdWbPending) == 0);
 }
 
 // Which hook a change calls; `second`: of the two that take a leaf away.
@@ -85,11 +114,12 @@ template <class W>
 Run reclaim_leaf(W& w, TdxHook& hook) {
   TdxHook::Part& m = hook.part;
   MMU_BEGIN(m);
+  if (!detail::caches_flushed(w)) w.warn("TDX-RECLAIM-FLUSHED");
   hook.tdh.call = tdh(w, tdx::Leaf::kPhymemPageReclaim, 0, 0,
                       spte_to_pfn<>(hook.old_spte) << kPageShift);
   MMU_CALL(m, 1, seamcall(w, hook.tdh.call));
   hook.ret = tdx_bug_on(w, hook.tdh.call) ? -5 : 0;
-  if (hook.ret == 0) detail::pin_page(w, spte_to_pfn<>(hook.old_spte), false);
+  if (hook.ret == 0) detail::pin_page(w, hook, spte_to_pfn<>(hook.old_spte), false);
   MMU_END(m);
 }
 
@@ -112,7 +142,7 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
   MMU_CALL(m, 1, tdh_do_no_vcpus(w, hook.tdh));
   if (detail::was_premapped(w, hook.tdh.call.call.status)) {
     w.store.add(cell::of(CellKind::kNrPremapped), ~uint64_t{0});
-    detail::pin_page(w, spte_to_pfn<>(hook.old_spte), false);
+    detail::pin_page(w, hook, spte_to_pfn<>(hook.old_spte), false);
     hook.ret = 0;
   } else if (!tdx_bug_on(w, hook.tdh.call)) {
     if (w.design.two_pass_zap) {
@@ -134,7 +164,7 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
         if (tdx_bug_on(w, hook.tdh.call)) break;
       }
       if (hook.tdh.call.call.status.ok()) hook.ret = 0;
-      if (hook.ret == 0) detail::pin_page(w, spte_to_pfn<>(hook.old_spte), false);
+      if (hook.ret == 0) detail::pin_page(w, hook, spte_to_pfn<>(hook.old_spte), false);
       if (hook.ret == 0 && hook.level == kPgLevel4K) {
         hook.pamt = {};
         MMU_CALL(m, 8, tdx_pamt_put(w, hook, spte_to_pfn<>(hook.old_spte)));
@@ -256,7 +286,7 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
       return Run::kDone;
     } else {
       call = td_runnable(w) ? tdx::Leaf::kMemPageAug : tdx::Leaf::kMemPageAdd;
-      detail::pin_page(w, page, true);
+      detail::pin_page(w, hook, page, true);
       if (w.design.premap_count && !td_runnable(w)) {  // tdx_mem_page_record_premap_cnt
         w.store.add(cell::of(CellKind::kNrPremapped), 1);
         hook.ret = 0;
@@ -290,10 +320,8 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
       MMU_CALL(m, 3, tdx_pamt_put(w, hook, hook.page));
     }
   }
-  // Where errors go nowhere the mapping stays, and so does its pin.
-  if (hook.ret != 0 && is_last_spte<>(hook.new_spte, hook.level) &&
-      w.design.hook_errors == HookErrors::kReturned) {
-    detail::pin_page(w, spte_to_pfn<>(hook.new_spte), false);
+  if (hook.ret != 0 && is_last_spte<>(hook.new_spte, hook.level)) {
+    detail::pin_page(w, hook, spte_to_pfn<>(hook.new_spte), false);
   }
   MMU_END(m);
 }
@@ -306,6 +334,7 @@ Run set_external_spte(W& w, TdxHook& hook) {
   w.emit(ev::ExternalSet{hook.gfn, hook.level, hook.old_spte, hook.new_spte,
                          detail::hook_kind(w, hook, false)});
   hook.ret = w.env.external_result(hook.gfn, hook.level, hook.old_spte, hook.new_spte);
+  detail::hook_under_way(w, hook, true);
   MMU_STEP(hook, 1);
   if (w.platform == nullptr && hook.ret == 0 && w.design.two_pass_zap &&
       is_shadow_present_pte<>(hook.old_spte)) {
@@ -330,7 +359,8 @@ Run set_external_spte(W& w, TdxHook& hook) {
       MMU_CALL(hook, 3, tdx_sept_map_spte(w, hook));
     }
   }
-  MMU_EMIT(hook, 4, detail::hook_returns(hook));
+  detail::hook_under_way(w, hook, false);
+  MMU_EMIT(hook, 4, detail::hook_returns(w, hook));
   MMU_END(hook);
 }
 
@@ -365,6 +395,7 @@ Run free_external_spt(W& w, TdxHook& hook, uint32_t table) {
       kvm_bug(w, "TDX-BUG-HKID");
       hook.ret = -5;
     } else {
+      if (!detail::caches_flushed(w)) w.warn("TDX-RECLAIM-FLUSHED");
       hook.tdh.call = tdh(w, tdx::Leaf::kPhymemPageReclaim, 0, 0,
                           (w.field(CellKind::kSpExternal, table) - 1) << kPageShift);
       MMU_CALL(hook, 2, seamcall(w, hook.tdh.call));

@@ -32,9 +32,11 @@ struct TdxHook {
   Part part = {};
   Part track = {};
   Part pamt = {};      // tdx_pamt_get or tdx_pamt_put
+  int8_t pins = 0;     // get_page() less put_page() of this hook
   uint16_t next = 0;   // of the pages of a leaf; of a mapping: its leaf function
   int32_t ret = 0;
   int32_t pamt_ret = 0;
+  uint32_t table = 0xffffffffu;  // that holds the entry; none: kNoTable
   uint64_t gfn = 0;
   uint64_t page = 0;  // that the SEAMCALL takes
   uint64_t old_spte = 0;

@@ -6,6 +6,7 @@
 #include <stdexcept>
 
 #include "checker/explore/chart.h"
+#include "checker/explore/end_states.h"
 #include "checker/explore/pinned.h"
 #include "checker/prove/solve.h"
 #include "checker/replay/replay_trace.h"
@@ -45,8 +46,9 @@ std::string value_text(const prove::Values& values) {
 }  // namespace
 
 Finding ClaimEngines::run(const LedgerEvidence& e, bool for_all) {
-  const std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(e.kind), e.name,
-                                      e.design, e.breaks, e.max_states, e.busy, e.values, for_all);
+  const std::string key = fmt::format("{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}", static_cast<int>(e.kind),
+                                      e.name, e.design, e.breaks, e.holds, e.same_ends_as, e.fair,
+                                      e.max_states, e.busy, e.values, for_all);
   const auto known = done_.find(key);
   if (known != done_.end()) {
     Finding again = known->second;
@@ -139,6 +141,35 @@ Finding ClaimEngines::run_obligation(const LedgerEvidence& e, bool for_all) {
   return f;
 }
 
+namespace {
+
+std::string bounds_text(const explore::Scenario& s, unsigned busy, uint64_t states,
+                        uint64_t transitions) {
+  return fmt::format(
+      "{} threads, {} operations, BUSY from outside at most {}; {} states, {} transitions",
+      s.threads.size(), s.operations(), busy, report::with_thousands(states),
+      report::with_thousands(transitions));
+}
+
+void add_chart(Finding& f, const std::string& chart) {
+  for (size_t at = 0; at < chart.size();) {
+    const size_t end = std::min(chart.find('\n', at), chart.size());
+    f.details.push_back(chart.substr(at, end - at));
+    at = end + 1;
+  }
+}
+
+// In one of the sets only; nullptr: in neither alone.
+const std::pair<const std::string, std::vector<explore::Move>>* first_alone(
+    const explore::EndStates& in, const explore::EndStates& not_in) {
+  for (const auto& end : in.all) {
+    if (!not_in.all.contains(end.first)) return &end;
+  }
+  return nullptr;
+}
+
+}  // namespace
+
 Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   Finding f;
   const auto source = open_(e.name);
@@ -148,21 +179,26 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
   explore::Bounds bounds = explore::bounds_of(scenario);
   if (e.max_states != 0) bounds.max_states = e.max_states;
   if (e.busy != 0) bounds.busy = e.busy;
-  const explore::PinnedRun run = explore::run_pinned(
-      scenario, d, e.design, bounds, nullptr, [this](const explore::SearchProgress&) {
-        return stop_ != nullptr && stop_->load() ? explore::kInterrupted : "";
-      });
+  bounds.fair = e.fair;
+  if (!e.holds.empty()) bounds.only = invariant::find_id(e.holds);
+  if (!e.same_ends_as.empty()) return run_same_ends(e, scenario, d, bounds);
+  const explore::PinnedRun run =
+      explore::run_pinned(scenario, d, e.design, bounds, nullptr, stopped_by_flag());
   const explore::Exploration& x = run.found;
   f.reproduce = with_design("mmucheck explore", e);
   if (e.busy != 0) f.reproduce += fmt::format(" --busy {}", e.busy);
   if (e.max_states != 0) f.reproduce += fmt::format(" --max-states {}", e.max_states);
-  f.bounds = fmt::format(
-      "{} threads, {} operations, BUSY from outside at most {}; {} states, "
-      "{} transitions",
-      scenario.threads.size(), scenario.operations(), bounds.busy, report::with_thousands(x.states),
-      report::with_thousands(x.transitions));
+  if (!e.holds.empty()) f.reproduce += " --only " + e.holds;
+  if (e.fair) f.reproduce += " --fair";
+  f.bounds = bounds_text(scenario, bounds.busy, x.states, x.transitions);
+  // What exists is an execution that breaks something, or a design that keeps it.
+  const bool wants_kept = for_all || !e.holds.empty();
   if (x.violation) {
     f.result = fmt::format("violated {} after {} steps", x.violation->invariant, x.path.size());
+    if (!x.loop.empty()) {
+      f.result = fmt::format("{} steps that can go on for ever, after {}", x.loop.size(),
+                             x.path.size());
+    }
     if (!e.breaks.empty() && x.violation->invariant != e.breaks) {
       f.result += ", before anything could break " + e.breaks;
       return f;
@@ -171,13 +207,8 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
       f.result += ", which does not replay";
       return f;
     }
-    const std::string chart = explore::chart_text(explore::chart_steps(scenario, d, x, bounds));
-    for (size_t at = 0; at < chart.size();) {
-      const size_t end = std::min(chart.find('\n', at), chart.size());
-      f.details.push_back(chart.substr(at, end - at));
-      at = end + 1;
-    }
-    f.bearing = for_all ? Bearing::kAgainst : Bearing::kFor;
+    add_chart(f, explore::chart_text(explore::chart_steps(scenario, d, x, bounds)));
+    f.bearing = wants_kept ? Bearing::kAgainst : Bearing::kFor;
     return f;
   }
   if (!x.doubts.empty()) {
@@ -187,12 +218,54 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
                    ? x.bound
                    : "--" + x.bound + " was hit, nothing broken so far";
   } else if (x.invariants == 0) {
-    f.result = "no invariant was evaluated";
+    f.result = e.holds.empty() ? "no invariant was evaluated" : e.holds + " was not evaluated";
   } else {
-    f.result = "holds within bounds";
-    f.bearing = for_all ? Bearing::kFor : Bearing::kAgainst;
+    f.result = e.holds.empty() ? "holds within bounds" : e.holds + " holds within bounds";
+    if (e.fair) f.result += ", and every fair execution ends";
+    f.bearing = wants_kept ? Bearing::kFor : Bearing::kAgainst;
   }
   return f;
+}
+
+Finding ClaimEngines::run_same_ends(const LedgerEvidence& e, const explore::Scenario& scenario,
+                                    const model::Design* a, const explore::Bounds& bounds) {
+  Finding f;
+  const auto other = design_from(e.same_ends_as, "");
+  const model::Design* b = &other->design;
+  const explore::EndStates in_a = explore::end_states(scenario, a, bounds, stopped_by_flag());
+  const explore::EndStates in_b = explore::end_states(scenario, b, bounds, stopped_by_flag());
+  f.reproduce = with_design("mmucheck diff --ends", e);
+  f.reproduce += " --design " + e.same_ends_as;
+  f.bounds = bounds_text(scenario, bounds.busy, in_a.states, in_a.transitions) +
+             fmt::format("; {} states, {} transitions with {}", report::with_thousands(in_b.states),
+                         report::with_thousands(in_b.transitions), e.same_ends_as);
+  for (const explore::EndStates* one : {&in_a, &in_b}) {
+    if (!one->doubts.empty()) f.result = one->doubts.front();
+    if (!one->bound.empty()) f.result = "--" + one->bound + " was hit";
+    if (one->broken) f.result = "an execution breaks a rule, and has no end";
+  }
+  if (!f.result.empty()) return f;
+  for (const bool first : {true, false}) {
+    const auto* alone = first_alone(first ? in_a : in_b, first ? in_b : in_a);
+    if (alone == nullptr) continue;
+    f.result = fmt::format("an end state that only {} comes to, after {} steps",
+                           first ? e.design : e.same_ends_as, alone->second.size());
+    add_chart(f, explore::chart_text(
+                     explore::chart_steps(scenario, first ? a : b, alone->second, bounds)));
+    add_chart(f, alone->first);
+    f.bearing = Bearing::kAgainst;
+    return f;
+  }
+  f.result = fmt::format("the same {} end state{} with {}", in_a.all.size(),
+                         in_a.all.size() == 1 ? "" : "s", e.same_ends_as);
+  f.bearing = Bearing::kFor;
+  return f;
+}
+
+explore::SearchTick ClaimEngines::stopped_by_flag() const {
+  return [this](const explore::SearchProgress&) {
+    return stop_ != nullptr && stop_->load() ? explore::kInterrupted : "";
+  };
 }
 
 }  // namespace mmucheck::cli

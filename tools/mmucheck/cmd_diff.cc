@@ -7,6 +7,7 @@
 
 #include "checker/explore/chart.h"
 #include "checker/explore/difference.h"
+#include "checker/explore/end_states.h"
 #include "checker/report/text_writer.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
@@ -23,6 +24,7 @@ struct DiffOptions {
   std::string file;
   std::vector<std::string> designs;
   BoundOptions given;
+  bool ends = false;
 };
 
 struct DiffSide {
@@ -101,6 +103,58 @@ DiffJson diff_json(const std::string& file, const DiffSide& a, const DiffSide& b
           {"bound_hit", d.bound.empty() ? DiffJson(nullptr) : DiffJson(d.bound)}};
 }
 
+// What the two come to where all threads are over.
+int run_ends(Session& session, const DiffOptions& o, const explore::Scenario& scenario,
+             const explore::Bounds& bounds) {
+  explore::EndStates ends[2];
+  for (size_t i = 0; i < 2; i++) {
+    const auto design = design_from(o.designs[i], "", session.stop_flag());
+    ends[i] = explore::end_states(scenario, &design->design, bounds, stopped_by(session));
+    if (!ends[i].doubts.empty()) {
+      return session.fail(report::kExitInconclusive, o.designs[i] + ": " + ends[i].doubts.front());
+    }
+  }
+  uint64_t alone[2] = {};
+  const std::string* shown[2] = {};
+  for (size_t i = 0; i < 2; i++) {
+    for (const auto& [text, path] : ends[i].all) {
+      if (ends[1 - i].all.contains(text)) continue;
+      if (alone[i]++ == 0) shown[i] = &text;
+    }
+  }
+  const bool differ = alone[0] + alone[1] != 0;
+  const bool complete = ends[0].bound.empty() && ends[1].bound.empty();
+  const bool broken = ends[0].broken || ends[1].broken;
+  if (session.json) {
+    DiffJson sides = DiffJson::array();
+    for (size_t i = 0; i < 2; i++) {
+      sides.push_back({{"design", o.designs[i]},
+                       {"states", ends[i].states},
+                       {"transitions", ends[i].transitions},
+                       {"end_states", ends[i].all.size()},
+                       {"alone", alone[i]},
+                       {"breaks", ends[i].broken}});
+    }
+    session.print_json({{"schema", kJsonSchema}, {"file", o.file}, {"designs", sides},
+                        {"differ", differ}, {"complete", complete}});
+  } else {
+    session.print(fmt::format("{}  {}\n", differ ? "differ" : "same", o.file));
+    for (size_t i = 0; i < 2; i++) {
+      session.print(fmt::format("  {:<24}  {} states, {} transitions; {} end states, {} alone{}\n",
+                                o.designs[i], report::with_thousands(ends[i].states),
+                                report::with_thousands(ends[i].transitions), ends[i].all.size(),
+                                alone[i],
+                                ends[i].broken ? "; what breaks a rule is not followed" : ""));
+    }
+    for (size_t i = 0; i < 2; i++) {
+      if (shown[i] != nullptr) session.print("\n  only " + o.designs[i] + ":\n" + *shown[i]);
+    }
+  }
+  if (session.stopped()) return report::kExitInterrupted;
+  if (differ) return report::kExitViolated;
+  return complete && !broken ? report::kExitOk : report::kExitInconclusive;
+}
+
 int run_diff(Session& session, const DiffOptions& o) {
   const explore::Scenario scenario = read_scenario_file(session, o.file);
   if (scenario.threads.empty()) {
@@ -108,6 +162,13 @@ int run_diff(Session& session, const DiffOptions& o) {
                         o.file + ": no stimulus stands behind packet { explore {} }");
   }
   const explore::Bounds bounds = o.given.of(scenario);
+  if (o.ends) {
+    try {
+      return run_ends(session, o, scenario, bounds);
+    } catch (const std::invalid_argument& error) {
+      return session.fail(report::kExitUsage, error.what());
+    }
+  }
   DiffSide sides[2];
   for (size_t i = 0; i < 2; i++) {
     sides[i].name = o.designs[i];
@@ -158,6 +219,8 @@ void add_diff(CLI::App& app, Session& session) {
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model")
       ->check(CLI::Range(0u, 16u));
+  sub->add_flag("--ends", o->ends,
+                "compare only what the VM has come to where all threads are over, by all executions");
   sub->footer(
       "Both designs are led through the same moves, breadth first: the first move that shows\n"
       "something else, breaks another rule, or that only one can make ends the shortest execution\n"

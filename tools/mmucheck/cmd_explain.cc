@@ -12,6 +12,11 @@ namespace {
 
 using invariant::Invariant;
 
+std::string explored(const Invariant& i) {
+  const std::string_view why = invariant::why_unreached(i.id);
+  return why.empty() ? "some scenario breaks it under some design" : std::string(why);
+}
+
 std::string text_of(const Invariant& i) {
   const invariant::Examples& x = invariant::examples(i.id);
   const auto path = [](std::string_view p) { return p.empty() ? "none yet" : p; };
@@ -22,12 +27,14 @@ std::string text_of(const Invariant& i) {
       "  about       each {}\n"
       "  evaluated   {}\n"
       "  recordings  {}\n"
+      "  explored    {}\n"
       "  fails       {}\n"
       "  passes      {}\n",
       i.id, i.statement, i.source, invariant::name_of(i.kind), invariant::name_of(i.scope),
       i.in_model() ? "by the model, where the kernel has its own check"
                    : "by the engine, on what a step touched",
-      i.recorded() ? "come by it" : "unrecorded: no recording shows it", path(x.violating),
+      i.recorded() ? "come by it" : "unrecorded: no recording shows it", explored(i),
+      path(x.violating),
       path(x.nearly));
 }
 
@@ -43,6 +50,7 @@ nlohmann::ordered_json json_of(const Invariant& i) {
           {"scope", invariant::name_of(i.scope)},
           {"in_model", i.in_model()},
           {"recorded", i.recorded()},
+          {"unreached", path(invariant::why_unreached(i.id))},
           {"violating", path(x.violating)},
           {"nearly_violating", path(x.nearly)}};
 }

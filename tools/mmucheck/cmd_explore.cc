@@ -9,6 +9,7 @@
 #include "checker/explore/chart.h"
 #include "checker/explore/scaled.h"
 #include "checker/explore/would_hold.h"
+#include "checker/invariant/ids.h"
 #include "checker/report/text_writer.h"
 #include "checker/trace/open_trace.h"
 #include "model/design/choices.h"
@@ -100,6 +101,13 @@ std::string remedies_text(const explore::Remedies& r) {
   return text;
 }
 
+// Of a loop, by the numbers of the chart.
+std::string loop_text(const Exploration& x) {
+  if (x.loop.empty()) return "";
+  return fmt::format("\n  steps {} to {} can go on for ever, and pass over nobody who could move\n",
+                     x.path.size() + 1, x.path.size() + x.loop.size());
+}
+
 std::string counts(const Exploration& x) {
   return fmt::format("{} states, {} transitions, depth {}", with_thousands(x.states),
                      with_thousands(x.transitions), x.depth);
@@ -122,7 +130,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                               x.shortest ? "shortest" : "shortest known",
                               plural(context_switches(x), "context switch", "es"),
                               x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
-    session.print(explore::chart_text(steps));
+    session.print(explore::chart_text(steps) + loop_text(x));
     session.print(fmt::format("\n  source: {}\n", x.violation->source) + remedies_text(remedies));
     if (!wrote.empty()) {
       session.print(fmt::format("  wrote {}; replay it: mmucheck replay {}\n", wrote, wrote));
@@ -173,6 +181,7 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"bound_hit", x.bound.empty() ? Json(nullptr) : Json(x.bound)},
               {"inconclusive", x.doubts},
               {"steps", path},
+              {"loop_from", x.loop.empty() ? Json(nullptr) : Json(x.path.size() + 1)},
               {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
   if (x.violation) {
     out["context_switches"] = context_switches(x);
@@ -339,6 +348,16 @@ void add_explore(CLI::App& app, Session& session) {
                 "run again what is known of each step, and compare: exit code 6 where it differs");
   sub->add_flag("--like-pages", o->given.like_pages,
                 "reduce: page tables are numbered by the thread that allocates them");
+  sub->add_option("--only", o->given.only, "look at this invariant alone, whatever else is broken")
+      ->option_text("ID")
+      ->check([](const std::string& id) -> std::string {
+        return invariant::find_id(id) != invariant::kNoId ? "" : "there is no invariant " + id;
+      });
+  sub->add_flag("--fair", o->given.fair,
+                "where nothing is broken: look for an execution that never ends although no thread that "
+                "could move is passed over")
+      ->excludes("--like-pages")
+      ->excludes("--preemptions");
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "
                   "[as the scenario says, or 0]")

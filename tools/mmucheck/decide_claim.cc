@@ -76,7 +76,11 @@ void judge_exists(const LedgerClaim& claim, DecidedCase& c) {
     c.why = "the engines disagree: a proof that there is none, and a witness that replays";
   } else if (witness) {
     c.verdict = ClaimVerdict::kSupported;
+    const bool design = std::any_of(c.findings.begin(), c.findings.end(), [](const Finding& f) {
+      return f.bearing == Bearing::kFor && !f.evidence->holds.empty();
+    });
     c.why = any(c, EvidenceKind::kObligation, Bearing::kFor) ? "values that the rules confirm"
+            : design                                         ? "a design that keeps it"
                                                              : "a witness that replays";
   } else if (count(c, Bearing::kValues) != 0) {
     c.why = "values that fit, and no trace shows that they replay";

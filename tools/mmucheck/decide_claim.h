@@ -7,7 +7,8 @@
 // obligation refutes only together with a trace of the same case that replays, unless the ledger
 // says that the claim is about values alone. A claim that one
 // `exists`: a witness that replays supports it; a proof that there is none, or an exploration that
-// found none within its bounds, refutes it.
+// found none within its bounds, refutes it. Where a scenario is to keep one invariant, what exists is a
+// design: an exploration in which it keeps it supports the claim, a violation speaks against it.
 // Cases of a part that are decided differently make it depend on their conditions, parts that are
 // decided differently the claim. A proof and a counterexample of one case are a disagreement of the
 // engines: the case stays open and says so. What was run once is not run again.
@@ -21,6 +22,7 @@
 #include <string_view>
 #include <vector>
 
+#include "checker/explore/explorer.h"
 #include "checker/trace/event_source.h"
 #include "tools/mmucheck/ledger.h"
 
@@ -31,7 +33,7 @@ std::string_view name_of(ClaimVerdict v);
 
 // What one piece of evidence says about the claim as it stands in the ledger.
 enum class Bearing {
-  kFor,        // proof, exhausted bounds; for `exists` a witness that replays
+  kFor,        // proof, exhausted bounds; for `exists` a witness that replays, or a design
   kAgainst,    // counterexample that replays; for `exists` a proof or exhausted bounds
   kValues,     // values that refute an obligation: a trace must show that they replay
   kInstance,   // goes as claimed, and decides nothing
@@ -89,6 +91,9 @@ class ClaimEngines {
   Finding run_trace(const LedgerEvidence& e, bool for_all);
   Finding run_obligation(const LedgerEvidence& e, bool for_all);
   Finding run_scenario(const LedgerEvidence& e, bool for_all);
+  Finding run_same_ends(const LedgerEvidence& e, const explore::Scenario& scenario,
+                        const model::Design* a, const explore::Bounds& bounds);
+  explore::SearchTick stopped_by_flag() const;
 
   OpenTrace open_;
   const std::atomic<bool>* stop_;

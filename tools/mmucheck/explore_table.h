@@ -18,7 +18,8 @@ struct BoundOptions {
   std::optional<unsigned> busy, preemptions;
   uint64_t memory_mib = 0;  // 0: none
   unsigned workers = 1;
-  bool all = false, self_check = false, like_pages = false, partial_order = false;
+  bool all = false, self_check = false, like_pages = false, fair = false, partial_order = false;
+  std::string only;  // an invariant; empty: all of them
 
   explore::Bounds of(const explore::Scenario& scenario) const;
 };

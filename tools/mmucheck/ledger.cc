@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <stdexcept>
 
+#include "checker/invariant/catalogue.h"
 #include "checker/trace/byte_stream.h"
 #include "checker/trace/event_source.h"
 
@@ -57,9 +58,20 @@ struct LedgerReader {
     e.max_states = j.value("max_states", uint64_t{0});
     e.busy = j.value("busy", 0u);
     e.values = j.value("values", false);
+    e.holds = j.value("holds", std::string());
+    e.same_ends_as = j.value("same_ends_as", std::string());
+    e.fair = j.value("fair", false);
+    if (!e.breaks.empty() + !e.holds.empty() + !e.same_ends_as.empty() > 1) {
+      throw std::invalid_argument("evidence " + e.name +
+                                  " has one of breaks, holds and same_ends_as");
+    }
+    if (!e.holds.empty() && invariant::find(e.holds) == nullptr) {
+      throw std::invalid_argument("there is no invariant " + e.holds);
+    }
     for (const auto& [key, _] : j.items()) {
       const bool file_key = key == "design" || key == "breaks";
-      const bool scenario_key = key == "max_states" || key == "busy";
+      const bool scenario_key = key == "max_states" || key == "busy" || key == "holds" ||
+                                key == "same_ends_as" || key == "fair";
       if (key == "trace" || key == "scenario" || key == "obligation") continue;
       if (file_key && e.kind != EvidenceKind::kObligation) continue;
       if (scenario_key && e.kind == EvidenceKind::kScenario) continue;

@@ -15,6 +15,11 @@
 //   {"scenario": FILE, "design": D, "breaks": ID, "max_states": N, "busy": N}
 //       Of `mmucheck explore`. For `all` the claim is that it holds, for `exists` that the
 //       invariant can be broken.
+//   {"scenario": FILE, "design": D, "holds": ID, "fair": true, "max_states": N, "busy": N}
+//       The same, of that invariant alone, whatever else is broken. What `exists` is then a design
+//       that keeps it. With `fair` no fair execution goes on for ever, either.
+//   {"scenario": FILE, "design": D, "same_ends_as": E}
+//       Both designs come to the same states where all threads are over (end_states.h).
 // `design` is a row, or a row with changes; without it, the file's own. decide_claim.h says how
 // each counts.
 #pragma once
@@ -31,10 +36,10 @@ struct LedgerEvidence {
   EvidenceKind kind = EvidenceKind::kTrace;
   std::string name;  // of the file, as it is opened, or of the obligation
   std::string design;
-  std::string breaks;
+  std::string breaks, holds, same_ends_as;
   uint64_t max_states = 0;  // 0: as many as `explore` allows by itself
   unsigned busy = 0;
-  bool values = false;
+  bool values = false, fair = false;
 };
 
 struct LedgerCase {

@@ -156,6 +156,43 @@ TEST(Ledger, BreakingAnInvariantIsEvidence) {
             ClaimVerdict::kOpen);
 }
 
+TEST(Ledger, AScenarioMayBeAboutOneInvariant) {
+  const auto of = [](const char* file, const char* design, const char* rest) {
+    return R"({"scenario":"traces/scenarios/)" + std::string(file) + R"(.txtpb","design":")" +
+           design + R"(",)" + rest + "}";
+  };
+  const char* file = "seed-004/same-gfn-against-zap";
+  const char* never = R"("holds":"TDX-SEPT-ORDER")";
+  // Something else is broken on the way, which decides nothing.
+  EXPECT_EQ(decided("all", of(file, "v8", R"("breaks":"TDX-SEPT-ORDER")")), ClaimVerdict::kOpen);
+  EXPECT_EQ(decided("all", of(file, "v8", never)), ClaimVerdict::kSupported);
+  EXPECT_EQ(decided("exists", of(file, "v8", never)), ClaimVerdict::kSupported);
+  const char* other = "seed-004/two-vcpus-one-table";
+  EXPECT_EQ(decided("all", of(other, "naive", never)), ClaimVerdict::kRefuted);
+  EXPECT_EQ(decided("exists", of(other, "naive", never)), ClaimVerdict::kRefuted);
+  EXPECT_EQ(decided("exists", of(other, "naive", never) + "," + of(file, "v8", never)),
+            ClaimVerdict::kSupported);
+  // It was never asked for.
+  EXPECT_EQ(decided("all", of(file, "v8", R"("holds":"MMU-NX-LIST")")), ClaimVerdict::kOpen);
+}
+
+TEST(Ledger, FairExecutionsMustEnd) {
+  const std::string live =
+      R"({"scenario":"traces/scenarios/pending/accept-smaller.txtpb","holds":"MMU-LOCK-LIVE",)"
+      R"("fair":true,"design":)";
+  EXPECT_EQ(decided("all", live + R"("huge"})"), ClaimVerdict::kSupported);
+  EXPECT_EQ(decided("all", live + R"("huge,accept_inhibit=none"})"), ClaimVerdict::kRefuted);
+}
+
+TEST(Ledger, TwoDesignsMayEndAlike) {
+  const std::string ends =
+      R"({"scenario":"/unmap.txtpb","design":"linux-7.2","same_ends_as":)";
+  EXPECT_EQ(decided("all", ends + R"("linux-7.2,fault_lock=write"})"), ClaimVerdict::kSupported);
+  const std::string part =
+      R"({"scenario":"traces/scenarios/pending/accept-smaller.txtpb","design":"huge","same_ends_as":)";
+  EXPECT_EQ(decided("all", part + R"("huge,private_max_level=1"})"), ClaimVerdict::kRefuted);
+}
+
 TEST(Ledger, CasesAndPartsThatDifferDepend) {
   const std::string cases = R"({"cases":[{"when":{"range":"a"},"evidence":[)" +
                             std::string(kProvable) + R"(]},{"when":{"range":"b"},"evidence":[)" +
@@ -249,6 +286,9 @@ TEST(Ledger, BadOnesAreOneClearError) {
       ledger_of("all", evidence(R"({"obligation":"a","trace":"b"})")),
       ledger_of("all", evidence(R"({"obligation":"a","design":"v8"})")),
       ledger_of("all", evidence(R"({"trace":"a","values":true})")),
+      ledger_of("all", evidence(R"({"trace":"a","holds":"MMU-LOCK-LIVE"})")),
+      ledger_of("all", evidence(R"({"scenario":"a","holds":"NONE"})")),
+      ledger_of("all", evidence(R"({"scenario":"a","holds":"MMU-LOCK-LIVE","same_ends_as":"v8"})")),
       ledger_of("all", R"({"cases":[{"when":{"moon":"full"},"evidence":[]}]})"),
   };
   for (const std::string& text : bad) {

@@ -139,7 +139,8 @@ struct Runner {
     MMU_BEGIN(m);
     // Whoever walks is inside a read-side section; those that begin now need not be waited for, but
     // this waits for them, too.
-    if (w.env.lock_steps() && (w.locked_for_read() || w.locked_for_write() ||
+    const bool walks = w.field(CellKind::kLockReaders) > w.field(CellKind::kRcuLeft);
+    if (w.env.lock_steps() && (walks || w.locked_for_write() ||
                                w.field(CellKind::kRcuReaders) != 0)) {
       return Run::kBlocked;
     }

@@ -23,6 +23,8 @@ constexpr Group group_of(CellKind kind) {
     case CellKind::kLockWriter:
     case CellKind::kWaitForSeptZap:
     case CellKind::kSeamcallLock:
+    case CellKind::kMemCalls:
+    case CellKind::kRcuLeft:
     case CellKind::kPamtSpinlock: return kLocks;
     case CellKind::kInvalidateSeq:
     case CellKind::kInvalidateInProgress:

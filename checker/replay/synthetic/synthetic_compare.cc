@@ -3,6 +3,7 @@
 
 #include "checker/replay/findings.h"
 #include "checker/replay/observed_rules.h"
+#include "checker/replay/synthetic/stepped_state.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
 
@@ -171,9 +172,28 @@ void SyntheticReplayer::look_for_stuck() {
   check(vms_.begin()->second, last_wait_, id("MMU-LOCK-LIVE"), stuck < left);
 }
 
+void SyntheticReplayer::begin_loop(const Event& e) {
+  if (e.text != "loop") return;
+  if (vms_.size() != 1) return refuse(e, "a loop is of one VM");
+  loop_.emplace();
+  loop_->begin = SteppedState::parts(*this);
+}
+
+void SyntheticReplayer::look_for_loop() {
+  if (!loop_ || loop_->ran.empty() || vms_.size() != 1) return;
+  bool for_ever = SteppedState::parts(*this) == loop_->begin;
+  for (const auto& [tid, t] : threads_) {
+    if (!t.stack.empty()) {
+      for_ever = for_ever && (loop_->ran.contains(tid) || loop_->waited.contains(tid));
+    }
+  }
+  check(vms_.begin()->second, loop_->last, id("MMU-LOCK-LIVE"), !for_ever);
+}
+
 void SyntheticReplayer::finish(const trace::TraceInfo& info) {
   settle();
   look_for_stuck();
+  look_for_loop();
   for (auto& [tid, t] : threads_) {
     if (t.stack.empty() || t.stack.back().by_machine) continue;
     verdict_.inconclusive.push_back(

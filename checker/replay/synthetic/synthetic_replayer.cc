@@ -101,6 +101,7 @@ void SyntheticReplayer::config(const Event& e) {
       return;
     }
     case K::kDesign: return choose_design(e);
+    case K::kMarker: return begin_loop(e);
     case K::kMmuFormat: {
       namespace m = f::mmu_format;
       model::HostMmu& h = host_.mmu;
@@ -243,7 +244,12 @@ void SyntheticReplayer::input(const Event& e) {
       if (e.get(f::step::machine) != 0) {
         if (!t.stack.empty()) t.stack.back().stepped = t.stack.back().by_machine = true;
         for (uint64_t n = e.get_or(f::step::count, 1); n > 0 && !t.stack.empty(); n--) {
-          if (machine_step(e, t) != model::Run::kBlocked) {
+          const bool stepped = machine_step(e, t) != model::Run::kBlocked;
+          if (loop_) {
+            (stepped ? loop_->ran : loop_->waited).insert(t.tid);
+            loop_->last = e;
+          }
+          if (stepped) {
             waiting_.clear();
             continue;
           }

@@ -8,7 +8,9 @@
 // map 4K pages unless the trace says otherwise.
 // A `step` with `machine` counts the atomic steps of the model's machines instead of events: mmu_lock
 // then excludes, and what is left at the end stays where it is (stepped_state.h, checker/explore);
-// where the last steps of all that is left were tried in vain, they are stuck: MMU-LOCK-LIVE.
+// where the last steps of all that is left were tried in vain, they are stuck: MMU-LOCK-LIVE. The same
+// where what stands behind a marker "loop" ends in the state in which it began, and each thread that
+// is not over has stepped in it, or tried in vain: so it can go on for ever.
 // An observation makes its thread go on to its next event of one of the kinds that were observed
 // since the operation began, and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
@@ -162,6 +164,8 @@ class SyntheticReplayer {
   void compare(const trace::Event& e, Thread& t, Vm& v, const Predicted* p);
   void take_findings(VmModel& v, const trace::Event& e, const Thread* t);
   void look_for_stuck();
+  void begin_loop(const trace::Event& e);
+  void look_for_loop();
   void violated(const trace::Event& e, const Thread* t, invariant::Id rule, std::string before,
                 std::string after);
 
@@ -181,6 +185,12 @@ class SyntheticReplayer {
   model::Run last_run_ = model::Run::kDone;  // of a machine step
   std::set<uint32_t> waiting_;  // threads that could not step since anything changed
   trace::Event last_wait_;
+  struct Loop {  // of steps by machine
+    std::vector<std::string> begin;   // the state in which it began
+    std::set<uint32_t> ran, waited;  // threads that stepped since, or could not
+    trace::Event last;
+  };
+  std::optional<Loop> loop_;
 };
 
 }  // namespace mmucheck::replay

@@ -108,6 +108,7 @@ void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
     case K::kExternalHook:
     case K::kMockFinalize:
     case K::kMockZeroStep:
+    case K::kMockReleaseHkid:
     case K::kVcpuInit:
       if (v.model->world.platform != nullptr) return start_td(e, t, v);
       return start_vcpu(e, t, v);

@@ -41,6 +41,9 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
   switch (e.kind) {
     case K::kMockFinalize: return push(t, v, e, TdxFinalize{});
     case K::kMockZeroStep: return push(t, v, e, ZeroStepEnter{});
+    case K::kMockReleaseHkid:
+      if (w.field(CellKind::kHkidAssigned) == 0) return refuse(e, "the TD has no HKID any more");
+      return push(t, v, e, ReleaseHkid{});
     case K::kVcpuInit: {
       if (!known(e.get(f::vcpu_init::vcpu_id))) return;
       return push(t, v, e, VcpuInit{0, static_cast<uint8_t>(e.get(f::vcpu_init::vcpu_id)), {}});
