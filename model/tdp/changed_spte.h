@@ -8,6 +8,7 @@
 // the hook of an atomic mirror change failed.
 #pragma once
 
+#include "model/tdp/mirror_order.h"
 #include "model/tdp/tdx.h"
 #include "model/vm/step.h"
 
@@ -99,7 +100,7 @@ void account_change(W& w, const ChangedSpte::Frame& f, const ChangeKind<>& k) {
 // failure of the hook means KVM_BUG_ON (handle_changed_spte).
 template <class W>
 void external_set_failed(W& w, ChangedSpte& m, int ret) {
-  if (w.design.hook_errors == HookErrors::kDropped) return;
+  if (!hook_error_returns<>(w.design.hook_errors, ret != 0)) return;
   if (m.shared && m.depth == 0) {
     m.result = ret;
     return;
@@ -126,11 +127,10 @@ void enter_hook(W& w, const ChangedSpte::Frame& f, bool shared) {
   hook.new_spte = f.new_spte;
 }
 
-// Seed 004: the entry is blocked in the S-EPT, and what is below it goes after a grace period.
 template <class W>
 bool blocks_parent(const W& w, const ChangedSpte::Frame& f) {
-  return w.design.removal_protocol == RemovalProtocol::kBlockParentReapRcu &&
-         w.is_mirror(f.table) && (w.platform == nullptr || is_hkid_assigned(w));
+  return blocks_entry_of_removed_table(w.design) && w.is_mirror(f.table) &&
+         (w.platform == nullptr || is_hkid_assigned(w));
 }
 
 enum class NextChild : uint8_t { kChanged, kTableDone, kSpin };
@@ -146,7 +146,7 @@ NextChild next_removed_child(W& w, ChangedSpte& m, ChangedSpte::Frame& f) {
       old_spte = w.store.get(cell::pte(f.child, i));
       w.store.set(cell::pte(f.child, i), w.fmt.frozen);
       w.emit(ev::Store{f.child, i, old_spte, w.fmt.frozen, ev::How::kXchg});
-      if (is_frozen_spte<>(w.fmt, old_spte)) {
+      if (remover_spins<>(w.fmt, old_spte)) {
         // Another thread owns the entry: the kernel spins until it lets go.
         f.next--;
         return NextChild::kSpin;
@@ -203,7 +203,8 @@ Run call_set_hook(W& w, HookAlone& m, const ChangedSpte& change) {
   }
   detail::enter_hook(w, f, change.shared);
   MMU_CALL(m, 1, set_external_spte(w, w.env.hook()));
-  m.ret = w.design.hook_errors == HookErrors::kDropped ? 0 : w.env.hook().ret;
+  const int ret = w.env.hook().ret;
+  m.ret = hook_error_returns<>(w.design.hook_errors, ret != 0) ? ret : 0;
   MMU_END(m);
 }
 

@@ -109,11 +109,6 @@ struct RawSeamcall {  // a call that no hook made
   Seamcall call = {};
 };
 
-constexpr bool is_tdcall(tdx::Leaf leaf) {
-  return leaf == tdx::Leaf::kPageAccept || leaf == tdx::Leaf::kPageAttrRd ||
-         leaf == tdx::Leaf::kPageAttrWr;
-}
-
 template <class W>
 bool vcpu_is_inside(const W& w, uint32_t vcpu) {
   return w.field(CellKind::kTdvpsInside, vcpu) != 0;
@@ -145,7 +140,7 @@ void prepare_raw(W& w, RawSeamcall& m, tdx::Leaf leaf) {
 // (tdx_vcpu_run); one that is on its way out is waited for by who kicks it.
 template <class W>
 Run raw_seamcall(W& w, RawSeamcall& m) {
-  const bool enters = is_tdcall(m.leaf) || m.leaf == tdx::Leaf::kVpEnter;
+  const bool enters = tdx::is_tdcall(m.leaf) || m.leaf == tdx::Leaf::kVpEnter;
   const bool guest = w.env.lock_steps() && (enters || m.leaf == tdx::Leaf::kTdExit);
   const bool looks = (guest && enters) || m.leaf == tdx::Leaf::kVpEnter;
   MMU_BEGIN(m);
@@ -155,7 +150,7 @@ Run raw_seamcall(W& w, RawSeamcall& m) {
   if (looks && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   if (guest) {
     w.set_field(CellKind::kVcpuInCall, m.vcpu, 1);
-    if (is_tdcall(m.leaf) && !vcpu_is_inside(w, m.vcpu)) {
+    if (tdx::is_tdcall(m.leaf) && !vcpu_is_inside(w, m.vcpu)) {
       detail::prepare_raw(w, m, tdx::Leaf::kVpEnter);
       MMU_CALL(m, 2, seamcall(w, m.call));
     }

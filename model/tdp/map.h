@@ -184,7 +184,7 @@ Run kvm_tdp_mmu_map(W& w, TdpMmuMap& m) {
       disallowed_hugepage_adjust(w, m.fault, m.iter.old_spte, m.iter.level, w.is_mirror(m.root));
     }
     // Frozen by another task: give up rather than allocate a table in vain.
-    if (is_frozen_spte<>(w.fmt, m.iter.old_spte)) break;
+    if (fault_gives_up<>(w.fmt, m.iter.old_spte)) break;
     if (m.iter.level == m.fault.goal_level) {
       m.at_target = true;
       break;

@@ -29,6 +29,19 @@ constexpr bool tdx_operand_busy(tdx::Status s) {
   return s.code() == tdx::StatusCode::kOperandBusy;
 }
 
+// What KVM does about BUSY: BusyAnswer::kBug is TDX_BUG_ON.
+enum class BusyAnswer : uint8_t { kBug, kRetryFault, kSpin, kKickOnce };
+constexpr bool populates(tdx::Leaf leaf) {
+  return leaf == tdx::Leaf::kMemSeptAdd || leaf == tdx::Leaf::kMemPageAdd ||
+         leaf == tdx::Leaf::kMemPageAug;
+}
+constexpr BusyAnswer answer_to_busy(SeamcallBusy design, tdx::Leaf leaf) {
+  if (design == SeamcallBusy::kBug) return BusyAnswer::kBug;
+  if (populates(leaf)) return BusyAnswer::kRetryFault;
+  if (design == SeamcallBusy::kKickRetry) return BusyAnswer::kKickOnce;
+  return leaf == tdx::Leaf::kMemRangeBlock ? BusyAnswer::kBug : BusyAnswer::kSpin;
+}
+
 // A SEAMCALL on the entry of `level` for `gfn`, or on the page `hpa`; 0 and level 0: none.
 template <class W>
 Seamcall tdh(const W& w, tdx::Leaf leaf, uint64_t gfn, int level, uint64_t hpa) {
@@ -171,6 +184,12 @@ inline void prepare_again(Seamcall& m) {
   m.call.in = in;
 }
 
+// Of a call that takes something away.
+template <class W>
+BusyAnswer removal_answer(const W& w, const Seamcall& m) {
+  return answer_to_busy(w.design.seamcall_busy, m.call.leaf);
+}
+
 }  // namespace detail
 
 // tdh_do_no_vcpus: BUSY once means that a vCPU holds a lock; the second try has none to meet. v19
@@ -181,13 +200,11 @@ Run tdh_do_no_vcpus(W& w, NoVcpus& m) {
   MMU_CALL(m, 1, seamcall(w, m.call));
   if (!tdx_operand_busy(m.call.call.status)) {
     // Done.
-  } else if (w.design.seamcall_busy == SeamcallBusy::kRetryFault) {
-    if (m.call.call.leaf != tdx::Leaf::kMemRangeBlock) {
-      detail::prepare_again(m.call);
-      m.pc = 1;
-      return Run::kBlocked;
-    }
-  } else if (w.design.seamcall_busy == SeamcallBusy::kKickRetry) {
+  } else if (detail::removal_answer(w, m.call) == BusyAnswer::kSpin) {
+    detail::prepare_again(m.call);
+    m.pc = 1;
+    return Run::kBlocked;
+  } else if (detail::removal_answer(w, m.call) == BusyAnswer::kKickOnce) {
     w.set_field(CellKind::kWaitForSeptZap, 0, 1);
     MMU_STEP(m, 2);
     if (kick_must_wait(w)) return Run::kBlocked;

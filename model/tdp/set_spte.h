@@ -7,6 +7,7 @@
 
 #include "model/tdp/changed_spte.h"
 #include "model/tdp/iter.h"
+#include "model/tdp/mirror_order.h"
 
 namespace mmucheck::model {
 
@@ -99,6 +100,11 @@ Run cmpxchg_spte(W& w, CmpxchgSpte& m, TdpIter& it, uint64_t new_spte) {
   MMU_END(m);
 }
 
+struct UndoBehindHook {
+  uint8_t pc = 0;
+};
+
+// `pc` is the MirrorAct that is being done.
 struct SetSpteAtomic {
   uint8_t pc = 0;
   bool lost = false;     // -EBUSY or the hook's error: the entry is unchanged
@@ -107,48 +113,24 @@ struct SetSpteAtomic {
   CmpxchgSpte cas = {};
   HookAlone hook = {};
   ChangedSpte changed = {};
+  UndoBehindHook undo = {};
 };
 
 // The exchange has begun; where it froze an entry, all that is left is to thaw it.
-constexpr bool in_exchange(const SetSpteAtomic& m) { return m.pc == 1 && m.cas.pc == 1; }
+constexpr bool in_exchange(const SetSpteAtomic& m) {
+  return m.pc == static_cast<uint8_t>(MirrorAct::kExchange) && m.cas.pc == 1;
+}
 constexpr bool about_to_thaw(const SetSpteAtomic& m) {
-  return m.pc == 2 && m.changed.depth == 0 && m.changed.frames[0].stage == ChangedSpte::kTraced;
+  return m.pc == static_cast<uint8_t>(MirrorAct::kFollow) && m.changed.depth == 0 &&
+         m.changed.frames[0].stage == ChangedSpte::kTraced;
 }
 
 namespace detail {
-
-// How a mirror entry is exchanged: the kernel's ways, by design.
-enum class MirrorWay : uint8_t {
-  kPlain,            // no mirror entry, or one that is exchanged like any other
-  kFreeze,           // frozen while everything else happens
-  kFreezeForHook,    // frozen while the hook runs; what follows from the change comes afterwards
-  kExchangeThenHook, // the new value is there first; what follows comes after the hook
-  kHookThenExchange,
-};
-template <class W>
-MirrorWay mirror_way(const W& w, uint32_t table, uint64_t new_spte) {
-  if (!w.is_mirror(table)) return MirrorWay::kPlain;
-  const bool maps = is_shadow_present_pte<>(new_spte);
-  const bool apart = maps && w.design.mirror_trace == MirrorTrace::kAfterUnfreeze;
-  switch (w.design.mirror_set) {
-    case MirrorSet::kFreeze: return apart ? MirrorWay::kFreezeForHook : MirrorWay::kFreeze;
-    case MirrorSet::kCmpxchgFirst: return apart ? MirrorWay::kExchangeThenHook : MirrorWay::kPlain;
-    case MirrorSet::kHookFirst: break;
-  }
-  return MirrorWay::kHookThenExchange;
-}
 
 template <class W>
 void set_mirror_spte(W& w, const TdpIter& it, uint64_t old_spte, uint64_t new_spte) {
   w.store.set(cell::pte(it.table, it.index), new_spte);
   w.emit(ev::Store{it.table, it.index, old_spte, new_spte, ev::How::kSet});
-}
-
-// From 6.14 until the single hook: users of atomic zapping do not operate on mirror roots.
-template <class W>
-bool refuses_atomic_removal(const W& w, uint32_t table, uint64_t new_spte) {
-  return w.is_mirror(table) && w.design.external_hook == ExternalHook::kFour &&
-         w.design.mirror_removal == MirrorRemoval::kWriteLock && !is_shadow_present_pte<>(new_spte);
 }
 
 // Of a TD whose S-EPT is there: the change maps a page.
@@ -172,99 +154,119 @@ bool left_in_sept(W& w, const TdpIter& it, uint64_t new_spte) {
   return !is_shadow_present_pte<>(now) || spte_to_pfn<>(now) != spte_to_pfn<>(new_spte);
 }
 
-}  // namespace detail
+// The exchange was lost behind a hook that mapped a page: what the design makes of that.
+template <class W>
+Run undo_behind_hook(W& w, UndoBehindHook& m, HookAlone& hook, ChangedSpte& changed,
+                     const TdpIter& it, uint64_t new_spte) {
+  MMU_BEGIN(m);
+  hook = {};
+  if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
+    mmu_unlock(w, LockMode::kRead);
+    MMU_LOCK(m, 1, LockMode::kWrite);
+  }
+  if (w.design.seam_first_undo != SeamFirstUndo::kNone) {
+    changed = changed_spte(w, it.table, it.index, it.gfn, it.level, new_spte, kNonpresent,
+                           w.locked_for_read());
+    MMU_CALL(m, 2, call_set_hook(w, hook, changed));
+  }
+  if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
+    mmu_unlock(w, LockMode::kWrite);
+    MMU_LOCK(m, 3, LockMode::kRead);
+  }
+  w.emit(ev::LostBehindHook{left_in_sept(w, it, new_spte)});
+  MMU_END(m);
+}
 
-namespace detail {
+// One act of the change, which leaves its failure in m.lost.
+template <class W>
+Run do_mirror_act(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte, MirrorWay way) {
+  const bool mirror = w.is_mirror(it.table);
+  const uint64_t exchanged = exchanged_value<>(way, w.fmt, new_spte);
+  switch (static_cast<MirrorAct>(m.pc)) {
+    case MirrorAct::kExchange:
+      if (m.undo.pc == 0) {
+        if (const Run r = cmpxchg_spte(w, m.cas, it, exchanged); r != Run::kDone) return r;
+        m.lost = m.cas.lost;
+      }
+      if (m.lost && way == MirrorWay::kHookThenExchange && maps_page(w, it, new_spte)) {
+        const Run r = undo_behind_hook(w, m.undo, m.hook, m.changed, it, new_spte);
+        if (r != Run::kDone) return r;
+        m.refused = w.field(CellKind::kVmBugged) != 0;
+      }
+      if (!m.lost) {
+        m.changed =
+            changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
+        m.changed.hooked = way == MirrorWay::kHookThenExchange;
+      } else if (freezes(way) && !w.design.freeze_fail_refresh &&
+                 is_shadow_present_pte<>(new_spte)) {
+        it.old_spte = m.old_spte;
+      }
+      break;
+    case MirrorAct::kHook:
+      if (hook_is_apart(way) || needs_set_hook(m.changed)) {
+        if (const Run r = call_set_hook(w, m.hook, m.changed); r != Run::kDone) return r;
+      }
+      m.lost = m.hook.ret != 0;
+      m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
+      m.changed.hooked = true;
+      break;
+    case MirrorAct::kFollow:
+      if (const Run r = handle_changed_spte(w, m.changed); r != Run::kDone) return r;
+      if (mirror) {
+        m.lost = m.changed.result != 0;
+        m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
+      }
+      break;
+    case MirrorAct::kStore:
+      set_mirror_spte(w, it, exchanged, stored_value<>(m.old_spte, new_spte, m.lost));
+      break;
+    case MirrorAct::kBegin:
+    case MirrorAct::kDone: break;
+  }
+  return Run::kDone;
+}
 
 template <class W>
 Run set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
-  const MirrorWay way = mirror_way(w, it.table, new_spte);
-  const bool freezes = way == MirrorWay::kFreeze || way == MirrorWay::kFreezeForHook;
-  MMU_BEGIN(m);
-  if (!w.locked_for_read() &&
-      !(w.design.fault_lock == FaultLock::kWrite && w.locked_for_write())) {
-    w.warn("MMU-LOCK-SHARED");
-  }
-  m.cas = {};
-  m.hook = {};
-  m.old_spte = it.old_spte;
-  m.refused = refuses_atomic_removal(w, it.table, new_spte);
-  if (m.refused) {
-    kvm_bug(w, "MMU-MIRROR-REMOVAL");
-    m.lost = true;
-    return Run::kDone;
-  }
-  if (way == MirrorWay::kHookThenExchange) {
-    m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
-    if (needs_set_hook(m.changed)) MMU_CALL(m, 3, call_set_hook(w, m.hook, m.changed));
-    m.lost = m.hook.ret != 0;
-    if (m.lost) {
-      m.refused = w.field(CellKind::kVmBugged) != 0;
-      m.pc = 0;
+  const bool mirror = w.is_mirror(it.table), maps = is_shadow_present_pte<>(new_spte);
+  const MirrorWay way = mirror ? mirror_way(w.design, maps) : MirrorWay::kPlain;
+  const auto next = [&] {
+    m.pc = static_cast<uint8_t>(next_mirror_act(way, mirror, static_cast<MirrorAct>(m.pc), m.lost));
+  };
+  if (m.pc == static_cast<uint8_t>(MirrorAct::kBegin)) {
+    if (!w.locked_for_read() &&
+        !(w.design.fault_lock == FaultLock::kWrite && w.locked_for_write())) {
+      w.warn("MMU-LOCK-SHARED");
+    }
+    m.cas = {};
+    m.hook = {};
+    m.old_spte = it.old_spte;
+    m.refused = refuses_atomic_removal(w.design, mirror, maps);
+    if (m.refused) {
+      kvm_bug(w, "MMU-MIRROR-REMOVAL");
+      m.lost = true;
       return Run::kDone;
     }
+    if (way == MirrorWay::kHookThenExchange) {
+      m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
+    }
+    next();
   }
-  MMU_CALL(m, 1, cmpxchg_spte(w, m.cas, it, freezes ? w.fmt.frozen : new_spte));
-  m.lost = m.cas.lost;
-  if (m.lost && way == MirrorWay::kHookThenExchange && maps_page(w, it, new_spte)) {
-    m.hook = {};
-    if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
-      mmu_unlock(w, LockMode::kRead);
-      MMU_LOCK(m, 6, LockMode::kWrite);
-    }
-    if (w.design.seam_first_undo != SeamFirstUndo::kNone) {
-      m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, new_spte, kNonpresent,
-                               w.locked_for_read());
-      MMU_CALL(m, 7, call_set_hook(w, m.hook, m.changed));
-    }
-    if (w.design.seam_first_undo == SeamFirstUndo::kWriteLock) {
-      mmu_unlock(w, LockMode::kWrite);
-      MMU_LOCK(m, 8, LockMode::kRead);
-    }
-    w.emit(ev::LostBehindHook{left_in_sept(w, it, new_spte)});
-    m.refused = w.field(CellKind::kVmBugged) != 0;
+  while (m.pc != static_cast<uint8_t>(MirrorAct::kDone)) {
+    if (const Run r = do_mirror_act(w, m, it, new_spte, way); r != Run::kDone) return r;
+    next();
+    // The hook has returned to who sets the entry: other threads may run before what follows.
+    const bool follows = m.pc == static_cast<uint8_t>(MirrorAct::kFollow);
+    if (follows && hook_is_apart(way) && w.pause()) return Run::kRan;
   }
-  if (m.lost) {
-    if (freezes && !w.design.freeze_fail_refresh && is_shadow_present_pte<>(new_spte)) {
-      it.old_spte = m.old_spte;
-    }
-  } else {
-    m.changed = changed_spte(w, it.table, it.index, it.gfn, it.level, m.old_spte, new_spte, true);
-    m.changed.hooked = way == MirrorWay::kHookThenExchange;
-    if (way == MirrorWay::kFreezeForHook || way == MirrorWay::kExchangeThenHook) {
-      MMU_CALL(m, 4, call_set_hook(w, m.hook, m.changed));
-      m.lost = m.hook.ret != 0;
-      m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
-      if (freezes) {
-        set_mirror_spte(w, it, w.fmt.frozen, m.lost ? m.old_spte : new_spte);
-      } else if (m.lost) {
-        set_mirror_spte(w, it, new_spte, m.old_spte);
-      }
-      if (m.lost) {
-        m.pc = 0;
-        return Run::kDone;
-      }
-      m.changed.hooked = true;
-      MMU_STEP(m, 5);
-    }
-    MMU_CALL(m, 2, handle_changed_spte(w, m.changed));
-    if (w.is_mirror(it.table)) {
-      m.lost = m.changed.result != 0;
-      m.refused = m.lost && w.field(CellKind::kVmBugged) != 0;
-      if (way == MirrorWay::kFreeze) {
-        set_mirror_spte(w, it, w.fmt.frozen, m.lost ? m.old_spte : new_spte);
-      } else if (m.lost) {
-        set_mirror_spte(w, it, new_spte, m.old_spte);
-      }
-    }
-  }
-  MMU_END(m);
+  m.pc = 0;
+  return Run::kDone;
 }
 
 }  // namespace detail
 
 // tdp_mmu_set_spte_atomic. A mirror entry is frozen while its hook runs, or whatever the design has
-// in place of that (detail::MirrorWay).
+// in place of that (mirror_order.h).
 template <class W>
 Run tdp_mmu_set_spte_atomic(W& w, SetSpteAtomic& m, TdpIter& it, uint64_t new_spte) {
   const bool locks = w.design.seamcall_lock_spans_set && w.design.seamcall_lock &&

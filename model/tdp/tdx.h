@@ -9,6 +9,7 @@
 // v8..v19 and 6.14..6.19, by the design's choices.
 #pragma once
 
+#include "model/tdp/mirror_order.h"
 #include "model/tdp/pamt.h"
 
 namespace mmucheck::model {
@@ -130,7 +131,7 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
   TdxHook::Part& m = hook.part;
   MMU_BEGIN(m);
   hook.ret = -5;
-  if (!w.locked_for_write() && w.design.mirror_removal == MirrorRemoval::kWriteLock) {
+  if (!w.locked_for_write() && removal_excludes_faults(w.design)) {
     w.warn("MMU-MIRROR-REMOVAL");
   }
   if (!is_hkid_assigned(w) || hook.level > w.design.private_max_level) {
@@ -310,7 +311,8 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
   } else {
     MMU_CALL(m, 1, seamcall(w, hook.tdh.call));
     if (tdx_operand_busy(hook.tdh.call.call.status) &&
-        w.design.seamcall_busy != SeamcallBusy::kBug) {
+        answer_to_busy(w.design.seamcall_busy, hook.tdh.call.call.leaf) ==
+            BusyAnswer::kRetryFault) {
       hook.ret = -16;
     } else if (!tdx_bug_on(w, hook.tdh.call)) {
       hook.ret = 0;

@@ -97,7 +97,7 @@ struct PageAccept {
         return Status(StatusCode::kTdcallInterrupted);
       }
     }
-    w.store.set(c.pos.cell(), make_sept_entry<>(accepted_state<>(sept_state<>(c.entry)), hpa));
+    commit_entry(w, c);
     return {};
   }
 };

@@ -159,6 +159,25 @@ inline constexpr std::array<LeafInfo, 31> kLeafInfo = [] {
 
 constexpr const LeafInfo& leaf_info(Leaf leaf) { return kLeafInfo[static_cast<size_t>(leaf)]; }
 
+// The other locks of the TD that a call takes, PAMT entries apart. Who holds the TDR exclusively
+// needs no op-state lock; the entry is locked by who holds the tree, and by the guest, whose own
+// flavour of the entry lock is all that its calls take.
+constexpr LockMode op_state_lock_of(Leaf leaf) {
+  const LeafInfo& info = leaf_info(leaf);
+  return info.op_states != 0 && info.tdr == LockMode::kShared ? LockMode::kShared : LockMode::kNone;
+}
+constexpr bool is_tdcall(Leaf leaf) {
+  return leaf == Leaf::kPageAccept || leaf == Leaf::kPageAttrRd || leaf == Leaf::kPageAttrWr;
+}
+constexpr LockMode entry_lock_of(Leaf leaf) {
+  return leaf_info(leaf).tree != LockMode::kNone || is_tdcall(leaf) ? LockMode::kExclusive
+                                                                    : LockMode::kNone;
+}
+constexpr LockMode epoch_lock_of(Leaf leaf) {
+  if (leaf == Leaf::kMemTrack) return LockMode::kExclusive;
+  return leaf == Leaf::kVpEnter ? LockMode::kShared : LockMode::kNone;
+}
+
 constexpr const LeafInfo* find_leaf(std::string_view name) {
   for (const LeafInfo& l : kLeafInfo) {
     if (name == l.name) return &l;

@@ -33,7 +33,7 @@ struct MemPageAdd {
   static Status commit(W& w, ModuleCall& c) {
     // Nobody can hold the entry while the TDR is held exclusively: the module stops if one does.
     if ((c.entry & kSeptTdel) != 0) return Status(StatusCode::kModuleFatal);
-    w.store.set(c.pos.cell(), make_sept_entry(SeptEntryState::kMapped, c.new_page << 12));
+    commit_entry(w, c, c.new_page << 12);
     pamt_use(w, k4K, c.new_page, Pt::kReg, tdr_page(w, c));
     add_chldcnt(w, c, 1);
     return {};
@@ -49,7 +49,7 @@ struct MemPageAug : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    w.store.set(c.pos.cell(), make_sept_entry(SeptEntryState::kPending, c.new_page << 12));
+    commit_entry(w, c, c.new_page << 12);
     pamt_use(w, c.pos.level, c.new_page, Pt::kReg, tdr_page(w, c));
     add_chldcnt(w, c, pages_of(c.pos.level));
     return {};
@@ -67,8 +67,7 @@ struct MemPageRemove : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    const bool import = op_state_in(w.op_state(c.td), kImportOpStates);
-    w.store.set(c.pos.cell(), import ? kSeptRemovedEntry : kSeptFreeEntry);
+    commit_entry(w, c);
     pamt_leave(w, c.page_size, c.page, tdr_page(w, c));
     add_chldcnt(w, c, ~pages_of(c.page_size) + 1);
     c.out.rcx = c.page << 12;
@@ -92,8 +91,7 @@ struct MemPageRelocate : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    const uint64_t state = unblocked_state<>(sept_state<>(c.entry));
-    w.store.set(c.pos.cell(), make_sept_entry<>(state, c.new_page << 12));
+    commit_entry(w, c, c.new_page << 12);
     pamt_leave(w, k4K, c.page, tdr_page(w, c));
     pamt_use(w, k4K, c.new_page, Pt::kReg, tdr_page(w, c));
     c.out.rcx = c.page << 12;

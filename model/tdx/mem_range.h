@@ -20,7 +20,7 @@ struct MemRangeBlock : SeptCall {
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
     resolve_page(c);
-    w.store.set(c.pos.cell(), blocked_entry<>(c.entry, c.pos.level));
+    commit_entry(w, c);
     w.store.set(pamt_cell(CellKind::kPamtBepoch, c.page_size, c.page),
                 w.get(CellKind::kTdEpoch, c.td));
     return {};
@@ -32,7 +32,8 @@ struct MemRangeUnblock : SeptCall {
   static Status check(W& w, ModuleCall& c) {
     const Status s = check_state(c);
     if (!s.ok()) return s;
-    if (tracking_applies(w, c) && !entry_page_tracked(w, c)) {
+    if (tracking_applies(w, c) &&
+        refused_as_not_tracked<>(w.op_state(c.td), c.entry, entry_page_tracked(w, c))) {
       return {StatusCode::kTlbTrackingNotDone, w.platform.version.untracked_unblock};
     }
     return {};
@@ -40,7 +41,7 @@ struct MemRangeUnblock : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    w.store.set(c.pos.cell(), unblocked_entry<>(c.entry));
+    commit_entry(w, c);
     return {};
   }
 };
@@ -51,7 +52,7 @@ struct MemTrack {
     Status s = lock_tdr(w, c, c.in.rcx, Operand::kRcx);
     if (s.ok()) s = check_td_and_lock_op_state(w, c);
     if (s.ok() && !try_lock(w, c, cell::of(CellKind::kTdEpochLock, c.td), HeldKind::kSharex,
-                            LockMode::kExclusive)) {
+                            epoch_lock_of(c.leaf))) {
       s = {StatusCode::kOperandBusy, Operand::kTdEpoch};
     }
     return s;

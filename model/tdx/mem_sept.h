@@ -35,7 +35,7 @@ struct MemSeptAdd {
     new_sept_page(w, c.new_page, c.gpa, c.pos.level - 1);
     pamt_use(w, k4K, c.new_page, Pt::kEpt, tdr_page(w, c));
     add_chldcnt(w, c, 1);
-    w.store.set(c.pos.cell(), make_sept_entry(SeptEntryState::kNlMapped, c.new_page << 12));
+    commit_entry(w, c, c.new_page << 12);
     if (c.version > 0) c.out.r8 = kNullPa;
     return {};
   }
@@ -83,7 +83,7 @@ struct MemSeptRemove : SeptCall {
 
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
-    w.store.set(c.pos.cell(), kSeptFreeEntry);
+    commit_entry(w, c);
     free_sept_page(w, c.page);
     pamt_leave(w, k4K, c.page, tdr_page(w, c));
     add_chldcnt(w, c, ~uint64_t{0});

@@ -29,7 +29,7 @@ struct MemPagePromote : SeptCall {
   static Status commit(W& w, ModuleCall& c) {
     const uint32_t table = w.store.find_table(c.page);
     // The first child's entry as it is, with what is left of an ACCEPT in it.
-    w.store.set(c.pos.cell(), w.store.get(cell::pte(table, 0)) & ~kSeptTdel);
+    commit_entry(w, c, w.store.get(cell::pte(table, 0)));
     c.children_locked = 0;  // they go with their page
     free_sept_page(w, c.page);
     pamt_leave(w, k4K, c.page, tdr_page(w, c));
@@ -68,10 +68,7 @@ struct MemPagePromote : SeptCall {
       c.children_locked++;
       const uint64_t e = a.word;
       if (i == 0) first = e;
-      const uint64_t base = sept_hpa<>(first, level);
-      if (!sept_state_is_mapped_or_pending<>(e) || sept_state<>(e) != sept_state<>(first) ||
-          sept_hpa<>(e, level) != base + i * sept_span(level) ||
-          base != (base & sept_hpa_mask(c.pos.level))) {
+      if (!is_promotable_child<>(e, first, level, i)) {
         return stop(StatusCode::kEptInvalidPromoteConditions);
       }
     }
@@ -110,13 +107,11 @@ struct MemPageDemote {
   template <class W>
   static Status commit(W& w, ModuleCall& c) {
     const int level = c.pos.level - 1;
-    const uint64_t state = unblocked_state<>(sept_state<>(c.entry));
     const uint32_t table = new_sept_page(w, c.new_page, c.gpa, level);
     for (uint32_t i = 0; table != kNoTable && i < kSeptEntries; i++) {
-      w.store.set(cell::pte(table, i),
-                  make_sept_entry<>(state, (c.page << 12) + i * sept_span(level)));
+      w.store.set(cell::pte(table, i), demoted_entry<>(c.entry, c.pos.level, i));
     }
-    w.store.set(c.pos.cell(), make_sept_entry(SeptEntryState::kNlMapped, c.new_page << 12));
+    commit_entry(w, c, c.new_page << 12);
     // The new S-EPT page keeps the epoch that its PAMT entry had.
     set_pamt_type(w, k4K, c.new_page, Pt::kEpt);
     w.store.set(pamt_cell(CellKind::kPamtOwner, k4K, c.new_page), tdr_page(w, c));

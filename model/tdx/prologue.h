@@ -6,6 +6,7 @@
 // secure_ept_walk.
 #pragma once
 
+#include "model/tdx/entry_after.h"
 #include "model/tdx/pamt.h"
 
 namespace mmucheck::model::tdx {
@@ -22,21 +23,21 @@ Status lock_tdr(W& w, ModuleCall& c, uint64_t hpa, Operand op) {
   return {};
 }
 
-// The TD can be worked on, and its op state admits the call. Who holds the TDR exclusively needs
-// no op-state lock.
+// The TD can be worked on, and its op state admits the call.
 template <class W>
 Status check_td_and_lock_op_state(W& w, ModuleCall& c) {
   if (w.get(CellKind::kTdFatal, c.td) != 0) return Status(StatusCode::kTdFatal);
   if (w.lifecycle(c.td) != TdLifecycle::kKeysConfigured) {
     return Status(StatusCode::kTdKeysNotConfigured);
   }
-  const LeafInfo& info = leaf_info(c.leaf);
-  if (info.tdr != LockMode::kExclusive &&
-      !try_lock(w, c, cell::of(CellKind::kTdOpStateLock, c.td), HeldKind::kHostPriority,
-                LockMode::kShared)) {
+  const LockMode mode = op_state_lock_of(c.leaf);
+  if (mode != LockMode::kNone &&
+      !try_lock(w, c, cell::of(CellKind::kTdOpStateLock, c.td), HeldKind::kHostPriority, mode)) {
     return {StatusCode::kOperandBusy, Operand::kOpState};
   }
-  if (!op_state_in(w.op_state(c.td), info.op_states)) return Status(StatusCode::kOpStateIncorrect);
+  if (!op_state_in(w.op_state(c.td), leaf_info(c.leaf).op_states)) {
+    return Status(StatusCode::kOpStateIncorrect);
+  }
   return {};
 }
 
@@ -103,7 +104,7 @@ Status walk_to_level(W& w, ModuleCall& c) {
 
 template <class W>
 Status lock_entry(W& w, ModuleCall& c) {
-  if (!try_lock(w, c, c.pos.cell(), HeldKind::kEntry, LockMode::kExclusive)) {
+  if (!try_lock(w, c, c.pos.cell(), HeldKind::kEntry, entry_lock_of(c.leaf))) {
     return with_details(c, c.pos.entry, {StatusCode::kOperandBusy, Operand::kRcx});
   }
   c.entry = w.store.get(c.pos.cell());
@@ -151,8 +152,7 @@ Status lock_entry_page(W& w, ModuleCall& c) {
 
 template <class W>
 bool tracking_applies(W& w, const ModuleCall& c) {
-  return op_state_in(w.op_state(c.td), kTrackingOpStates) &&
-         sept_state_is_tlb_tracking_required<>(c.entry);
+  return tracking_applies_to<>(w.op_state(c.td), c.entry);
 }
 template <class W>
 bool entry_page_tracked(W& w, const ModuleCall& c) {
@@ -164,11 +164,14 @@ bool entry_page_tracked(W& w, const ModuleCall& c) {
 // What frees or changes a page wants: its entry blocked, and every vCPU of then gone.
 template <class W>
 Status check_blocked_and_tracked(W& w, ModuleCall& c) {
-  if (!tracking_applies(w, c)) return {};
-  if (!sept_state_is_any_blocked<>(c.entry)) {
+  const OpState s = w.op_state(c.td);
+  if (!tracking_applies_to<>(s, c.entry)) return {};
+  if (refused_as_not_blocked<>(s, c.entry)) {
     return with_details(c, c.entry, {StatusCode::kGpaRangeNotBlocked, Operand::kRcx});
   }
-  if (!entry_page_tracked(w, c)) return {StatusCode::kTlbTrackingNotDone, Operand::kRcx};
+  if (refused_as_not_tracked<>(s, c.entry, entry_page_tracked(w, c))) {
+    return {StatusCode::kTlbTrackingNotDone, Operand::kRcx};
+  }
   return {};
 }
 
@@ -184,6 +187,14 @@ uint64_t tdr_page(W& w, const ModuleCall& c) {
 template <class W>
 void add_chldcnt(W& w, const ModuleCall& c, uint64_t pages) {
   w.add(CellKind::kTdChldcnt, c.td, 0, pages);
+}
+
+// The entry as the call leaves it.
+template <class W>
+void commit_entry(W& w, const ModuleCall& c, uint64_t hpa = 0) {
+  const bool import = c.leaf == Leaf::kMemPageRemove &&  // the only one that asks
+                      op_state_in(w.op_state(c.td), kImportOpStates);
+  w.store.set(c.pos.cell(), entry_after<>(c.leaf, c.entry, c.pos.level, hpa, import));
 }
 
 // The S-EPT page in frame `page`, for entries of `level`, empty.

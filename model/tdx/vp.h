@@ -65,7 +65,7 @@ struct VpEnter {
       w.add(CellKind::kTdNumAssoc, c.td, 0, 1);
     }
     if (!try_lock(w, c, cell::of(CellKind::kTdEpochLock, c.td), HeldKind::kSharex,
-                  LockMode::kShared)) {
+                  epoch_lock_of(c.leaf))) {
       return {StatusCode::kOperandBusy, Operand::kTdEpoch};
     }
     return {};
