@@ -3,8 +3,9 @@
 // numbers, and a state is a tree of pairs. Equal content has an equal number, and no other has.
 // Numbers depend on who came first, hash_of_pair() does not: it is that of the content.
 //
-// Any number of threads may add; what a thread was given a number of it may read. consistent()
-// looks everything up again: equal numbers are what comparing states relies on.
+// Any number of threads may add; what a thread was given a number of it may read. What is there
+// already is found without a lock. consistent() looks everything up again: equal numbers are what
+// comparing states relies on.
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -78,7 +79,12 @@ class PartTable {
     });
   }
 
-  // Bytes taken.
+  // While nobody adds: gives back what was only kept for who was still looking there.
+  void tidy() {
+    leaves_.tidy();
+    pairs_.tidy();
+  }
+  // Bytes taken, behind tidy().
   uint64_t memory() const { return leaves_.memory() + pairs_.memory(); }
   uint64_t leaves() const { return leaves_.size(); }
   uint64_t pairs() const { return pairs_.size(); }
@@ -123,12 +129,11 @@ class PartTable {
     Id add(uint32_t hash, const Same& same, const Make& make) {
       const Id number = hash >> (32 - kShardBits);
       Shard& s = shards_[number];
+      if (const auto known = s.find(hash, same, nullptr)) return *known << kShardBits | number;
       const std::lock_guard<SpinLock> hold(s.lock);
-      if (s.size * 4 >= s.slots.size() * 3) grow(s);
-      size_t i = hash & (s.slots.size() - 1);
-      for (; s.slots[i] != 0; i = (i + 1) & (s.slots.size() - 1)) {
-        if (same(s.at(s.slots[i] - 1))) return (s.slots[i] - 1) << kShardBits | number;
-      }
+      if (s.size * 4 >= s.newest->size() * 3) grow(s);
+      size_t i = 0;
+      if (const auto known = s.find(hash, same, &i)) return *known << kShardBits | number;
       if (s.size >> ChunkBits == kChunks) throw std::bad_alloc();
       std::unique_ptr<T[]>& chunk = s.chunks[s.size >> ChunkBits];
       if (chunk == nullptr) {
@@ -138,21 +143,20 @@ class PartTable {
       uint64_t more = 0;
       s.at(s.size) = make(&more);
       s.memory += more;
-      s.slots[i] = ++s.size;
+      s.newest->slots[i].store(++s.size, std::memory_order_release);
       return (s.size - 1) << kShardBits | number;
     }
     const T& at(Id id) const { return shards_[id % kShards].at(id >> kShardBits); }
     // --- while nobody adds ---
     template <class Same>
     std::optional<Id> number(uint32_t hash, const Same& same) const {
-      const Shard& s = shards_[hash >> (32 - kShardBits)];
-      for (size_t i = hash & (s.slots.size() - 1); s.slots[i] != 0;
-           i = (i + 1) & (s.slots.size() - 1)) {
-        if (same(s.at(s.slots[i] - 1))) {
-          return (s.slots[i] - 1) << kShardBits | hash >> (32 - kShardBits);
-        }
-      }
-      return std::nullopt;
+      const Id shard = hash >> (32 - kShardBits);
+      const auto known = shards_[shard].find(hash, same, nullptr);
+      if (!known) return std::nullopt;
+      return *known << kShardBits | shard;
+    }
+    void tidy() {
+      for (Shard& s : shards_) s.older.clear();
     }
     // `find(thing)` gives the number of each.
     template <class Find>
@@ -171,14 +175,36 @@ class PartTable {
     static constexpr unsigned kShardBits = 4;
     static constexpr size_t kShards = 1u << kShardBits, kChunks = 1u << 12;
     static constexpr uint32_t kInChunk = 1u << ChunkBits;
+    struct Slots {  // index + 1
+      explicit Slots(size_t n) : mask(n - 1), slots(new std::atomic<uint32_t>[n]()) {}
+      size_t size() const { return mask + 1; }
+      size_t mask;
+      std::unique_ptr<std::atomic<uint32_t>[]> slots;
+    };
     struct Shard {
-      SpinLock lock;
-      std::vector<uint32_t> slots = std::vector<uint32_t>(64);  // index + 1
-      std::array<std::unique_ptr<T[]>, kChunks> chunks;
+      // Who looks reads this line only; the others change when something is new.
+      alignas(64) std::atomic<const Slots*> current{nullptr};
+      alignas(64) SpinLock lock;
+      std::unique_ptr<Slots> newest = std::make_unique<Slots>(64);
+      std::vector<std::unique_ptr<Slots>> older;
       uint32_t size = 0;
       uint64_t memory = 0;
+      std::array<std::unique_ptr<T[]>, kChunks> chunks;
 
+      Shard() { current.store(newest.get(), std::memory_order_relaxed); }
       T& at(uint32_t i) const { return chunks[i >> ChunkBits][i & (kInChunk - 1)]; }
+      // `free`: where it would be, for who holds the lock.
+      template <class Same>
+      std::optional<uint32_t> find(uint32_t hash, const Same& same, size_t* free) const {
+        const Slots& in = *current.load(std::memory_order_acquire);
+        for (size_t i = hash & in.mask;; i = (i + 1) & in.mask) {
+          const uint32_t v = in.slots[i].load(std::memory_order_acquire);
+          if (v != 0 && same(at(v - 1))) return v - 1;
+          if (v != 0) continue;
+          if (free != nullptr) *free = i;
+          return std::nullopt;
+        }
+      }
     };
     template <class Member>
     uint64_t sum(Member Shard::*member) const {
@@ -187,16 +213,18 @@ class PartTable {
       return all;
     }
     static void grow(Shard& s) {
-      std::vector<uint32_t> slots(s.slots.size() * 2);
-      if constexpr (Faults::kStaleTable) return s.slots.swap(slots);
-      for (const uint32_t v : s.slots) {
+      auto slots = std::make_unique<Slots>(s.newest->size() * 2);
+      constexpr auto kNobodyLooks = std::memory_order_relaxed;
+      for (size_t from = 0; from < s.newest->size() && !Faults::kStaleTable; from++) {
+        const uint32_t v = s.newest->slots[from].load(kNobodyLooks);
         if (v == 0) continue;
-        size_t i = s.at(v - 1).hash & (slots.size() - 1);
-        while (slots[i] != 0) i = (i + 1) & (slots.size() - 1);
-        slots[i] = v;
+        size_t i = s.at(v - 1).hash & slots->mask;
+        while (slots->slots[i].load(kNobodyLooks) != 0) i = (i + 1) & slots->mask;
+        slots->slots[i].store(v, kNobodyLooks);
       }
-      s.memory += (slots.size() - s.slots.size()) * sizeof(uint32_t);
-      s.slots = std::move(slots);
+      s.memory += (slots->size() - s.newest->size()) * sizeof(uint32_t);
+      s.current.store(slots.get(), std::memory_order_release);
+      s.older.push_back(std::exchange(s.newest, std::move(slots)));
     }
 
     std::array<Shard, kShards> shards_;

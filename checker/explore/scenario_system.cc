@@ -49,6 +49,7 @@ uint64_t ScenarioSystem::evaluated(std::optional<invariant::Id> only) const {
 }
 
 void ScenarioSystem::settle() const {
+  table_.tidy();
   if (options_.partial_order && futures_.learn()) news_ = true;
 }
 
@@ -94,6 +95,8 @@ Worker::Worker(const ScenarioSystem& system)
       rest_tree_(system.table_, {&loaded_[progress_slot()], 1 + SteppedState::kSlots},
                  progress_slot()),
       kinds_(static_cast<uint32_t>(threads_.size()), system.memo_bytes_ / kWorkerShare),
+      steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()),
+             system.memo_bytes_ / kStepsShare),
       became_(kBecame) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
@@ -130,8 +133,8 @@ Worker::Id Worker::changed_rest() {
   const Id from = rest_tree_.root();
   const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
   Became& b = became_[hash >> 32 & (kBecame - 1)];
-  if (b.from != from || b.outcome != *outcome_ || b.generation != generation_) {
-    b = {from, *outcome_, generation_, rest_tree_.changed(changes_)};
+  if (b.from != from || b.outcome != *outcome_ || b.generation != steps_.generation()) {
+    b = {from, *outcome_, steps_.generation(), rest_tree_.changed(changes_)};
   }
   return b.to;
 }
@@ -178,20 +181,21 @@ StepMemo::Outcome Worker::run(const Move& m) {
   const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
   const auto at = [this](Slot s) { return loaded_[s]; };
   StepMemo::Outcome o;
-  bool known = false;
-  if (m.kind != MoveKind::kBegin) {
-    const std::shared_lock hold(system_->steps_lock_);
-    if (const StepMemo::Outcome* found = system_->steps_.find(tree, at); found != nullptr) {
-      known = true;
-      o = *found;
-      const auto changes = system_->steps_.changes(o);
-      changes_.assign(changes.begin(), changes.end());
-      generation_ = system_->steps_.generation();
-    }
+  const bool memorable = m.kind != MoveKind::kBegin;
+  const StepMemo::Outcome* found = memorable ? steps_.find(tree, at) : nullptr;
+  bool known = found != nullptr;
+  if (known) {
+    o = *found;
+    const auto changes = steps_.changes(o);
+    changes_.assign(changes.begin(), changes.end());
+  } else if (memorable && found_by_others(tree, &o)) {
+    known = true;
+    o = *steps_.learn(tree, asked_, at, o, changes_);
   }
   if (!known) {
     o = run_model(m);
-    if (m.kind != MoveKind::kBegin) {
+    if (memorable) {
+      steps_.learn(tree, asked_, at, o, changes_);
       const std::unique_lock hold(system_->steps_lock_);
       system_->steps_.learn(tree, asked_, at, o, changes_);
     }
@@ -203,6 +207,19 @@ StepMemo::Outcome Worker::run(const Move& m) {
   if (known && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
   if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
+}
+
+// What workers have found out.
+bool Worker::found_by_others(uint32_t tree, StepMemo::Outcome* o) {
+  const std::shared_lock hold(system_->steps_lock_);
+  const StepMemo& steps = system_->steps_;
+  const StepMemo::Outcome* const found =
+      steps.find(tree, [this](Slot s) { return loaded_[s]; }, asked_);
+  if (found == nullptr) return false;
+  *o = *found;
+  const auto changes = steps.changes(*o);
+  changes_.assign(changes.begin(), changes.end());
+  return true;
 }
 
 // Runs the step although it is known.

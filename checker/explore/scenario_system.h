@@ -48,8 +48,10 @@ constexpr invariant::Id rule_of(unsigned property) {
 class ScenarioSystem {
  public:
   static constexpr int kWords = 1;
-  static constexpr uint32_t kBlock = 1024, kAlone = 64;
-  static constexpr uint64_t kWorkerShare = 8;  // of the memory for what is known of steps
+  static constexpr uint32_t kBlock = 4096, kAlone = 128;
+  // Of the memory for what is known of steps: what each worker takes for kinds of moves, and for
+  // steps that it need not ask the others for.
+  static constexpr uint64_t kWorkerShare = 8, kStepsShare = 4;
   using State = Words<1>;
 
   struct Options {
@@ -81,7 +83,7 @@ class ScenarioSystem {
   static uint32_t vm_of(const State& s) { return static_cast<uint32_t>(s[0]); }
   // What is known of steps, and what workers take for themselves.
   uint64_t working_bytes(unsigned workers) const {
-    return memo_bytes_ + workers * (memo_bytes_ / kWorkerShare);
+    return memo_bytes_ + workers * (memo_bytes_ / kWorkerShare + memo_bytes_ / kStepsShare);
   }
 
   class Worker;
@@ -273,6 +275,8 @@ class ScenarioSystem::Worker {
   void moves_of(Slot thread);
   // What the loaded state becomes is what changes_ says.
   StepMemo::Outcome run(const Move& m);
+  // Then asked_ and changes_ are its.
+  bool found_by_others(uint32_t tree, StepMemo::Outcome* o);
   // What the model makes of it: asked_, and changes_ where it is made.
   StepMemo::Outcome run_model(const Move& m);
   void check(const Move& m, const StepMemo::Outcome& known,
@@ -297,6 +301,7 @@ class ScenarioSystem::Worker {
   std::vector<Move> moves_;
   std::vector<StepMemo::Change> changes_;
   StepMemo kinds_;  // of moves, by thread
+  StepMemo steps_;  // some of what is known of steps
   // What a tree became by the changes of an outcome, the last time.
   struct Became {
     Id from = 0;
@@ -304,7 +309,6 @@ class ScenarioSystem::Worker {
     Id to = 0;
   };
   std::vector<Became> became_;
-  uint32_t generation_ = 0;          // of what is known of steps, when outcome_ was found
   std::optional<uint32_t> outcome_;  // whose changes changes_ has, and no others
   model::Footprint footprint_;
   std::vector<Slot> asked_;

@@ -47,6 +47,15 @@ class StepMemo {
     }
     return &outcomes_[nodes_[node] - kAsks];
   }
+  // The same, and which slots it asked for.
+  template <class At>
+  const Outcome* find(uint32_t tree, const At& at, std::vector<Slot>& asked) const {
+    asked.clear();
+    return find(tree, [&](Slot slot) {
+      asked.push_back(slot);
+      return at(slot);
+    });
+  }
   // Outcomes of one generation that have changes differ in `first`.
   uint32_t generation() const { return generation_; }
   std::span<const Change> changes(const Outcome& o) const {
