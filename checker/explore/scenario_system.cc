@@ -29,6 +29,9 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
                                           : std::min(kMemoBytes, options.max_memory / 16)),
       steps_(kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_),
       futures_(options.faults) {
+  if (options.partial_order && options.preemptions) {
+    throw std::logic_error("who was put off by partial order reduction is no preemption");
+  }
   initial_ = Worker(*this).successor();
 }
 

@@ -15,10 +15,6 @@ uint64_t mixed(uint64_t h, uint64_t v) {
   return h ^ h >> 29;
 }
 
-std::array<uint64_t, 2> name_of(model::Cell c) {
-  return {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index};
-}
-
 }  // namespace
 
 ThreadFutures::ThreadFutures(const PartialOrderFaults& faults) : faults_(faults) {
@@ -31,13 +27,18 @@ size_t ThreadFutures::KeyHash::operator()(const Key& k) const {
   return mixed(mixed(k.thread, k.begun), k.content);
 }
 
+size_t ThreadFutures::NameHash::operator()(const Name& n) const {
+  return mixed(mixed(0, n[0]), n[1]);
+}
+
 size_t ThreadFutures::StepHash::operator()(const Step& s) const {
   const KeyHash of_key;
   return mixed(mixed(of_key(s.from), of_key(s.to)), reinterpret_cast<uintptr_t>(s.note));
 }
 
 uint32_t ThreadFutures::number(model::Cell c) const {
-  return cells_.try_emplace(name_of(c), static_cast<uint32_t>(cells_.size())).first->second;
+  const Name name = {static_cast<uint64_t>(c.kind) << 32 | c.object, c.index};
+  return cells_.try_emplace(name, static_cast<uint32_t>(cells_.size())).first->second;
 }
 
 const StepNote* ThreadFutures::note(const model::Footprint& footprint,

@@ -12,8 +12,6 @@
 #pragma once
 
 #include <array>
-#include <deque>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -125,11 +123,19 @@ class ThreadFutures {
   bool learn();
   // Behind a search.
   void close() { futures_.close(); }
-  uint64_t memory() const { return places_.size() * 3 * cells_.size(); }
+  // Bytes, about.
+  uint64_t memory() const {
+    constexpr uint64_t kPerPlace = 512, kPerStep = 256;
+    return places_.size() * (kPerPlace + 2 * kKinds * cells_.size()) + learned_.size() * kPerStep;
+  }
 
  private:
   struct KeyHash {
     size_t operator()(const Key& k) const;
+  };
+  using Name = std::array<uint64_t, 2>;  // of a cell
+  struct NameHash {
+    size_t operator()(const Name& n) const;
   };
   struct Inside {
     bool known = false, unknown = false;  // unknown: it depends on the way there
@@ -156,7 +162,7 @@ class ThreadFutures {
   std::vector<Inside> inside_;
   Seen learned_;
   mutable std::mutex lock_;  // of what follows
-  mutable std::map<std::array<uint64_t, 2>, uint32_t> cells_;
+  mutable std::unordered_map<Name, uint32_t, NameHash> cells_;
   mutable std::unordered_multimap<uint64_t, std::unique_ptr<const StepNote>> notes_;
   mutable std::vector<Step> told_;
 };
