@@ -1,13 +1,22 @@
 // What every call of the TDX module leaves in S-EPT entries, by the one rule of the commits
 // (model/tdx/entry_after.h): shape, pages, pendingness, blocking, and a parent above its children.
 //
-// Of the properties that the module promises a TD these are the ones of a step. Not of a step, and
-// left to replays and explorations (checker/invariant): who owns a page and how many of them there
-// are (TDX-PAMT-OWNER, TDX-PAMT-SIZE, TDX-PAMT-COUNT are about all entries and the PAMT at once),
-// the order of a TD's life and its last page (TDX-TD-LIFE, TDX-TD-LAST are about histories), locks
-// that are free behind a call and calls that fail (TDX-LOCK-FREE, TDX-CALL-FAILED are about whole
-// calls; the lock words are in the group `lock`), the counts of vCPUs (TDX-EPOCH-COUNT is a sum
-// over vCPUs; what a pair of them keeps is in the group `tlb`).
+// Of what the module promises a TD these are the properties of one step, with those of the groups
+// `sept` and `tlb` (states, walks, tracking) and `lock` (who excludes whom, a host's wish). Not of
+// one step, and left to replays and explorations by the invariants of these names:
+//   TDX-PAMT-OWNER, TDX-PAMT-SIZE   all entries of all TDs and the PAMT at once: one owner a page,
+//   each
+//                                   table in one place, nothing at two sizes
+//   TDX-PAMT-COUNT                  a sum over the PAMT
+//   TDX-EPOCH-COUNT                 a sum over vCPUs; `tlb` has what a pair of them keeps
+//   TDX-EPOCH-BLOCK                 the epoch that BLOCK notes is in the PAMT; `tlb` starts from it
+//   TDX-TD-LIFE, TDX-TD-LAST        histories of a TD: keys, vCPUs, its last page
+//   TDX-LOCK-FREE, TDX-CALL-FAILED  whole calls: what is left when they have returned; `lock` has
+//   the
+//                                   words
+//   TDX-DATA-PLACE                  what is in a page is not modelled; that it stays behind its GPA
+//   is
+//                                   here
 #include <fmt/format.h>
 
 #include "checker/invariant/td_rules.h"

@@ -171,8 +171,8 @@ void spte_rules(const NamedFormat& n) {
   SPTE(1, "ve_suppressed", invariant::ve_suppressed<D>(in[0]));
   SPTE(1, "exchanged", exchanged_value<D>(MirrorWay::kFreeze, f, in[0]));
   SPTE(2, "stored", stored_value<D>(in[0], in[1], in[0] < in[1]));
-  SPTE(1, "gives up", fault_gives_up<D>(f, in[0]));
-  SPTE(1, "spins", remover_spins<D>(f, in[0]));
+  SPTE(1, "goes on", !fault_gives_up<D>(f, in[0]));
+  SPTE(1, "takes", !remover_spins<D>(f, in[0]));
   SPTE(1, "maxphyaddr", invariant::within_maxphyaddr<D>(in[0], 46));
 #undef SPTE
 }
@@ -231,7 +231,9 @@ TEST(ThreeDomains, Sept) {
   RULE(entries, 2, "after PROMOTE", entry_after<D>(Leaf::kMemPagePromote, in[0], 1, in[1]));
   RULE(entries, 2, "after ACCEPT", entry_after<D>(Leaf::kPageAccept, in[0], 1, in[1]));
   RULE(entries, 1, "demoted", demoted_entry<D>(in[0], 2, 17));
-  RULE(entries, 2, "promotable", is_promotable_child<D>(in[0], in[1], 0, 0));
+  RULE(entries, 1, "promotable",
+       is_promotable_child<D>(in[0] & U64Of<D>(~uint64_t{0x1ff000}),
+                              in[0] & U64Of<D>(~uint64_t{0x1ff000}), 0, 0));
   RULE(entries, 1, "not blocked", refused_as_not_blocked<D>(OpState::kRunnable, in[0]));
   RULE(entries, 1, "not tracked",
        refused_as_not_tracked<D>(OpState::kLiveExport, in[0], in[0] < U64Of<D>(1)));

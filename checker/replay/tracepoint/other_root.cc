@@ -54,26 +54,29 @@ void TracepointReplayer::suspect(const Event& e, const Change& c) {
   const bool links =
       model::is_shadow_present_pte<>(c.new_spte) && !model::is_last_spte<>(c.new_spte, c.level);
   if (links && !(rows == 1 && row->e[i] == c.old_spte)) {
-    linked_since_.insert(entry_key(c.level, c.gfn));
+    linked_since_[entry_key(c.level, c.gfn)]++;
   }
 }
 
 // A root, a link of each table down to the entry's, and the entry itself: a change each, less what
-// was there before anything was lost. At each level two tables are there at once, and what was told
-// of since is of one: links of entries that were known to have no table. 0: nothing can be said.
+// was there before anything was lost. Two tables are there at once at each level: of those that
+// were there before and those that were linked since, in entries of which nothing was known, at
+// most one. (A link of an entry that was known to have no table is in the place of one.) 0: nothing
+// can be said.
 uint64_t TracepointReplayer::lost_for_other_root(const Change& c) const {
   if (!tables_known_ || root_since_ || book_.roots() > 0) return 0;
+  const auto tables_before = [&](int level) {
+    const auto rows = before_loss_.at(level, c.gfn);
+    return std::count_if(rows.begin(), rows.end(),
+                         [&](const auto& r) { return r->fits(c.as_id, c.vm); });
+  };
   for (int level = c.level + 1; level <= root_level_; level++) {
-    const uint64_t gfn = EntryBook::base(level - 1, c.gfn);
-    if (linked_since_.contains(entry_key(level, gfn))) return 0;
+    const auto linked = linked_since_.find(entry_key(level, EntryBook::base(level - 1, c.gfn)));
+    if (linked != linked_since_.end() && linked->second + tables_before(level - 1) > 1) return 0;
   }
   const auto down_to = [&](int level) { return static_cast<uint64_t>(level - c.level) + 1; };
   for (int level = c.level; level < kLowestRoot; level++) {
-    const auto rows = before_loss_.at(level, c.gfn);
-    if (std::count_if(rows.begin(), rows.end(),
-                      [&](const auto& r) { return r->fits(c.as_id, c.vm); }) > 1) {
-      return down_to(level);
-    }
+    if (tables_before(level) > 1) return down_to(level);
   }
   const bool has_root = before_loss_.roots() > 1;
   return down_to(std::max(kLowestRoot, c.level)) + (has_root ? 0 : 1);

@@ -269,7 +269,7 @@ class TracepointReplayer {
   LackingSink lacking_sink_;
   OtherRootSink other_root_sink_;
   std::unordered_map<uint64_t, std::vector<Told>> told_;  // by gfn and level
-  std::unordered_set<uint64_t> linked_since_;  // unseen entries, since the first lost events
+  std::unordered_map<uint64_t, int64_t> linked_since_;    // unseen entries, since the first loss
   std::vector<Suspect> suspects_;
   EntryBook before_loss_;     // the tables when the first events were lost
   bool root_since_ = false;    // a root was made since
