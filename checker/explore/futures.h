@@ -32,14 +32,15 @@ class Futures {
   using Place = uint32_t;
 
   // A step at `place` that led to `to` (itself where it waited). Bit k of `barred`: not while kind
-  // k keeps it; `looked` is what it touches then. True when that is news, which futures have from
-  // the next close() on.
+  // k keeps it; `looked` is what it touches then. True when that is news; the places before it have
+  // it from the next close() on.
   template <class T>
   bool learn(Place place, const T& touched, Place to, unsigned barred, const T& looked) {
     grow(std::max(place, to));
     bool news = false;
+    places_[place].own.join(touched);
     for (unsigned k = 0; k < Kinds; k++) {
-      news |= places_[place].own[k].join((barred >> k & 1) != 0 ? looked : touched);
+      news |= places_[place].future[k].join((barred >> k & 1) != 0 ? looked : touched);
     }
     return lead(place, to, barred) || news;
   }
@@ -52,25 +53,29 @@ class Futures {
     if (!o.places_.empty()) grow(static_cast<Place>(o.places_.size() - 1));
     bool news = false;
     for (Place p = 0; p < o.places_.size(); p++) {
+      places_[p].own.join(o.places_[p].own);
       for (unsigned k = 0; k < Kinds; k++) {
-        news |= places_[p].own[k].join(o.places_[p].own[k]);
+        news |= places_[p].future[k].join(o.places_[p].future[k]);
       }
       for (const Edge& e : o.places_[p].to) news |= lead(p, e.other, e.barred);
     }
     return news;
   }
   // What a place can do, those before it can. Places that are behind others have the higher numbers
-  // mostly.
-  void close() {
+  // mostly. True when that was news.
+  bool close() {
+    bool news = false;
     for (bool more = true; more;) {
       more = false;
       for (size_t p = places_.size(); p-- > 0;) more |= close(places_[p]);
+      news |= more;
     }
     closed_ = edges_;
+    return news;
   }
   uint64_t edges() const { return edges_; }
   uint64_t closed() const { return closed_; }  // edges, when it was
-  const Touched& own(Place p) const { return p < places_.size() ? places_[p].own[0] : nothing_; }
+  const Touched& own(Place p) const { return p < places_.size() ? places_[p].own : nothing_; }
   const Touched& future(Place p, unsigned kind = 0) const {
     return p < places_.size() ? places_[p].future[kind] : nothing_;
   }
@@ -81,7 +86,8 @@ class Futures {
     unsigned barred;
   };
   struct At {
-    std::array<Touched, Kinds> own, future;
+    Touched own;  // of its steps alone
+    std::array<Touched, Kinds> future;
     std::vector<Edge> to;
   };
 
@@ -99,7 +105,6 @@ class Futures {
   bool close(At& at) {
     bool more = false;
     for (unsigned k = 0; k < Kinds; k++) {
-      more |= at.future[k].join(at.own[k]);
       for (const Edge& e : at.to) {
         if ((e.barred >> k & 1) == 0) more |= at.future[k].join(places_[e.other].future[k]);
       }

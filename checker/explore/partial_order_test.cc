@@ -1,5 +1,5 @@
 // Partial order reduction of scenarios keeps what it promises, and broken ones are noticed. All
-// scenarios: mmucheck explore --table --por --self-check traces/scenarios.
+// scenarios: mmucheck explore --table --por --self-check --max-states 100000 traces/scenarios.
 #include <gtest/gtest.h>
 
 #include <set>

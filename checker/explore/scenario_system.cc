@@ -58,9 +58,9 @@ void ScenarioSystem::settle() const {
 
 // That a reduction is wrong is no news where it knew too little.
 bool ScenarioSystem::must_repeat() {
-  futures_.close();
   const bool wrong = wrong_.exchange(false);
-  if (std::exchange(news_, false)) return true;
+  const bool closed = futures_.close();
+  if (std::exchange(news_, false) || closed) return true;
   if (wrong) throw std::logic_error("self-check: a move does not commute with one it put off");
   return false;
 }

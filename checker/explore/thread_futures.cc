@@ -112,7 +112,8 @@ ThreadFutures::Place ThreadFutures::made_place(const Key& k) {
 }
 
 // What is inside at `from` leads to what is inside at `to`.
-void ThreadFutures::follow(Place from, Place to, const StepNote& note) {
+bool ThreadFutures::follow(Place from, Place to, const StepNote& note) {
+  bool news = false;
   std::vector<std::pair<Place, std::pair<Place, const StepNote*>>> todo = {{from, {to, &note}}};
   while (!todo.empty()) {
     const auto [at, step] = todo.back();
@@ -129,6 +130,7 @@ void ThreadFutures::follow(Place from, Place to, const StepNote& note) {
     there.unknown = after.unknown || there.known;
     there.known = true;
     there.counts = after.counts;
+    news = true;
     if (there.unknown) {
       for (size_t i = 0; i < StepNote::kInsides; i++) {
         const CellUse any{insides_[i], model::kRead};
@@ -137,16 +139,18 @@ void ThreadFutures::follow(Place from, Place to, const StepNote& note) {
     }
     for (const auto& next : there.steps) todo.push_back({step.first, next});
   }
+  return news;
 }
 
 bool ThreadFutures::learn() {
+  bool news = false;
   std::vector<Step> fresh;
   for (const Step& s : std::exchange(told_, {})) {
     if (!learned_.insert(s).second) continue;
     fresh.push_back(s);
     const Place from = made_place(s.from), to = made_place(s.to);
     inside_[from].steps.emplace_back(to, s.note);
-    follow(from, to, *s.note);
+    news |= follow(from, to, *s.note);
   }
   for (const Step& s : fresh) {
     const Place from = place(s.from);
@@ -158,12 +162,12 @@ bool ThreadFutures::learn() {
     }
     const unsigned barred = (s.note->found_none & 1u) << kReaderInside |
                             (s.note->found_none >> 1 & 1u) << kWriterInside;
-    futures_.learn(from, std::span<const CellUse>(uses), place(s.to), barred,
-                   std::span<const CellUse>(looked));
+    news |= futures_.learn(from, std::span<const CellUse>(uses), place(s.to), barred,
+                           std::span<const CellUse>(looked));
   }
   // Closing takes a while: not for a few steps more.
-  if (futures_.edges() > futures_.closed() + futures_.closed() / 4) futures_.close();
-  return !fresh.empty();
+  if (futures_.edges() > futures_.closed() + futures_.closed() / 4) news |= futures_.close();
+  return news;
 }
 
 }  // namespace mmucheck::explore

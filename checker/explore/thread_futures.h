@@ -119,14 +119,14 @@ class ThreadFutures {
   void tell(Seen& seen, const Step& step) const;
 
   // --- while nobody looks ---
-  // True when anything was new.
+  // True when anything was new that matters to whom one may run alone.
   bool learn();
-  // Behind a search.
-  void close() { futures_.close(); }
+  // Behind a search; true when that was news.
+  bool close() { return futures_.close(); }
   // Bytes, about.
   uint64_t memory() const {
     constexpr uint64_t kPerPlace = 512, kPerStep = 256;
-    return places_.size() * (kPerPlace + 2 * kKinds * cells_.size()) + learned_.size() * kPerStep;
+    return places_.size() * (kPerPlace + (1 + kKinds) * cells_.size()) + learned_.size() * kPerStep;
   }
 
  private:
@@ -146,7 +146,7 @@ class ThreadFutures {
 
   uint32_t number(model::Cell c) const;
   Place made_place(const Key& k);
-  void follow(Place from, Place to, const StepNote& note);
+  bool follow(Place from, Place to, const StepNote& note);
   // The thread is inside itself, whatever others do.
   bool is_inside(Place p, size_t of) const {
     return p != kUnseen && inside_[p].known && !inside_[p].unknown && inside_[p].counts[of] > 0;
