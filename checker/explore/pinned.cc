@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "checker/explore/fair_cycle.h"
 
 namespace mmucheck::explore {
@@ -40,6 +42,7 @@ PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
   if (bounds.fair && !x.violation && x.doubts.empty() && x.bound.empty()) {
     Exploration for_ever = find_fair_cycle(scenario, design, bounds, tick);
     x.bound = for_ever.bound;
+    x.invariants = std::max(x.invariants, for_ever.invariants);
     if (for_ever.violation) x = std::move(for_ever);
   }
   const std::string broken = x.violation ? x.violation->invariant : "";

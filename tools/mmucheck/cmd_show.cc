@@ -37,10 +37,10 @@ bool matches(const ShowOptions& o, const trace::Event& e) {
          contains(o.classes, trace::class_name(e.cls));
 }
 
-// The number that diagnostics call a place by: the line of a recording, else the packet.
+// The number that diagnostics call a place by: the line of a recording or of a text, else the packet.
 bool reached(const trace::Event& e, uint64_t at) {
   if (e.source_line != 0) return e.source_line >= at;
-  return e.cls != trace::PacketClass::kConfig && e.seq >= at;
+  return e.cls != trace::PacketClass::kConfig && (e.stream_line != 0 ? e.stream_line : e.seq) >= at;
 }
 
 std::string rendered(const Session& session, const trace::Event& e, const trace::TraceInfo& info) {
@@ -147,7 +147,7 @@ void add_show(CLI::App& app, Session& session) {
   sub->add_option("--from", o->from, "first packet number");
   CLI::Option* to = sub->add_option("--to", o->to, "last packet number");
   CLI::Option* limit = sub->add_option("--limit", o->limit, "at most so many events");
-  sub->add_option("--at", o->at, "the events around this line of a recording, or packet")
+  sub->add_option("--at", o->at, "the events around this line of a recording or text, or this packet")
       ->excludes(to)
       ->excludes(limit);
   sub->add_flag("--state", o->state,
