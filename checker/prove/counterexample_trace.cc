@@ -81,6 +81,28 @@ class TraceText {
   void seamcall(const char* leaf, const std::string& operands) {
     packet("seamcall", fmt::format("leaf: SEAMCALL_LEAF_{} {}", leaf, operands));
   }
+  // Two vCPUs, and a private page that is mapped before anything else happens.
+  void two_vcpus(bool maps_one) {
+    packet("mmu_format", "format: SPTE_FORMAT_EPT");
+    packet("vm_create", "vm_type: 5");
+    packet("memslot_create", "slot: 0 base_gfn: 0 npages: 0x100 flags: 4 gmem_fd: 3");
+    packet("vcpu_create", "");
+    packet("vcpu_create", "vcpu_id: 1");
+    packet("set_attributes", "start: 0x10 end: 0x13 attributes: 8");
+    packet("root_load", "");
+    packet("root_load", "vcpu_id: 1");
+    packet("mock_finalize", "");
+    if (maps_one) packet("fault", "gfn: 0x12 write: true is_private: true");
+  }
+  // A stimulus of a thread that is stepped from now on.
+  void on_thread(int thread, const char* name, const std::string& fields) {
+    text_ += fmt::format("packet {{ thread: {} {} {{ {} }} }}\n", thread, name, fields);
+    steps(thread, 0);
+  }
+  void steps(int thread, int count) {
+    text_ +=
+        fmt::format("packet {{ thread: {} step {{ machine: true count: {} }} }}\n", thread, count);
+  }
   void leaf_is_zapped() { packet("changed_spte", "level: 1 new_spte: 0x8000000000000000"); }
   void flush_is(bool flush) { packet("tdp_unmap_gfn_range_ret", fmt::format("flush: {}", flush)); }
 
@@ -193,6 +215,90 @@ void one_track(TraceText& t, const Result&) {
   t.packet("seamcall_ret", "leaf: SEAMCALL_LEAF_MEM_PAGE_REMOVE status: 0");
 }
 
+// Threads that are stepped: so many atomic steps of the one, then of the other.
+constexpr int kExchanged = 14;  // of a fault that links the first table: its SEAMCALL is to come
+constexpr int kLeafExchanged = 12;  // of a fault on a leaf, all tables there
+constexpr int kAugRuns = 17;        // of the same: PAGE.AUG holds its locks
+constexpr int kZapToBlock = 13;     // of a zap of the root under the read lock: BLOCK has answered
+
+// A thread has exchanged the entry of a table and not called the module yet; another walks down.
+void walk_overtakes_link(TraceText& t, const Result&) {
+  t.two_vcpus(false);
+  t.on_thread(1, "fault", "gfn: 0x10 write: true is_private: true");
+  t.steps(1, kExchanged);
+  t.on_thread(2, "fault", "vcpu_id: 1 gfn: 0x10 write: true is_private: true");
+  t.steps(2, 19);
+}
+void zap_overtakes_map(TraceText& t, int of_fault, int of_zap) {
+  t.two_vcpus(true);
+  t.on_thread(1, "fault", "gfn: 0x10 write: true is_private: true");
+  t.steps(1, of_fault);
+  t.on_thread(2, "zap_root_op", "root_pfn: 0x1000000 shared: true");
+  t.steps(2, of_zap);
+}
+void zap_before_hook(TraceText& t, const Result&) {
+  zap_overtakes_map(t, kLeafExchanged, kZapToBlock);
+}
+void zap_meets_aug(TraceText& t, const Result&) {
+  zap_overtakes_map(t, kAugRuns, kZapToBlock);
+}
+void zap_of_parent_meets_aug(TraceText& t, const Result&) {
+  zap_overtakes_map(t, kAugRuns, kZapToBlock + 3);
+}
+void zap_meets_hook_first(TraceText& t, const Result&) {
+  zap_overtakes_map(t, kAugRuns - 2, kZapToBlock);
+}
+// The zap has called the module and exchanged; the fault has called it, too, and has to exchange
+// yet.
+void map_behind_zap(TraceText& t, const Result&) {
+  t.two_vcpus(true);
+  t.on_thread(2, "zap_root_op", "root_pfn: 0x1000000 shared: true");
+  t.steps(2, 30);
+  t.on_thread(1, "fault", "vcpu_id: 1 gfn: 0x12 write: true is_private: true");
+  t.steps(1, 15);
+  t.steps(2, 2);
+}
+// The first SEAMCALL of a fault fails: of a table, or, where the tables are there, of a leaf.
+void seamcall_fails(TraceText& t, bool of_leaf) {
+  t.two_vcpus(of_leaf);
+  t.packet("prefault", "gpa: 0x10000 is_private: true");
+  t.packet("seamcall_status", "status: 0xc000010000000001");
+}
+void link_fails(TraceText& t, const Result&) {
+  seamcall_fails(t, false);
+}
+void map_fails(TraceText& t, const Result&) {
+  seamcall_fails(t, true);
+}
+void parent_is_blocked(TraceText& t, const Result&) {
+  t.two_vcpus(true);
+  t.packet("zap_root_op", "root_pfn: 0x1000000 shared: true");
+  t.packet("rcu_run", "");
+  t.packet("reap_op", "");
+}
+// As the host of the statement calls: BLOCK of the parent, TRACK, REMOVE of the child.
+void child_below_blocked(TraceText& t, const Result&) {
+  t.vm(0, true);
+  t.access(0, true);
+  t.seamcall("MEM_PAGE_ACCEPT", "gpa: 0 level: 1");
+  t.seamcall("MEM_RANGE_BLOCK", "gpa: 0 level: 2");
+  t.seamcall("MEM_TRACK", "");
+  t.seamcall("MEM_PAGE_REMOVE", "gpa: 0 level: 1");
+}
+// An ACCEPT holds the entry that a punch blocks.
+void accept_holds_entry(TraceText& t, const Result&) {
+  t.two_vcpus(true);
+  t.on_thread(2, "seamcall", "leaf: SEAMCALL_LEAF_MEM_PAGE_ACCEPT gpa: 0x12000 level: 1");
+  t.steps(2, 8);
+  t.packet("gmem_punch", "gmem_fd: 3 offset: 0x12000 len: 0x1000");
+}
+// The same by the status alone.
+void block_is_busy(TraceText& t, const Result&) {
+  t.two_vcpus(true);
+  t.packet("gmem_punch", "gmem_fd: 3 offset: 0x12000 len: 0x1000");
+  t.packet("seamcall_status", "status: 0x8000020000000001");
+}
+
 struct ByObligation {
   std::string_view obligation;
   const char* design;
@@ -221,6 +327,21 @@ constexpr ByObligation kTraces[] = {
     {"filter.same-for-both-roots.v19", "v19", notified_shared, "MMU-TLB-COVERED"},
     {"filter.no-flags.v19", "v19", private_again, ""},
     {"tlb.one-track", "", one_track, ""},
+    {"sept.parents-outlive.passed", "", child_below_blocked, "TDX-SEPT-CHILDREN"},
+    {"freeze.plain.one-owner", "naive", zap_before_hook, "TDX-BUG-SEAMCALL"},
+    {"order.parents-first.v8", "v8", link_fails, "TDX-SEPT-ORDER"},
+    {"order.parents-first.naive", "naive", walk_overtakes_link, "TDX-SEPT-ORDER"},
+    {"order.parents-first.block-parent", "block-parent-rcu", parent_is_blocked,
+     "TDX-SEPT-CHILDREN"},
+    {"order.parents-first.seamcall-lock-only", "seamcall-lock-only", link_fails, "TDX-SEPT-ORDER"},
+    {"order.agree.v8", "v8", map_fails, "TDX-SEPT-MIRROR"},
+    {"order.agree.naive", "naive", map_fails, "TDX-SEPT-MIRROR"},
+    {"order.agree.seam-first", "seam-first", map_behind_zap, "TDX-SEPT-MIRROR"},
+    {"busy.hosts.v11", "v11", zap_meets_aug, "TDX-BUG-SEAMCALL"},
+    {"busy.hosts.seam-first", "seam-first", zap_meets_hook_first, "TDX-BUG-SEAMCALL"},
+    {"busy.hosts.block-parent", "block-parent-rcu", zap_of_parent_meets_aug, "TDX-BUG-SEAMCALL"},
+    {"busy.vcpus.v8", "v8", block_is_busy, "TDX-BUG-SEAMCALL"},
+    {"busy.vcpus.v19", "v19", accept_holds_entry, "TDX-BUG-SEAMCALL"},
     {"change.atomic-write.accessed", "", nullptr,
      "a lost A bit breaks no invariant: 7.x leaves it out on purpose"},
     {"shadow.packing.four-rights", "", nullptr, "it is about a word alone, not about an execution"},
@@ -232,6 +353,10 @@ constexpr ByObligation kTraces[] = {
      "BLOCKEDW is a state of migration, which hand-written traces do not have"},
     {"sept.block-keeps-accept-counter", "", nullptr,
      "no interrupt arrives during an ACCEPT of a hand-written trace"},
+    {"sept.all-keep-shape.accept-counter", "", nullptr,
+     "no interrupt arrives during an ACCEPT of a hand-written trace"},
+    {"freeze.one-owner.not-strengthened", "", nullptr,
+     "it starts from a state that no execution reaches: a thread that exchanges a frozen value"},
     {"tlb.inside-survives-exit.not-strengthened", "", nullptr,
      "it starts from a state that no execution reaches: one vCPU counted, two inside"},
     {"tlb.enter-flushes.new-association", "", nullptr,

@@ -39,5 +39,9 @@ std::vector<Obligation> shadow_obligations();
 std::vector<Obligation> sept_obligations();
 std::vector<Obligation> tlb_obligations();
 std::vector<Obligation> lock_obligations();
+std::vector<Obligation> freeze_obligations();
+std::vector<Obligation> order_obligations();
+std::vector<Obligation> busy_obligations();
+std::vector<Obligation> sept_call_obligations();
 
 }  // namespace mmucheck::prove

@@ -28,8 +28,9 @@ const std::vector<Obligation>& obligations() {
     for (const auto group :
          {address_obligations, walk_obligations, iter_obligations, range_obligations,
           root_obligations, filter_obligations, slot_obligations, change_obligations,
-          spte_obligations, shadow_obligations, sept_obligations, tlb_obligations,
-          lock_obligations}) {
+          spte_obligations, shadow_obligations, sept_obligations, sept_call_obligations,
+          tlb_obligations, lock_obligations, freeze_obligations, order_obligations,
+          busy_obligations}) {
       for (Obligation& o : group()) r.push_back(o);
     }
     return r;

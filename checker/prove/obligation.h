@@ -36,6 +36,8 @@ struct Obligation {
   std::string_view source;  // kernel function, TDX module function, or mail
   std::string_view bound;   // what the answer covers, a few words
   std::vector<Query> (*queries)();
+  // Of an invariant that one step does not keep by itself: what is assumed, and kept, besides.
+  std::string_view strengthening = {};
 
   std::string_view group() const { return name.substr(0, name.find('.')); }
 };

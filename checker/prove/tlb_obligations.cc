@@ -153,10 +153,9 @@ std::vector<Obligation> tlb_obligations() {
       {"tlb.inside-survives-enter",
        "vCPUs inside stay counted, and recent, when another one enters",
        "TDX module: adjust_tlb_tracking_state", bound, inside_survives_enter},
-      {"tlb.inside-survives-exit",
-       "vCPUs inside stay counted when another one leaves; strengthened: each is counted for "
-       "itself",
-       "TDX module: td_vmexit_to_vmm", bound, inside_survives_exit_apart},
+      {"tlb.inside-survives-exit", "vCPUs inside stay counted when another one leaves",
+       "TDX module: td_vmexit_to_vmm", bound, inside_survives_exit_apart,
+       "each vCPU inside is counted for itself"},
       {"tlb.inside-survives-exit.not-strengthened",
        "they stay counted when all that is known of each is that its parity counts somebody",
        "TDX module: td_vmexit_to_vmm", bound, inside_survives_exit_alone},

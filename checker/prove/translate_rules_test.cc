@@ -11,6 +11,8 @@
 #include "model/spte/change.h"
 #include "model/spte/role.h"
 #include "model/tdp/alias.h"
+#include "model/tdp/mirror_order.h"
+#include "model/tdx/entry_after.h"
 #include "model/tdx/leaf.h"
 #include "model/tdx/lock_word.h"
 #include "model/tdx/operand_rules.h"
@@ -167,6 +169,10 @@ void spte_rules(const NamedFormat& n) {
   SPTE(1, "recover", make_huge_spte<D>(f, in[0], 3, false));
   SPTE(1, "nx_huge_leaf", invariant::nx_huge_leaf<D>(f, in[0], 2, true));
   SPTE(1, "ve_suppressed", invariant::ve_suppressed<D>(in[0]));
+  SPTE(1, "exchanged", exchanged_value<D>(MirrorWay::kFreeze, f, in[0]));
+  SPTE(2, "stored", stored_value<D>(in[0], in[1], in[0] < in[1]));
+  SPTE(1, "goes on", !fault_gives_up<D>(f, in[0]));
+  SPTE(1, "takes", !remover_spins<D>(f, in[0]));
   SPTE(1, "maxphyaddr", invariant::within_maxphyaddr<D>(in[0], 46));
 #undef SPTE
 }
@@ -217,6 +223,20 @@ TEST(ThreeDomains, Sept) {
   RULE(entries, 1, "host word", entry_lock_host<D>(in[0]).word);
   RULE(entries, 1, "guest taken", entry_lock_guest<D>(in[0]).taken);
   RULE(entries, 1, "guest word", entry_lock_guest<D>(in[0]).word);
+  RULE(entries, 2, "after AUG", entry_after<D>(Leaf::kMemPageAug, in[0], 0, in[1]));
+  RULE(entries, 2, "after SEPT.ADD", entry_after<D>(Leaf::kMemSeptAdd, in[0], 1, in[1]));
+  RULE(entries, 2, "after BLOCK", entry_after<D>(Leaf::kMemRangeBlock, in[0], 1, in[1]));
+  RULE(entries, 2, "after REMOVE", entry_after<D>(Leaf::kMemPageRemove, in[0], 0, in[1]));
+  RULE(entries, 2, "after RELOCATE", entry_after<D>(Leaf::kMemPageRelocate, in[0], 0, in[1]));
+  RULE(entries, 2, "after PROMOTE", entry_after<D>(Leaf::kMemPagePromote, in[0], 1, in[1]));
+  RULE(entries, 2, "after ACCEPT", entry_after<D>(Leaf::kPageAccept, in[0], 1, in[1]));
+  RULE(entries, 1, "demoted", demoted_entry<D>(in[0], 2, 17));
+  RULE(entries, 1, "promotable",
+       is_promotable_child<D>(in[0] & U64Of<D>(~uint64_t{0x1ff000}),
+                              in[0] & U64Of<D>(~uint64_t{0x1ff000}), 0, 0));
+  RULE(entries, 1, "not blocked", refused_as_not_blocked<D>(OpState::kRunnable, in[0]));
+  RULE(entries, 1, "not tracked",
+       refused_as_not_tracked<D>(OpState::kLiveExport, in[0], in[0] < U64Of<D>(1)));
 }
 
 TEST(ThreeDomains, EpochsAndLocks) {

@@ -33,7 +33,15 @@ struct ProveOptions {
 using Chosen = std::vector<const Obligation*>;
 
 Json head_of(const Obligation& o) {
-  return {{"name", o.name}, {"statement", o.statement}, {"source", o.source}, {"bound", o.bound}};
+  Json head = {
+      {"name", o.name}, {"statement", o.statement}, {"source", o.source}, {"bound", o.bound}};
+  if (!o.strengthening.empty()) head["strengthening"] = o.strengthening;
+  return head;
+}
+
+// Of an invariant that is not inductive by itself.
+std::string strengthening_of(const Obligation& o) {
+  return o.strengthening.empty() ? "" : fmt::format("         strengthened: {}\n", o.strengthening);
 }
 
 int list(Session& session, const Chosen& chosen) {
@@ -43,6 +51,7 @@ int list(Session& session, const Chosen& chosen) {
       all.push_back(head_of(*o));
     } else {
       session.print(fmt::format("{:<42} {}\n", o->name, o->statement));
+      session.print(strengthening_of(*o));
     }
   }
   if (session.json) session.print_json({{"schema", kJsonSchema}, {"obligations", all}});
@@ -79,7 +88,7 @@ std::string_view verdict_of(const prove::Result& r) {
 std::string text_of(const Obligation& o, const prove::Result& r, bool timings) {
   std::string line = fmt::format("{:<8} {:<42} {}", verdict_of(r), o.name, o.bound);
   if (timings && !r.interrupted) line += fmt::format("  {:.0f} ms", r.milliseconds);
-  line += '\n';
+  line += '\n' + strengthening_of(o);
   return r.interrupted || r.answer == Answer::kProved ? line : line + evidence_of(o, r);
 }
 

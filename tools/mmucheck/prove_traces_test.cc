@@ -46,8 +46,8 @@ TEST(ProveTraces, OfEveryRefutationReplay) {
     EXPECT_TRUE(t.breaks.empty() ? otherwise(v).has_value() : breaks) << o.name << "\n" << t.text;
     shown++;
   }
-  EXPECT_EQ(shown, 19u);
-  EXPECT_EQ(not_shown, 9u);
+  EXPECT_EQ(shown, 33u);
+  EXPECT_EQ(not_shown, 11u);
 }
 
 // A trace shows the values, not the obligation: under a design without the fault it is clean.
