@@ -125,11 +125,11 @@ TEST_F(Cli, ShowsTheTreesOfATdAsTheyChange) {
     }
     return std::string("no row");
   };
-  EXPECT_EQ(match_of("21", 0x11), "agree");
-  EXPECT_EQ(match_of("25", 0x10), "agree");
-  EXPECT_EQ(match_of("25", 0x11), "differ");
-  EXPECT_EQ(match_of("27", 0x11), "no row");
-  const Result inside = run("show --state --at 25 " + cycle);
+  EXPECT_EQ(match_of("23", 0x11), "agree");
+  EXPECT_EQ(match_of("27", 0x10), "agree");
+  EXPECT_EQ(match_of("27", 0x11), "differ");
+  EXPECT_EQ(match_of("29", 0x11), "no row");
+  const Result inside = run("show --state --at 27 " + cycle);
   EXPECT_NE(inside.out.find("thread 0 in a hook for 11 4K: "), std::string::npos) << inside.out;
   EXPECT_NE(inside.out.find("11 BLOCKED in epoch 1, not tracked\n"), std::string::npos)
       << inside.out;
