@@ -120,7 +120,7 @@ class TracepointReplayer {
     uint64_t gfn = 0;
     int level = 0;
   };
-  struct Told {  // a change of an entry, since the last lost events
+  struct Told {                     // a change of an entry, since the last lost events
     uint64_t at = 0, previous = 0;  // and the event of its thread before
     uint32_t thread = 0;
   };
@@ -271,7 +271,7 @@ class TracepointReplayer {
   std::unordered_map<uint64_t, std::vector<Told>> told_;  // by gfn and level
   std::unordered_map<uint64_t, int64_t> linked_since_;    // unseen entries, since the first loss
   std::vector<Suspect> suspects_;
-  EntryBook before_loss_;     // the tables when the first events were lost
+  EntryBook before_loss_;      // the tables when the first events were lost
   bool root_since_ = false;    // a root was made since
   bool tables_known_ = false;  // all of them
   std::vector<Missing> lacks_;
