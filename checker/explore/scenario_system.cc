@@ -13,6 +13,7 @@ namespace {
 
 constexpr uint32_t kMoveKinds = 8;  // more than there are
 constexpr size_t kBecame = 1u << 15;
+constexpr size_t kMostLearned = 1u << 15;  // steps that not all workers know yet
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 // What the Stepper counts, as cells of no table.
 constexpr model::Cell kBusyCount{model::CellKind::kSpRole, model::kNoTable, ~uint64_t{0}};
@@ -53,6 +54,13 @@ uint64_t ScenarioSystem::evaluated(std::optional<invariant::Id> only) const {
 
 void ScenarioSystem::settle() const {
   table_.tidy();
+  for (const LearnedStep& step : std::exchange(learned_, {})) {
+    size_t asked = 0;
+    // learn() asks for each slot once, in order.
+    steps_.learn(step.tree, step.asked, [&](StepMemo::Slot) { return step.found[asked++]; },
+                 step.outcome, step.changes);
+  }
+  settled_++;
   if (options_.partial_order && futures_.learn()) news_ = true;
 }
 
@@ -123,6 +131,10 @@ Worker::Slot Worker::slot_of_thread(uint32_t thread) const {
 }
 
 void Worker::load(const State& s) {
+  if (settled_ != system_->settled_) {
+    settled_ = system_->settled_;
+    steps_.clear();
+  }
   threads_tree_.load(left(s));
   rest_tree_.load(right(s));
 }
@@ -136,8 +148,8 @@ Worker::Id Worker::changed_rest() {
   const Id from = rest_tree_.root();
   const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
   Became& b = became_[hash >> 32 & (kBecame - 1)];
-  if (b.from != from || b.outcome != *outcome_ || b.generation != steps_.generation()) {
-    b = {from, *outcome_, steps_.generation(), rest_tree_.changed(changes_)};
+  if (b.from != from || b.outcome != *outcome_ || b.generation != system_->steps_.generation()) {
+    b = {from, *outcome_, system_->steps_.generation(), rest_tree_.changed(changes_)};
   }
   return b.to;
 }
@@ -185,44 +197,35 @@ StepMemo::Outcome Worker::run(const Move& m) {
   const auto at = [this](Slot s) { return loaded_[s]; };
   StepMemo::Outcome o;
   const bool memorable = m.kind != MoveKind::kBegin;
-  const StepMemo::Outcome* found = memorable ? steps_.find(tree, at) : nullptr;
-  bool known = found != nullptr;
-  if (known) {
-    o = *found;
-    const auto changes = steps_.changes(o);
-    changes_.assign(changes.begin(), changes.end());
-  } else if (memorable && found_by_others(tree, &o)) {
+  bool known = false, settled = false;
+  for (const StepMemo* steps : std::array{&system_->steps_, &steps_}) {
+    const StepMemo::Outcome* const found = memorable && !known ? steps->find(tree, at) : nullptr;
+    if (found == nullptr) continue;
     known = true;
-    o = *steps_.learn(tree, asked_, at, o, changes_);
+    settled = steps != &steps_;
+    o = *found;
+    const auto changes = steps->changes(o);
+    changes_.assign(changes.begin(), changes.end());
   }
   if (!known) {
     o = run_model(m);
     if (memorable) {
       steps_.learn(tree, asked_, at, o, changes_);
-      const std::unique_lock hold(system_->steps_lock_);
-      system_->steps_.learn(tree, asked_, at, o, changes_);
+      std::vector<Id> found_there;
+      for (const Slot slot : asked_) found_there.push_back(loaded_[slot]);
+      const std::lock_guard hold(system_->lock_);
+      if (system_->learned_.size() < kMostLearned) {
+        system_->learned_.push_back({tree, asked_, std::move(found_there), o, changes_});
+      }
     }
   } else if (system_->options_.self_check) {
     check(m, o, std::vector(changes_));
   }
   if (system_->options_.partial_order && telling_) tell(m, o);
   outcome_.reset();
-  if (known && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
+  if (settled && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
   if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
-}
-
-// What workers have found out.
-bool Worker::found_by_others(uint32_t tree, StepMemo::Outcome* o) {
-  const std::shared_lock hold(system_->steps_lock_);
-  const StepMemo& steps = system_->steps_;
-  const StepMemo::Outcome* const found =
-      steps.find(tree, [this](Slot s) { return loaded_[s]; }, asked_);
-  if (found == nullptr) return false;
-  *o = *found;
-  const auto changes = steps.changes(*o);
-  changes_.assign(changes.begin(), changes.end());
-  return true;
 }
 
 // Runs the step although it is known.

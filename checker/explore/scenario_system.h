@@ -21,7 +21,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
-#include <shared_mutex>
+#include <mutex>
 #include <vector>
 
 #include "checker/explore/fewest_switches.h"
@@ -50,8 +50,8 @@ class ScenarioSystem {
   static constexpr int kWords = 1;
   static constexpr uint32_t kBlock = 4096, kAlone = 128;
   // Of the memory for what is known of steps: what each worker takes for kinds of moves, and for
-  // steps that it need not ask the others for.
-  static constexpr uint64_t kWorkerShare = 8, kStepsShare = 4;
+  // steps that not all know yet.
+  static constexpr uint64_t kWorkerShare = 8, kStepsShare = 8;
   using State = Words<1>;
 
   struct Options {
@@ -134,8 +134,17 @@ class ScenarioSystem {
   Options options_;
   uint64_t memo_bytes_;
   mutable Table table_;
-  mutable std::shared_mutex steps_lock_;  // of what follows: workers share what they found out
+  // What workers have found out of steps by the last settle(), and since.
+  struct LearnedStep {
+    uint32_t tree;
+    std::vector<StepMemo::Slot> asked;
+    std::vector<Table::Id> found;  // there
+    StepMemo::Outcome outcome;
+    std::vector<StepMemo::Change> changes;
+  };
   mutable StepMemo steps_;
+  mutable std::vector<LearnedStep> learned_;  // under lock_
+  mutable uint64_t settled_ = 0;              // times
   mutable ThreadFutures futures_;
   mutable bool news_ = false;
   mutable std::atomic<bool> wrong_ = false;  // a move did not commute with one that it put off
@@ -275,8 +284,6 @@ class ScenarioSystem::Worker {
   void moves_of(Slot thread);
   // What the loaded state becomes is what changes_ says.
   StepMemo::Outcome run(const Move& m);
-  // Then asked_ and changes_ are its.
-  bool found_by_others(uint32_t tree, StepMemo::Outcome* o);
   // What the model makes of it: asked_, and changes_ where it is made.
   StepMemo::Outcome run_model(const Move& m);
   void check(const Move& m, const StepMemo::Outcome& known,
@@ -301,7 +308,8 @@ class ScenarioSystem::Worker {
   std::vector<Move> moves_;
   std::vector<StepMemo::Change> changes_;
   StepMemo kinds_;  // of moves, by thread
-  StepMemo steps_;  // some of what is known of steps
+  StepMemo steps_;  // what it has found out since settled_
+  uint64_t settled_ = 0;
   // What a tree became by the changes of an outcome, the last time.
   struct Became {
     Id from = 0;

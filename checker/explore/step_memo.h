@@ -47,15 +47,6 @@ class StepMemo {
     }
     return &outcomes_[nodes_[node] - kAsks];
   }
-  // The same, and which slots it asked for.
-  template <class At>
-  const Outcome* find(uint32_t tree, const At& at, std::vector<Slot>& asked) const {
-    asked.clear();
-    return find(tree, [&](Slot slot) {
-      asked.push_back(slot);
-      return at(slot);
-    });
-  }
   // Outcomes of one generation that have changes differ in `first`.
   uint32_t generation() const { return generation_; }
   std::span<const Change> changes(const Outcome& o) const {
@@ -83,6 +74,16 @@ class StepMemo {
     nodes_[node] = kAsks + static_cast<uint32_t>(outcomes_.size());
     outcomes_.push_back(o);
     return &outcomes_.back();
+  }
+
+  // All is forgotten.
+  void clear() {
+    if (outcomes_.empty() && generation_ != 0) return;
+    generation_++;
+    nodes_.assign(trees_ + 1, kUnknown);
+    outcomes_.clear();
+    changes_.clear();
+    branches_ = {};
   }
 
  private:
@@ -137,14 +138,6 @@ class StepMemo {
     std::vector<Branch> slots_;
     size_t size_ = 0;
   };
-
-  void clear() {
-    generation_++;
-    nodes_.assign(trees_ + 1, kUnknown);
-    outcomes_.clear();
-    changes_.clear();
-    branches_ = {};
-  }
 
   uint32_t trees_;
   uint32_t generation_ = 0;
