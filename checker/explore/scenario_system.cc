@@ -110,6 +110,10 @@ Worker::Worker(const ScenarioSystem& system)
              system.memo_bytes_ / kStepsShare),
       became_(kBecame) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
+  for (const uint32_t thread : threads_) {
+    if (SteppedState::running(stepper_->replayer(), thread)) continue;
+    SteppedState::put_thread(stepper_->slots(), thread, {}, nullptr);  // what the prefix has left
+  }
   for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
   threads_tree_.store();
   rest_tree_.store();

@@ -36,6 +36,7 @@
 #include <numeric>
 #include <optional>
 #include <set>
+#include <stdexcept>
 #include <string>
 
 #include "checker/explore/crew.h"
@@ -359,6 +360,7 @@ auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
     });
     all += layers[at].size();
     if (all > kMaxOnPaths) return {};
+    if (layers[at].empty()) throw std::logic_error("a violation is not found the second time");
     next = {layers[at].begin(), layers[at].end()};
   }
   return layers;
