@@ -6,6 +6,7 @@
 #include <unordered_set>
 
 #include "checker/explore/scenario_system.h"
+#include "checker/explore/state_graph.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -135,14 +136,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     x.violation = std::move(broken.front());
     return x;
   }
-  const ScenarioSystem::Options options = {.busy = bounds.busy,
-                                           .preemptions = bounds.preemptions,
-                                           .max_memory = bounds.max_memory,
-                                           .only = bounds.only,
-                                           .all = bounds.all,
-                                           .partial_order = bounds.partial_order,
-                                           .like_pages = bounds.like_pages,
-                                           .self_check = bounds.self_check};
+  const ScenarioSystem::Options options = options_of(bounds);
   const SearchBounds limits = {.max_states = bounds.max_states,
                                .max_depth = bounds.max_depth,
                                .max_memory = bounds.max_memory,

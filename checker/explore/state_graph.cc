@@ -25,6 +25,7 @@ ScenarioSystem::Options options_of(const Bounds& bounds) {
           .max_memory = bounds.max_memory,
           .only = bounds.only,
           .all = bounds.all,
+          .partial_order = bounds.partial_order,
           .like_pages = bounds.like_pages,
           .self_check = bounds.self_check};
 }
