@@ -135,22 +135,24 @@ std::optional<unsigned> thread_to_run_alone(unsigned threads, Moves&& moves, boo
 
 // Searches until nothing new is seen, or something is found that needs no more. `wrong`: what a
 // system says of a reduction that is, which is no news where it knew too little. `visit`: is called for
-// each state that the last search has reached.
+// each state that a search has reached.
 template <class System>
 SearchResult<System::kWords> reduced_search(
     System& system, const SearchBounds& bounds, const SearchTick& tick = {},
     unsigned wrong = kNothing,
     const std::function<void(const Words<System::kWords>&)>& visit = {}) {
   for (;;) {
-    Search<System> search(system, bounds);
-    SearchResult<System::kWords> r = search.run(tick);
+    SearchResult<System::kWords> r;
+    {  // Workers tell what they have seen as they end.
+      Search<System> search(system, bounds);
+      r = search.run(tick);
+      if (visit) search.for_each_state(visit);
+    }
     const bool stopped = !r.bound.empty() && r.bound != "max-depth";
     // A path is a path.
     const bool found =
         !bounds.all && !r.violations.empty() && r.violations.front().property != wrong;
-    if (system.must_repeat() && !stopped && !found) continue;
-    if (visit) search.for_each_state(visit);
-    return r;
+    if (!system.must_repeat() || stopped || found) return r;
   }
 }
 

@@ -164,12 +164,6 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
     }
     return result;
   }
-  if (const std::optional<report::Place> at = recording.contradiction()) {
-    result.answer = Completion::kInconsistent;
-    result.reason = info_of(TpRule::kChain).id;
-    result.place = *at;
-    return result;
-  }
   Search search(recording, tick);
   if (search.run()) {
     result.answer = Completion::kConsistent;

@@ -9,9 +9,8 @@
 //   consistent    a witness was found; it replays.
 //   inconsistent  the recorded events contradict each other or a rule of one event, with nothing
 //                 assumed known after a gap, or before any event can have been lost: no lost event
-//                 explains that. Behind a gap two changes of one entry contradict each other
-//                 where too few events were lost to make another root and the tables down to
-//                 the entry (tracepoint/other_root.cc).
+//                 explains that. Behind a gap two changes of one entry contradict each other only
+//                 as far as the gap cannot have linked another root.
 //   undetermined  neither, within the bounds below.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
 // without getting further, at most as many events in a gap as were lost there, kMaxPerGap where

@@ -79,39 +79,6 @@ Attempt GappedRecording::replay(bool forgetting) const {
   return attempt;
 }
 
-std::optional<report::Place> GappedRecording::contradiction() const {
-  if (ends_early_ || gaps_.empty()) return std::nullopt;
-  // Whole up to the first gap, forgetting at each.
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
-  TracepointReplayer replayer(info);
-  std::vector<OtherRoot> found;
-  replayer.set_other_root_sink([&](OtherRoot o) { found.push_back(std::move(o)); });
-  size_t number = 0;
-  for (const Item& item : sequence_) {
-    Event e = item.event.event();
-    e.seq = ++number;
-    replayer.event(e);
-  }
-  replayer.finish(info);
-  const auto decides = [&](const OtherRoot& o) {
-    uint64_t lost = 0;
-    for (size_t i = 1; i <= sequence_.size(); i++) {
-      if (!sequence_[i - 1].marker) continue;
-      const uint64_t count = gaps_[sequence_[i - 1].gap].lost.count;
-      if (i < o.first) {
-        if (count == 0) return false;
-        lost += count;
-      } else if (begin_of(i) < o.second + kLateEvents) {
-        return false;  // it may have swallowed what explains them
-      }
-    }
-    return lost < o.needs;
-  };
-  const auto at = std::find_if(found.begin(), found.end(), decides);
-  return at == found.end() ? std::nullopt : std::optional(at->place);
-}
-
 size_t GappedRecording::begin_of(size_t marker) const {
   const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
   for (size_t i = marker - 1; i > 0; i--) {

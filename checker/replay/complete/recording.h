@@ -39,10 +39,6 @@ class GappedRecording {
   // As if nothing was lost, or (`forgetting`) as ever.
   Attempt replay(bool forgetting) const;
 
-  // Two changes behind gaps that only another root explains, where too few events were lost to make
-  // one: the place of the second.
-  std::optional<report::Place> contradiction() const;
-
   // Where in the gap that lies before position `before` events can be put, the latest first: at
   // most kMaxSpots between what was put there already. In the middle of it: right there.
   struct Spot {

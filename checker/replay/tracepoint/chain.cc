@@ -70,7 +70,6 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
 }
 
 void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) {
-  if (other_root_sink_ && lossy_) suspect(e, c);
   if (fit(c, hint)) {
     // A root's row may go in what follows; that of a linked table does not.
     const TableRow* const row = applied_ != nullptr && applied_->pfn != 0 ? applied_ : nullptr;

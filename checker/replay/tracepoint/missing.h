@@ -30,15 +30,6 @@ struct Lacking {
 };
 using LackingSink = std::function<void(Lacking)>;
 
-// Two changes behind the last lost events that only another table of the same place explains, which
-// nobody told of: what is between them is whole. Numbers of events.
-struct OtherRoot {
-  uint64_t first = 0, second = 0;
-  report::Place place;  // of the second
-  uint64_t needs = 0;   // at least so many events that were lost make and fill such a table
-};
-using OtherRootSink = std::function<void(OtherRoot)>;
-
 // An event of `kind` on the CPU and thread of `e`.
 inline trace::Event like(const trace::Event& e, trace::EventKind kind,
                          std::initializer_list<std::pair<size_t, uint64_t>> fields) {

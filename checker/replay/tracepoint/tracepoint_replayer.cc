@@ -215,7 +215,6 @@ void TracepointReplayer::config(const Event& e) {
 }
 
 void TracepointReplayer::lost() {
-  if (other_root_sink_) forget_suspects();
   forgot_ = lossy_ = true;
   book_.clear();
   held_.clear();
@@ -355,7 +354,6 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
       t.blocks.pop_back();
     }
   }
-  if (other_root_sink_) tell_suspects();
   if (tail_may_miss) held_.clear();
   expire(true);
   if (unfinished != 0) {

@@ -53,8 +53,6 @@ class TracepointReplayer {
 
   // Every divergence with what it lacks, as it is found.
   void set_lacking_sink(LackingSink sink) { lacking_sink_ = std::move(sink); }
-  // And what speaks of a table that came with the first lost events; told by finish().
-  void set_other_root_sink(OtherRootSink sink) { other_root_sink_ = std::move(sink); }
 
  private:
   struct Fault {  // kvm_page_fault
@@ -119,15 +117,6 @@ class TracepointReplayer {
   struct Entry {
     uint64_t gfn = 0;
     int level = 0;
-  };
-  struct Told {                     // a change of an entry, since the last lost events
-    uint64_t at = 0, previous = 0;  // and the event of its thread before
-    uint32_t thread = 0;
-  };
-  struct Suspect {
-    OtherRoot other;
-    Told second;
-    uint64_t entry = 0;
   };
   struct Held {  // waits for another thread's event
     Change c;
@@ -199,12 +188,6 @@ class TracepointReplayer {
   void expire(bool all);
   bool waits_for(const Held& h) const;
 
-  // --- other_root.cc ---
-  void suspect(const trace::Event& e, const Change& c);
-  uint64_t lost_for_other_root(const Change& c) const;
-  void forget_suspects();
-  void tell_suspects();
-
   // --- missing.cc: what the next divergence lacks; nothing without a sink ---
   void lack(std::vector<trace::Event> events, uint64_t before = 0);  // 0: the event of now
   void lack_prepare_zap(const trace::Event& e, const Expect& zap);
@@ -267,13 +250,6 @@ class TracepointReplayer {
   std::vector<uint64_t> last_line_;  // by CPU
   std::unordered_set<std::string> reasons_;
   LackingSink lacking_sink_;
-  OtherRootSink other_root_sink_;
-  std::unordered_map<uint64_t, std::vector<Told>> told_;  // by gfn and level
-  std::unordered_map<uint64_t, int64_t> linked_since_;    // unseen entries, since the first loss
-  std::vector<Suspect> suspects_;
-  EntryBook before_loss_;      // the tables when the first events were lost
-  bool root_since_ = false;    // a root was made since
-  bool tables_known_ = false;  // all of them
   std::vector<Missing> lacks_;
   report::Verdict verdict_;
 };
