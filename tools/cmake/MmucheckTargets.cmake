@@ -68,11 +68,12 @@ endfunction()
 # The programs that also run under ASan in CI, where bytes from outside enter: see mmu_test().
 add_custom_target(asan_tests)
 
-# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s] [UNITY]): one GoogleTest
-# program, one ctest. Tests of readers, importers and the model get the label `asan` by where they
-# stand. UNITY is for files that make the same templates: most of their time is that.
+# mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s] [UNITY] [PLAIN]): one
+# GoogleTest program, one ctest. Tests of readers, importers and the model get the label `asan` by where they
+# stand. UNITY is for files that make the same templates: most of their time is that. PLAIN: not
+# under ASan, for rules of values that other tests run there.
 function(mmu_test name)
-  cmake_parse_arguments(ARG "UNITY" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
+  cmake_parse_arguments(ARG "UNITY;PLAIN" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})
   if(ARG_UNITY AND MMUCHECK_UNITY)
     set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 0)
@@ -87,7 +88,7 @@ function(mmu_test name)
   set_tests_properties(${name} PROPERTIES TIMEOUT ${ARG_TIMEOUT})
   cmake_path(RELATIVE_PATH CMAKE_CURRENT_SOURCE_DIR BASE_DIRECTORY ${CMAKE_SOURCE_DIR}
     OUTPUT_VARIABLE room)
-  if(room MATCHES "^(model|checker/trace|tools/import)(/|$)")
+  if(room MATCHES "^(model|checker/trace|tools/import)(/|$)" AND NOT ARG_PLAIN)
     list(APPEND ARG_LABELS asan)
     list(REMOVE_DUPLICATES ARG_LABELS)
     add_dependencies(asan_tests ${name})
