@@ -67,4 +67,13 @@ EndStates end_states(const Scenario& scenario, const model::Design* design, cons
   return ends;
 }
 
+std::vector<const EndStates::All::value_type*> only_in(const EndStates& in,
+                                                       const EndStates& other) {
+  std::vector<const EndStates::All::value_type*> alone;
+  for (const auto& end : in.all) {
+    if (!other.all.contains(end.first)) alone.push_back(&end);
+  }
+  return alone;
+}
+
 }  // namespace mmucheck::explore

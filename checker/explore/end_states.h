@@ -13,7 +13,9 @@
 namespace mmucheck::explore {
 
 struct EndStates {
-  std::map<std::string, std::vector<Move>> all;  // one of the shortest ways to each
+  using All = std::map<std::string, std::vector<Move>>;
+
+  All all;  // by their texts: one of the shortest ways to each
   uint64_t states = 0, transitions = 0;
   std::string bound;  // as in Exploration
   std::vector<std::string> doubts;
@@ -22,5 +24,8 @@ struct EndStates {
 
 EndStates end_states(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
                      const SearchTick& tick = {});
+
+// Those of `in` that `other` does not come to.
+std::vector<const EndStates::All::value_type*> only_in(const EndStates& in, const EndStates& other);
 
 }  // namespace mmucheck::explore

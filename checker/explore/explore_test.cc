@@ -8,6 +8,7 @@
 
 #include "checker/explore/difference.h"
 #include "checker/explore/pinned.h"
+#include "checker/explore/scenario_files_test.h"
 #include "checker/explore/scenario_system.h"
 #include "checker/replay/replay_trace.h"
 #include "checker/trace/test_files.h"
@@ -15,15 +16,6 @@
 
 namespace mmucheck::explore {
 namespace {
-
-std::string scenario_file(const std::string& name) {
-  return "traces/scenarios/" + name + ".txtpb";
-}
-
-Scenario open_scenario(const std::string& name) {
-  const auto source = trace::open_trace(scenario_file(name), trace::own_formats());
-  return read_scenario(*source);
-}
 
 Scenario scenario_of(const std::string& text) {
   const auto source = trace::opened(text);

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <set>
 #include <stdexcept>
-#include <unordered_set>
 
 #include "checker/explore/scenario_system.h"
 #include "checker/explore/state_graph.h"
@@ -57,10 +56,6 @@ void append_loop(std::vector<Packet>& all, Stepper& stepper, const Scenario& sce
   }
 }
 
-bool is_rule(const report::Violation& v, invariant::Id rule) {
-  return v.invariant == invariant::kIds[rule];
-}
-
 // Runs the path again: what it breaks, or why that cannot be judged.
 void take_path(Exploration& x, Stepper& stepper, std::optional<invariant::Id> only) {
   for (const Move& m : x.path) {
@@ -74,7 +69,7 @@ void take_path(Exploration& x, Stepper& stepper, std::optional<invariant::Id> on
     return;
   }
   std::vector<report::Violation> broken = stepper.take_violations();
-  if (only) std::erase_if(broken, [&](const report::Violation& v) { return !is_rule(v, *only); });
+  replay::keep_only(broken, only);
   if (broken.empty()) throw std::logic_error("a path breaks nothing the second time");
   x.violation = std::move(broken.front());
 }
@@ -127,7 +122,7 @@ void find_shortest(Exploration& x, const Scenario& scenario, const model::Design
 }  // namespace
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                    const SearchTick& tick, const VmVisit& visit) {
+                    const SearchTick& tick) {
   Exploration x;
   Stepper stepper(scenario, design, bounds.busy);
   x.doubts = stepper.take_doubts();
@@ -143,14 +138,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                                .workers = bounds.workers,
                                .all = bounds.all};
   ScenarioSystem system(scenario, design, options);
-  std::function<void(const ScenarioSystem::State&)> visit_new;
-  if (visit) {
-    visit_new = [&visit, worker = std::make_shared<ScenarioSystem::Worker>(system.worker()),
-                 seen = std::unordered_set<uint32_t>()](const ScenarioSystem::State& s) mutable {
-      if (seen.insert(ScenarioSystem::vm_of(s)).second) visit(worker->at(s).replayer());
-    };
-  }
-  const SearchResult<1> r = reduced_search(system, limits, tick, kNothing, visit_new);
+  const SearchResult<1> r = reduced_search(system, limits, tick);
   x.states = r.states;
   x.transitions = r.transitions;
   x.depth = r.depth;
@@ -233,17 +221,13 @@ bool replays_to(const trace::TraceInfo& info, const std::vector<Packet>& packets
                 const std::string& rule, std::optional<invariant::Id> only) {
   replay::SyntheticReplayer replayer(info);
   report::Verdict& v = replayer.verdict();
-  const auto forget_others = [&] {
-    if (!only) return;
-    std::erase_if(v.violations, [&](const report::Violation& x) { return !is_rule(x, *only); });
-  };
   for (const Packet& p : packets) {
-    forget_others();
+    replay::keep_only(v.violations, only);
     if (!v.violations.empty()) return false;
     replayer.event(p.event());
   }
   replayer.finish(info);
-  forget_others();
+  replay::keep_only(v.violations, only);
   return v.inconclusive.empty() && !v.violations.empty() && v.violations[0].invariant == rule;
 }
 

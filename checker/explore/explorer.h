@@ -61,14 +61,8 @@ struct Exploration {
   uint64_t invariants = 0;          // that were evaluated
 };
 
-// What a visit is shown: the replayer of hand-written traces with a VM in some state. What its threads
-// do is that of one of the states that have the VM in this state.
-using VmVisit = std::function<void(const replay::SyntheticReplayer&)>;
-
-// `visit` is called once for each state of the VM (its cells, those of the TDX module) that was
-// reached, behind the search, in the same order in every run.
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                    const SearchTick& tick = {}, const VmVisit& visit = {});
+                    const SearchTick& tick = {});
 
 // The path as a trace: the prefix, then its moves; where it ends in a deadlock, the steps that the
 // threads then try in vain. It expects its violation, at its last packet. `design_name` names the

@@ -7,17 +7,11 @@
 
 #include "checker/explore/end_states.h"
 #include "checker/explore/pinned.h"
-#include "checker/trace/open_trace.h"
+#include "checker/explore/scenario_files_test.h"
 #include "model/design/spec.h"
 
 namespace mmucheck::explore {
 namespace {
-
-Scenario open_scenario(const std::string& name) {
-  const auto source =
-      trace::open_trace("traces/scenarios/" + name + ".txtpb", trace::own_formats());
-  return read_scenario(*source);
-}
 
 std::unique_ptr<model::OwnedDesign> design(const char* spec) {
   model::ParsedDesign parsed = model::parse_design_spec(spec);

@@ -15,7 +15,6 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -134,20 +133,14 @@ std::optional<unsigned> thread_to_run_alone(unsigned threads, Moves&& moves, boo
 }
 
 // Searches until nothing new is seen, or something is found that needs no more. `wrong`: what a
-// system says of a reduction that is, which is no news where it knew too little. `visit`: is called for
-// each state that a search has reached.
+// system says of a reduction that is, which is no news where it knew too little.
 template <class System>
-SearchResult<System::kWords> reduced_search(
-    System& system, const SearchBounds& bounds, const SearchTick& tick = {},
-    unsigned wrong = kNothing,
-    const std::function<void(const Words<System::kWords>&)>& visit = {}) {
+SearchResult<System::kWords> reduced_search(System& system, const SearchBounds& bounds,
+                                            const SearchTick& tick = {},
+                                            unsigned wrong = kNothing) {
   for (;;) {
-    SearchResult<System::kWords> r;
-    {  // Workers tell what they have seen as they end.
-      Search<System> search(system, bounds);
-      r = search.run(tick);
-      if (visit) search.for_each_state(visit);
-    }
+    // Workers tell what they have seen as they end, with the search.
+    SearchResult<System::kWords> r = Search<System>(system, bounds).run(tick);
     const bool stopped = !r.bound.empty() && r.bound != "max-depth";
     // A path is a path.
     const bool found =

@@ -5,6 +5,7 @@
 #include <set>
 
 #include "checker/explore/pinned.h"
+#include "checker/explore/scenario_files_test.h"
 #include "checker/explore/scenario_system.h"
 #include "checker/replay/replay_trace.h"
 #include "checker/trace/test_files.h"
@@ -34,8 +35,7 @@ struct Found {
 class PartialOrder {
  public:
   explicit PartialOrder(const Case& c, bool like_pages = false)
-      : scenario_(read_scenario(*trace::open_trace(
-            std::string("traces/scenarios/") + c.scenario + ".txtpb", trace::own_formats()))),
+      : scenario_(open_scenario(c.scenario)),
         design_(model::parse_design_spec(c.design)),
         options_{.busy = scenario_.busy, .all = true, .like_pages = like_pages} {}
 

@@ -5,16 +5,11 @@
 #include <gtest/gtest.h>
 
 #include "checker/explore/explorer.h"
-#include "checker/trace/open_trace.h"
+#include "checker/explore/scenario_files_test.h"
 #include "model/design/spec.h"
 
 namespace mmucheck::explore {
 namespace {
-
-Scenario scenario_of(const std::string& name) {
-  const auto source = trace::open_trace("traces/scenarios/" + name, trace::own_formats());
-  return read_scenario(*source);
-}
 
 uint64_t states(const Scenario& s, const std::string& design) {
   const auto parsed = model::parse_design_spec(design);
@@ -25,12 +20,12 @@ uint64_t states(const Scenario& s, const std::string& design) {
 }
 
 TEST(Scaled, ToWhatItHasIsTheSame) {
-  const Scenario s = scenario_of("sept-race/two-vcpus.txtpb");
+  const Scenario s = open_scenario("sept-race/two-vcpus");
   EXPECT_EQ(states(scaled(s, {.vcpus = 2, .gfns = 2}), "naive"), states(s, "naive"));
 }
 
 TEST(Scaled, MoreVcpusAndMorePages) {
-  const Scenario s = scenario_of("seed-004/two-vcpus-leaf.txtpb");
+  const Scenario s = open_scenario("seed-004/two-vcpus-leaf");
   const Scenario one = scaled(s, {.vcpus = 1});
   EXPECT_EQ(one.threads.size(), 1u);
   const Scenario three = scaled(s, {.vcpus = 3, .gfns = 3});
@@ -45,14 +40,14 @@ TEST(Scaled, MoreVcpusAndMorePages) {
 }
 
 TEST(Scaled, RangesReachAsFar) {
-  const Scenario s = scaled(scenario_of("sept-race/two-vcpus.txtpb"), {.gfns = 4});
+  const Scenario s = scaled(open_scenario("sept-race/two-vcpus"), {.gfns = 4});
   const trace::Event e = s.threads.at(3).front().packets.front().event();
   EXPECT_EQ(e.get(trace::f::gmem_punch::len), 0x4000u);
 }
 
 TEST(Scaled, WhatCannotBeScaledIsSaid) {
-  EXPECT_THROW(scaled(scenario_of("seed-004/reap.txtpb"), {.vcpus = 2}), std::invalid_argument);
-  EXPECT_THROW(scaled(scenario_of("sept-race/two-vcpus.txtpb"), {.vcpus = 8}),
+  EXPECT_THROW(scaled(open_scenario("seed-004/reap"), {.vcpus = 2}), std::invalid_argument);
+  EXPECT_THROW(scaled(open_scenario("sept-race/two-vcpus"), {.vcpus = 8}),
                std::invalid_argument);
 }
 

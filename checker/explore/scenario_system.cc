@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "checker/replay/findings.h"
+
 namespace mmucheck::explore {
 
 using Worker = ScenarioSystem::Worker;
@@ -366,11 +368,7 @@ Fate Worker::stuck() const {
 
 unsigned Worker::broken(uint32_t thread) {
   std::vector<report::Violation> violations = stepper_->take_violations();
-  if (const auto& only = system_->options_.only; only) {
-    std::erase_if(violations, [&](const report::Violation& v) {
-      return v.invariant != invariant::kIds[*only];
-    });
-  }
+  replay::keep_only(violations, system_->options_.only);
   const std::vector<std::string> doubts = stepper_->take_doubts();
   if (violations.empty()) return doubts.empty() ? kNothing : kInDoubt;
   unsigned last = 0;

@@ -198,13 +198,11 @@ class ScenarioSystem::Worker {
 
   // The same, with the number of the thread that moves.
   template <class Visit>
-  void each_move(const State& s, const Visit& visit) {
-    each(s, [&](const Move& m, unsigned property, const State& to) {
+  Fate each_move(const State& s, const Visit& visit) {
+    return each(s, [&](const Move& m, unsigned property, const State& to) {
       visit(slot_of_thread(m.thread), property, to);
     });
   }
-  // No thread of the state that was last looked at has anything left to do.
-  bool over() const { return moves_.empty(); }
   // The move of `from` that leads to `to`; the `step`th of those that are none that wait.
   Move move_between(const State& from, const State& to);
   Move move_at(const State& from, uint64_t step);

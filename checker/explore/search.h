@@ -349,12 +349,11 @@ auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
     const Level end = at + 1 < levels_.size() ? levels_[at + 1] : sizes();
     for_level(levels_[at], end, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
       const State s = set_.at(shard, index);
-      bool leads = false, moved = false;
-      worker.each_move(s, [&](unsigned, unsigned breaks, const State& to) {
-        moved = true;
+      bool leads = false;
+      const Fate fate = worker.each_move(s, [&](unsigned, unsigned breaks, const State& to) {
         leads = leads || (at == level ? breaks == property : breaks == kNothing && next.contains(to));
       });
-      if (at == level && property == kDeadlock) leads = !moved && !worker.over();
+      leads = leads || (at == level && property == kDeadlock && fate == Fate::kStuck);
       if (leads) layers[at].push_back(s);
       return all + layers[at].size() <= kMaxOnPaths;
     });

@@ -3,19 +3,14 @@
 
 #include <gtest/gtest.h>
 
-#include "checker/trace/open_trace.h"
+#include "checker/explore/scenario_files_test.h"
 #include "model/design/spec.h"
 
 namespace mmucheck::explore {
 namespace {
 
-Scenario scenario_of(const std::string& name) {
-  const auto source = trace::open_trace("traces/scenarios/" + name, trace::own_formats());
-  return read_scenario(*source);
-}
-
 TEST(WouldHold, TheChoiceThatABugTookBack) {
-  const Scenario scenario = scenario_of("bugs/volatile-spte.txtpb");
+  const Scenario scenario = open_scenario("bugs/volatile-spte");
   const auto design = model::parse_design_spec("linux-7.2,volatile_atomic=no");
   const Remedies r = would_hold(scenario, &design.design->design, {});
   ASSERT_EQ(r.found.size(), 1u);
@@ -29,14 +24,14 @@ TEST(WouldHold, TheChoiceThatABugTookBack) {
 TEST(WouldHold, OfARowOneOfItsChoices) {
   const auto naive = model::parse_design_spec("naive");
   const Remedies r =
-      would_hold(scenario_of("seed-004/child-first.txtpb"), &naive.design->design, {});
+      would_hold(open_scenario("seed-004/child-first"), &naive.design->design, {});
   ASSERT_FALSE(r.found.empty());
   EXPECT_EQ(r.found[0].design, "naive,mirror_set=freeze");
 }
 
 // The scenario's own design is that of its kernel.
 TEST(WouldHold, NothingDiffersFromTheNewestDesign) {
-  const Remedies r = would_hold(scenario_of("rogue/block-behind-kvm.txtpb"), nullptr, {});
+  const Remedies r = would_hold(open_scenario("rogue/block-behind-kvm"), nullptr, {});
   EXPECT_TRUE(r.found.empty());
 }
 

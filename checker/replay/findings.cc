@@ -55,6 +55,13 @@ report::Violation violation_of(invariant::Id rule) {
   return v;
 }
 
+void keep_only(std::vector<report::Violation>& violations, std::optional<invariant::Id> only) {
+  if (!only) return;
+  std::erase_if(violations, [&](const report::Violation& v) {
+    return v.invariant != invariant::kIds[*only];
+  });
+}
+
 std::vector<std::string> state_of_violation(const VmModel& v, invariant::Id rule) {
   if (v.world.platform == nullptr || !invariant::kIds[rule].starts_with("TDX-SEPT-")) return {};
   return td_disagreement(v);

@@ -2,6 +2,7 @@
 // catalogue's statement and source, and the counts of a whole run.
 #pragma once
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -19,6 +20,9 @@ std::string event_text(const Predicted& p);
 
 // Statement and source of `rule` filled in; the rest is the caller's.
 report::Violation violation_of(invariant::Id rule);
+
+// Drops those of other rules; nothing where there is no `only`.
+void keep_only(std::vector<report::Violation>& violations, std::optional<invariant::Id> only);
 
 struct VmModel;
 // What a violation of `rule` shows of the VM: of a TD's S-EPT, where the mirror does not agree.

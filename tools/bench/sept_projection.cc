@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <stdexcept>
 
+#include "checker/explore/pinned.h"
 #include "checker/explore/search.h"
+#include "checker/explore/state_graph.h"
 #include "checker/replay/gfn_walk.h"
 #include "checker/replay/synthetic/stepped_state.h"
 #include "checker/trace/event_kinds.h"
@@ -135,10 +137,11 @@ SharedStates states_of(const explore::Scenario& scenario, const model::Design* d
                        uint64_t first_gfn, unsigned leafs) {
   explore::Scenario chosen = scenario;
   const std::vector<explore::Packet*> faults = faults_of(chosen);
-  explore::Bounds bounds;
-  bounds.max_states = scenario.max_states;
-  bounds.busy = scenario.busy;
-  bounds.all = true;
+  const explore::Bounds bounds = explore::bounds_of(scenario);
+  if (const auto doubts = explore::Stepper(scenario, design, bounds.busy).take_doubts();
+      !doubts.empty()) {
+    throw std::runtime_error(doubts.front());
+  }
   SharedStates all;
   uint64_t choices = 1;
   for (size_t i = 0; i < faults.size(); i++) choices *= leafs;
@@ -148,12 +151,15 @@ SharedStates states_of(const explore::Scenario& scenario, const model::Design* d
       p->set(trace::f::fault::gfn, first_gfn + rest % leafs);
       rest /= leafs;
     }
-    const explore::Exploration x =
-        explore::explore(chosen, design, bounds, {}, [&](const replay::SyntheticReplayer& r) {
-          all.insert(shared_state(r, first_gfn, leafs));
-        });
-    if (!x.bound.empty()) throw std::runtime_error("the scenario hits --" + x.bound);
-    if (!x.doubts.empty()) throw std::runtime_error(x.doubts.front());
+    const explore::ScenarioSystem system(chosen, design, explore::options_of(bounds));
+    const explore::StateGraph g = explore::graph_of(system, chosen, bounds);
+    if (!g.bound.empty()) throw std::runtime_error("the scenario hits --" + g.bound);
+    auto worker = system.worker();
+    std::set<uint32_t> seen;
+    for (const explore::ScenarioSystem::State& state : g.states) {
+      if (!seen.insert(explore::ScenarioSystem::vm_of(state)).second) continue;
+      all.insert(shared_state(worker.at(state).replayer(), first_gfn, leafs));
+    }
   }
   return all;
 }

@@ -69,9 +69,9 @@ endfunction()
 add_custom_target(asan_tests)
 
 # mmu_test(name SOURCES... [DEPS targets...] [LABELS l...] [TIMEOUT s] [UNITY] [PLAIN]): one
-# GoogleTest program, one ctest. Tests of readers, importers and the model get the label `asan` by where they
-# stand. UNITY is for files that make the same templates: most of their time is that. PLAIN: not
-# under ASan, for rules of values that other tests run there.
+# GoogleTest program, one ctest. Tests of readers, importers and the model get the label `asan` by
+# where they stand. UNITY is for files that make the same templates: most of their time is that.
+# PLAIN: not under ASan, for rules of values that other tests run there.
 function(mmu_test name)
   cmake_parse_arguments(ARG "UNITY;PLAIN" "TIMEOUT" "SOURCES;DEPS;LABELS" ${ARGN})
   add_executable(${name} ${ARG_SOURCES})

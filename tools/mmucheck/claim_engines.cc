@@ -159,15 +159,6 @@ void add_chart(Finding& f, const std::string& chart) {
   }
 }
 
-// In one of the sets only; nullptr: in neither alone.
-const std::pair<const std::string, std::vector<explore::Move>>* first_alone(
-    const explore::EndStates& in, const explore::EndStates& not_in) {
-  for (const auto& end : in.all) {
-    if (!not_in.all.contains(end.first)) return &end;
-  }
-  return nullptr;
-}
-
 }  // namespace
 
 Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
@@ -246,13 +237,13 @@ Finding ClaimEngines::run_same_ends(const LedgerEvidence& e, const explore::Scen
   }
   if (!f.result.empty()) return f;
   for (const bool first : {true, false}) {
-    const auto* alone = first_alone(first ? in_a : in_b, first ? in_b : in_a);
-    if (alone == nullptr) continue;
+    const auto alone = explore::only_in(first ? in_a : in_b, first ? in_b : in_a);
+    if (alone.empty()) continue;
+    const auto& [text, path] = *alone.front();
     f.result = fmt::format("an end state that only {} comes to, after {} steps",
-                           first ? e.design : e.same_ends_as, alone->second.size());
-    add_chart(f, explore::chart_text(
-                     explore::chart_steps(scenario, first ? a : b, alone->second, bounds)));
-    add_chart(f, alone->first);
+                           first ? e.design : e.same_ends_as, path.size());
+    add_chart(f, explore::chart_text(explore::chart_steps(scenario, first ? a : b, path, bounds)));
+    add_chart(f, text);
     f.bearing = Bearing::kAgainst;
     return f;
   }

@@ -2,6 +2,7 @@
 // what each of them comes to in all executions.
 #include <fmt/format.h>
 
+#include <array>
 #include <memory>
 #include <stdexcept>
 
@@ -114,15 +115,8 @@ int run_ends(Session& session, const DiffOptions& o, const explore::Scenario& sc
       return session.fail(report::kExitInconclusive, o.designs[i] + ": " + ends[i].doubts.front());
     }
   }
-  uint64_t alone[2] = {};
-  const std::string* shown[2] = {};
-  for (size_t i = 0; i < 2; i++) {
-    for (const auto& [text, path] : ends[i].all) {
-      if (ends[1 - i].all.contains(text)) continue;
-      if (alone[i]++ == 0) shown[i] = &text;
-    }
-  }
-  const bool differ = alone[0] + alone[1] != 0;
+  const std::array alone = {explore::only_in(ends[0], ends[1]), explore::only_in(ends[1], ends[0])};
+  const bool differ = !alone[0].empty() || !alone[1].empty();
   const bool complete = ends[0].bound.empty() && ends[1].bound.empty();
   const bool broken = ends[0].broken || ends[1].broken;
   if (session.json) {
@@ -132,7 +126,7 @@ int run_ends(Session& session, const DiffOptions& o, const explore::Scenario& sc
                        {"states", ends[i].states},
                        {"transitions", ends[i].transitions},
                        {"end_states", ends[i].all.size()},
-                       {"alone", alone[i]},
+                       {"alone", alone[i].size()},
                        {"breaks", ends[i].broken}});
     }
     session.print_json({{"schema", kJsonSchema}, {"file", o.file}, {"designs", sides},
@@ -143,11 +137,12 @@ int run_ends(Session& session, const DiffOptions& o, const explore::Scenario& sc
       session.print(fmt::format("  {:<24}  {} states, {} transitions; {} end states, {} alone{}\n",
                                 o.designs[i], report::with_thousands(ends[i].states),
                                 report::with_thousands(ends[i].transitions), ends[i].all.size(),
-                                alone[i],
+                                alone[i].size(),
                                 ends[i].broken ? "; what breaks a rule is not followed" : ""));
     }
     for (size_t i = 0; i < 2; i++) {
-      if (shown[i] != nullptr) session.print("\n  only " + o.designs[i] + ":\n" + *shown[i]);
+      if (alone[i].empty()) continue;
+      session.print("\n  only " + o.designs[i] + ":\n" + alone[i].front()->first);
     }
   }
   if (session.stopped()) return report::kExitInterrupted;

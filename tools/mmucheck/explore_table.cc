@@ -53,7 +53,8 @@ std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
   const BoundOptions& given = request.bounds;
   const bool other_bounds = given.max_states || given.max_depth || given.busy ||
                             given.preemptions || given.memory_mib != 0 || given.all ||
-                            given.like_pages || given.partial_order || given.fair || !given.only.empty();
+                            given.like_pages || given.partial_order || given.fair ||
+                            !given.only.empty();
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
     for (const explore::Pinned& p : scenario.pinned) {
