@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 
+#include "checker/explore/pinned.h"
 #include "model/design/choices.h"
 #include "model/design/spec.h"
 
@@ -63,7 +64,8 @@ Remedies would_hold(const Scenario& scenario, const model::Design* design, const
     Bounds b = bounds;
     b.max_states = std::min(bounds.max_states, left);
     b.all = b.self_check = false;
-    const Exploration x = explore(scenario, &other.design->design, b, tick);
+    const Exploration x = run_pinned(scenario, &other.design->design, other.design->name, b,
+                                     nullptr, tick).found;
     r.tried++;
     left -= std::min(left, x.states);
     if (x.violation || !x.doubts.empty()) continue;

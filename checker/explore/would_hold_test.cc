@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "checker/explore/pinned.h"
 #include "checker/explore/scenario_files_test.h"
 #include "model/design/spec.h"
 
@@ -27,6 +28,22 @@ TEST(WouldHold, OfARowOneOfItsChoices) {
       would_hold(open_scenario("seed-004/child-first"), &naive.design->design, {});
   ASSERT_FALSE(r.found.empty());
   EXPECT_EQ(r.found[0].design, "naive,mirror_set=freeze");
+}
+
+// What never ends breaks a rule, too: a choice that keeps the loop is no remedy.
+TEST(WouldHold, FairExecutionsThatNeverEndAreLookedFor) {
+  const Scenario scenario = open_scenario("pending/accept-smaller");
+  const auto design = model::parse_design_spec("huge,accept_inhibit=none");
+  const Bounds bounds = {.only = invariant::id("MMU-LOCK-LIVE"), .fair = true};
+  const Remedies r = would_hold(scenario, &design.design->design, bounds);
+  ASSERT_FALSE(r.found.empty());
+  EXPECT_LT(r.found.size(), r.tried);
+  for (const Remedy& one : r.found) {
+    const auto other = model::parse_design_spec(one.design);
+    const Exploration x =
+        run_pinned(scenario, &other.design->design, one.design, bounds, nullptr).found;
+    EXPECT_FALSE(x.violation) << one.design;
+  }
 }
 
 // The scenario's own design is that of its kernel.

@@ -279,12 +279,13 @@ int run_explore(Session& session, ExploreOptions& o) {
   for (size_t i = 0; i < x.others.size() && confirmed; i++) {
     const Exploration& other = x.others[i];
     const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
-    confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant);
-    const std::string wrote = found.wrote = write_counterexample(scenario, packets, o, i + 1);
+    confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant,
+                                    o.bounds.only);
+    found.wrote = write_counterexample(scenario, packets, o, i + 1);
     if (session.json) continue;
     session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
                               other.violation->statement, plural(other.path.size(), "step"),
-                              wrote));
+                              found.wrote));
   }
   if (!confirmed) {
     return session.fail(
