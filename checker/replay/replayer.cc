@@ -1,5 +1,7 @@
 #include "checker/replay/replayer.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 
 #include "checker/replay/field_ranges.h"
@@ -76,6 +78,7 @@ std::vector<VmState> Replayer::state() const {
 
 void Replayer::event(const Event& e) {
   events_++;
+  arguments_.saw(e);
   switch (e.cls) {
     case PacketClass::kConfig: return config(e);
     case PacketClass::kInput:
@@ -397,15 +400,32 @@ void Replayer::start_deferred(const Event& e, Thread& t) {
   if (v != nullptr && !v->abandoned) start(t.deferred, t, *v);
 }
 
+// The model was told 0 where the recording has no argument, and went on from there.
+void Replayer::doubt_findings() {
+  if (verdict_.violations.empty() && verdict_.divergences.empty()) return;
+  const std::string argument = arguments_.missing();
+  if (argument.empty()) return;
+  const report::Place& first = verdict_.violations.empty() ? verdict_.divergences[0].place
+                                                           : verdict_.violations[0].place;
+  verdict_.inconclusive.push_back(
+      fmt::format("line {}: {} was not expected; the probe does not record {}, which would tell "
+                  "whether it may happen",
+                  first.line, first.event, argument));
+  verdict_.mode = report::Mode::kPartial;
+  verdict_.violations.clear();
+  verdict_.divergences.clear();
+  tally_.violated = {};
+}
+
 void Replayer::finish(const trace::TraceInfo& info) {
   verdict_.skipped = info.skipped;
   verdict_.malformed = info.malformed;
-  put_counts(verdict_, tally_);
   for (const auto& [id, v] : vms_) count_vm(*v);
-  if (lossy_) return;
   for (auto& [kind, missed] : missed_) {
-    if (missed.count == 1) verdict_.divergences.push_back(std::move(missed.first));
+    if (!lossy_ && missed.count == 1) verdict_.divergences.push_back(std::move(missed.first));
   }
+  doubt_findings();
+  put_counts(verdict_, tally_);
 }
 
 }  // namespace mmucheck::replay

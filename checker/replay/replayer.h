@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "checker/replay/operation.h"
+#include "checker/replay/probe_arguments.h"
 #include "checker/replay/seamcall_busy.h"
 #include "checker/replay/vm_model.h"
 #include "checker/replay/vm_state.h"
@@ -82,6 +83,7 @@ class Replayer {
   void stimulus(const trace::Event& e);
   void observation(const trace::Event& e);
   void lost(const trace::Event& e);
+  void doubt_findings();
 
   Thread& thread(const trace::Event& e);
   VmModel* vm(uint32_t id);
@@ -133,6 +135,7 @@ class Replayer {
   HostFacts host_;
   trace::KindSet visible_;
   trace::KindSet silent_;
+  ProbeArguments arguments_;
   std::unordered_map<uint32_t, std::unique_ptr<VmModel>> vms_;
   std::unordered_map<uint32_t, trace::Event> vm_configs_;
   std::unordered_map<uint64_t, Thread> threads_;
