@@ -309,6 +309,34 @@ TEST(Complete, NothingLostIsSaid) {
   EXPECT_EQ(complete(read("tp-basic")).answer, Completion::kNothingLost);
 }
 
+// What was lost happened on the CPU that lost it, between what it recorded before and behind.
+TEST(Complete, WhatIsPutInHasThePlaceOfTheGap) {
+  const Recording r = read("lossy-pipe-notifier");
+  const CompletionResult c = complete(r);
+  ASSERT_EQ(c.gaps.size(), 1u);
+  ASSERT_FALSE(c.gaps[0].witness.empty());
+  uint64_t last = 0, first_behind = 0;
+  bool behind = false;
+  for (const OwnedEvent& owned : r.events) {
+    const Event e = owned.event();
+    if (e.kind == K::kLostEvents) {
+      behind = true;
+    } else if (e.cpu == c.gaps[0].cpu && recorded(owned)) {
+      if (behind) {
+        first_behind = e.ts_ns;
+        break;
+      }
+      last = e.ts_ns;
+    }
+  }
+  for (const OwnedEvent& w : c.gaps[0].witness) {
+    EXPECT_EQ(w.event().cpu, c.gaps[0].cpu);
+    EXPECT_GE(w.event().ts_ns, last);
+    EXPECT_LE(w.event().ts_ns, first_behind);
+    last = w.event().ts_ns;
+  }
+}
+
 // The recordings that lost events in earnest.
 TEST(Complete, LossyRecordings) {
   for (const char* name : {"lossy-live-notifier", "lossy-nooverwrite-notifier", "lossy-notifier",

@@ -1,6 +1,7 @@
 #include "checker/replay/complete/recording.h"
 
 #include <algorithm>
+#include <iterator>
 #include <map>
 
 #include "checker/replay/complete/complete.h"
@@ -29,6 +30,7 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
       gap.lost.cpu = static_cast<uint32_t>(e.get(f::lost_events::cpu));
       gap.lost.how = static_cast<trace::LossHow>(e.get(f::lost_events::how));
       gap.lost.source_line = e.source_line;
+      gap.names_cpu = e.has(f::lost_events::cpu);
       gaps_.push_back(gap);
     }
     sequence_.push_back(std::move(item));
@@ -134,13 +136,25 @@ std::vector<GappedRecording::Spot> GappedRecording::spots(size_t before) const {
   return all;
 }
 
+uint64_t GappedRecording::time_at(size_t position) const {
+  const auto recorded = [](const Item& item) { return !item.put_in && !item.marker; };
+  const auto at = sequence_.begin() + static_cast<std::ptrdiff_t>(position - 1);
+  const auto behind = std::find_if(at, sequence_.end(), recorded);
+  if (behind != sequence_.end()) return behind->event.event().ts_ns;
+  const auto before = std::find_if(std::make_reverse_iterator(at), sequence_.rend(), recorded);
+  return before == sequence_.rend() ? 0 : before->event.event().ts_ns;
+}
+
 bool GappedRecording::put(const Spot& spot, const std::vector<Event>& events, size_t& token) {
   Gap& gap = gaps_[spot.gap];
   const size_t room = gap.lost.count == 0 ? kMaxPerGap : gap.lost.count;
   if (gap.put_in + events.size() > room) return false;
   token = ++tokens_;
   std::vector<Item> items;
+  const uint64_t time = time_at(spot.position);
   for (Event e : events) {
+    e.ts_ns = time;
+    if (gap.names_cpu) e.cpu = gap.lost.cpu;
     e.source_line = gap.lost.source_line;
     Item item;
     item.event = trace::OwnedEvent(e);

@@ -32,6 +32,7 @@ class GappedRecording {
 
   struct Gap {
     trace::LostEvents lost;
+    bool names_cpu = false;  // whose events were lost
     size_t put_in = 0;
   };
   const std::vector<Gap>& gaps() const { return gaps_; }
@@ -46,6 +47,7 @@ class GappedRecording {
   };
   static constexpr size_t kMaxSpots = 8;
   std::vector<Spot> spots(size_t before) const;
+  // They happened on the CPU that lost them, when the recorded event behind them did at the latest.
   // False: the gap has no room for so many. Else `token` takes them back.
   bool put(const Spot& spot, const std::vector<trace::Event>& events, size_t& token);
   void take_back(size_t token);
@@ -75,6 +77,8 @@ class GappedRecording {
   // How many events come before the first that may have been lost: a CPU loses events after the
   // last that it told of.
   size_t whole_until() const;
+  // Of the first recorded event at or behind the position, or else of the last before.
+  uint64_t time_at(size_t position) const;
   uint64_t table_value(size_t before, uint64_t gfn, uint64_t level) const;
   uint64_t link_bits() const;
   void fill_in_request(size_t before, trace::Event& request) const;
