@@ -20,7 +20,7 @@ using trace::Event;
 using trace::EventKind;
 namespace f = trace::f;
 
-constexpr size_t kWindow = 4096;    // how far rules may look ahead, in events; a power of two
+constexpr size_t kWindow = kFarAhead;  // how far rules may look ahead, in events
 constexpr size_t kMaxNames = 1024;  // distinct names in the counts of the report
 constexpr size_t kMaxLostRecords = 65536;
 constexpr size_t kMaxEventsToVm = 64;  // how far in its own thread an event's VM may be found
@@ -55,7 +55,8 @@ Line overlong_line() {
 class Source final : public FtraceSource {
  public:
   Source(std::unique_ptr<trace::ByteStream> stream, const FtraceOptions& options)
-      : stream_(std::move(stream)), window_(kWindow) {
+      : stream_(std::move(stream)) {
+    window_.reserve(kWindow);  // pages that nobody looks at stay untouched
     if (!stream_->can_rewind()) stream_->make_rewindable();
     if (options.side_files) side_ = read_side_files(stream_->name());
     if (!options.probe_list) side_.probes.clear();
@@ -166,11 +167,16 @@ class Source final : public FtraceSource {
   }
 
   Item& at(size_t index) { return window_[(begin_ + index) & (kWindow - 1)]; }
+  Item& add_to_window() {
+    const size_t place = (begin_ + count_++) & (kWindow - 1);
+    if (place == window_.size()) window_.emplace_back();
+    return window_[place];
+  }
 
   void push_loss(const trace::LostEvents& lost, uint64_t offset) {
     record_loss(lost);
     normalizer_->forget_threads();
-    Item& item = at(count_++);
+    Item& item = add_to_window();
     item.event = lost_event(lost);
     item.event.source_offset = offset;
     item.mirror = nullptr;
@@ -236,7 +242,7 @@ class Source final : public FtraceSource {
     raw_.event.source_offset = raw.offset;
     fill_as_id(raw_.event);
     const Normalizer::Result result = normalizer_->resolve(raw_);
-    Item& item = at(count_++);
+    Item& item = add_to_window();
     item.event = raw_.event;
     item.mirror = kind == EventKind::kInitVm ? normalizer_->mirror_facts(raw_.kvm) : nullptr;
     item.vm_certain = result.vm_certain;

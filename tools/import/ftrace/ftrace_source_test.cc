@@ -6,6 +6,7 @@
 
 #include "tools/import/ftrace/ids.h"
 #include "tools/import/ftrace/import_test_util.h"
+#include "tools/import/ftrace/inputs.h"
 
 namespace mmucheck::import {
 namespace {
@@ -332,7 +333,7 @@ TEST(FtraceSource, VmsBeyondTheLimitAreCounted) {
 // event is lost or moved.
 TEST(FtraceSource, LookAheadIsBounded) {
   std::string text = lines({"flush_all: (f+0x4/0x40) kvm=0x100000"}, 7);
-  constexpr int kOthers = 5000;
+  constexpr int kOthers = kFarAhead + 1000;
   for (int i = 0; i < kOthers; ++i) {
     text += lines({"kvm_userspace_exit: reason KVM_EXIT_IO (2)"}, 8);
   }

@@ -30,10 +30,24 @@ bool is_yield(const Event* e) {
   return e != nullptr && (e->kind == EventKind::kYieldRead || e->kind == EventKind::kYieldWrite);
 }
 
+// Operations whose walks owe a flush when they yield.
+bool zaps_ranges(Operation operation) {
+  switch (operation) {
+    case Operation::kSetMemslot:
+    case Operation::kSetAttributes:
+    case Operation::kNotifier:
+    case Operation::kPunchHole:
+    case Operation::kGmemRelease:
+    case Operation::kGmemInvalidate:
+    case Operation::kZapGfnRange: return true;
+    default: return false;
+  }
+}
+
 // The yield, with the gfn that the walk's restart behind it names.
 Event yield_here(const Event& e, const LookAhead& ahead, size_t index) {
   Event input = make_packet(e, EventKind::kYieldHere);
-  const Event* restart = next_of_thread(e, ahead, index);
+  const Event* restart = next_of_thread(e, ahead, index, kFarAhead);
   if (restart != nullptr && restart->kind == EventKind::kIterRestart) {
     input.set(f::yield_here::next_gfn, restart->get(f::iter_restart::next_gfn));
   }
@@ -42,8 +56,11 @@ Event yield_here(const Event& e, const LookAhead& ahead, size_t index) {
 
 }  // namespace
 
-const Event* next_of_thread(const Event& event, const LookAhead& ahead, size_t& index) {
-  while (const Event* e = ahead(index)) {
+const Event* next_of_thread(const Event& event, const LookAhead& ahead, size_t& index,
+                            size_t limit) {
+  while (index < limit) {
+    const Event* e = ahead(index);
+    if (e == nullptr) return nullptr;
     ++index;
     if (e->kind == EventKind::kLostEvents) return nullptr;
     if (e->thread != event.thread || in_interrupt(*e)) continue;
@@ -277,7 +294,12 @@ void InputSplitter::walk_inputs(const Event& e, ThreadContext& c, const LookAhea
       break;
     }
     case EventKind::kFlushAll: {
-      const bool yields = is_yield(next_of_thread(e, ahead, index));
+      // A recording may end before the yield. The last flush of an operation is no yield, but its
+      // invalidation ends behind it.
+      const Event* next = next_of_thread(e, ahead, index, kFarAhead);
+      const bool ends_here =
+          next == nullptr && recorded(EventKind::kInvEnd) && zaps_ranges(c.operation);
+      const bool yields = is_yield(next) || ends_here;
       if (yields) {
         out.push_back(yield_here(e, ahead, index));
       } else if (c.operation == Operation::kAge || c.after_dirty_chunk) {
@@ -400,8 +422,14 @@ bool InputSplitter::dirty_chunk(const Event& e, const LookAhead& ahead, Out& out
   const Event* clear = e.kind == EventKind::kClearDirtyPt ? &e : nullptr;
   size_t index = 0;
   while (clear == nullptr) {
-    const Event* next = next_of_thread(e, ahead, index);
-    if (next == nullptr || next->kind == EventKind::kMarker) return false;
+    const Event* next = next_of_thread(e, ahead, index, kFarAhead);
+    if (next == nullptr) {  // the recording ends inside the chunk, of which nothing is known
+      Event rest = make_packet(e, EventKind::kLostEvents);
+      rest.set(f::lost_events::how, static_cast<uint64_t>(trace::LossHow::kTruncated));
+      out.push_back(rest);
+      return true;
+    }
+    if (next->kind == EventKind::kMarker) return false;
     if (next->kind == EventKind::kClearDirtyPt) clear = next;
   }
   Event s = make_packet(e, EventKind::kDirtyLogClear);

@@ -97,9 +97,14 @@ namespace mmucheck::import {
 // What follows the event at hand. Answers nullptr behind the end, or behind the window's limit.
 using LookAhead = std::function<const trace::Event*(size_t index)>;
 
+// In events, how far rules look: what comes next in a thread follows soon, unless the thread sleeps
+// in between, as one does that yields.
+inline constexpr size_t kNearAhead = 4096;
+inline constexpr size_t kFarAhead = 65536;  // a power of two
+
 // The next event of the thread of `event` at or behind `index`, which is left behind it.
 const trace::Event* next_of_thread(const trace::Event& event, const LookAhead& ahead,
-                                   size_t& index);
+                                   size_t& index, size_t limit = kNearAhead);
 
 class InputSplitter {
  public:

@@ -188,6 +188,37 @@ TEST(Inputs, YieldsAndTheirFlush) {
   // Another thread's events in between do not part them.
   EXPECT_EQ(import_text(lines({flush}, 7) + lines({kRestart}, 8) + lines({yield}, 7)).outline(),
             "[yield_here] flush_all iter_restart yield_read");
+  // However many they are: who yields may sleep for long.
+  std::string others;
+  for (int i = 0; i < 5000; i++) others += lines({kRestart}, 8);
+  const Imported far = import_text(lines({flush}, 7) + others + lines({yield}, 7));
+  EXPECT_EQ(far.of(EventKind::kYieldHere).size(), 1u);
+  EXPECT_EQ(far.events[far.events.size() - 1].kind, EventKind::kYieldRead);
+}
+
+// A recording that ends while a walk yields, and inside a chunk of a dirty log.
+TEST(Inputs, TheEndInTheMiddle) {
+  const std::string_view flush = "flush_all: (f+0x4/0x40) kvm=0x100000";
+  constexpr std::string_view attributes =
+      "set_mem_attr: (f+0x0/0x680) kvm=0x100000 start=0x40000 end=0x40010 attributes=0x8";
+  constexpr std::string_view end =
+      "inv_end: (f+0x4/0x70) kvm=0x100000 seq=0x1 in_progress=1 rstart=0x40000 rend=0x40010";
+  const std::string before = lines({end}, 8);  // of another thread
+  EXPECT_EQ(import_text(before + lines({attributes, flush})).outline(),
+            "!inv_end !set_mem_attr [yield_here] flush_all");
+  EXPECT_EQ(import_text(before + lines({flush})).outline(), "!inv_end flush_all");
+  EXPECT_EQ(import_text(before + lines({attributes, flush, end})).outline(),
+            "!inv_end !set_mem_attr flush_all inv_end");
+  EXPECT_EQ(import_text(lines({attributes, flush})).outline(), "!set_mem_attr flush_all");
+  constexpr std::string_view split =
+      "try_split: (f+0x4/0x60) kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 npages=0x200 "
+      "hva=0x7f0000000000 flags=0x1 start=0x40000 end=0x40040 target_level=1 shared=0";
+  constexpr std::string_view clear =
+      "clear_dirty_pt: (f+0x4/0x60) kvm=0x100000 slot=0x1 id=1 as_id=0 base_gfn=0x40000 "
+      "npages=0x200 hva=0x7f0000000000 flags=0x1 gfn=0x40000 mask=0x1 wrprot=1";
+  EXPECT_EQ(import_text(lines({split, clear})).outline(),
+            "!dirty_log_clear try_split [dirty_mask] clear_dirty_pt");
+  EXPECT_EQ(import_text(lines({split})).outline(), "lost_events try_split");
 }
 
 TEST(Inputs, InputsNameTheirPlace) {
