@@ -178,6 +178,23 @@ TEST(Explore, AllThatIsViolated) {
   EXPECT_EQ(all.others[0].path.size(), 24u);
 }
 
+// Of one rule: what is broken besides neither ends the search nor is told.
+TEST(Explore, AllThatBreaksOneRule) {
+  const Scenario scenario = open_scenario("rogue/block-behind-kvm");
+  for (const char* rule : {"TDX-SEPT-MIRROR", "TDX-BUG-SEAMCALL"}) {
+    const Bounds first = {.only = invariant::find_id(rule)};
+    Bounds bounds = first;
+    bounds.all = true;
+    const Exploration x = explore(scenario, nullptr, bounds);
+    ASSERT_TRUE(x.violation) << rule;
+    EXPECT_EQ(x.violation->invariant, rule);
+    EXPECT_GT(x.states, explore(scenario, nullptr, first).states);
+    for (const Exploration& other : x.others) EXPECT_EQ(other.violation->invariant, rule);
+    const std::vector<Packet> trace = counterexample(scenario, nullptr, "", x, bounds);
+    EXPECT_TRUE(replays_to(scenario.info, trace, rule, bounds.only)) << rule;
+  }
+}
+
 TEST(Explore, BoundOfStates) {
   const Exploration x = explore(open_scenario("seed-004/two-vcpus"), nullptr, {.max_states = 20});
   EXPECT_FALSE(x.violation);
