@@ -45,6 +45,12 @@ uint32_t default_role(const Design& d, const HostMmu& h, uint64_t levels, uint32
   return base | static_cast<uint32_t>(levels) | as_id << 24 | (no_ad ? kRoleAdDisabled : 0);
 }
 
+// kvm_mmu_get_tdp_level(): a TD's guests have a width of their own, which its S-EPT has, too.
+uint64_t root_levels(const ReplayWorld& w, uint64_t levels) {
+  if (w.platform != nullptr) return static_cast<uint64_t>(w.platform->tds[0].sept_levels);
+  return w.vm.gfn_direct_bits == gfn_direct_bits_for_gpaw(52) ? 5 : levels;
+}
+
 // What the hardware does to an entry that permits the access.
 void set_accessed_dirty(ReplayWorld& w, const Found& at, bool write) {
   if (!spte_ad_enabled<>(w.fmt, at.spte)) return;
@@ -245,7 +251,8 @@ void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
     }
     case K::kRootLoad: {
       const auto role = static_cast<uint32_t>(
-          e.get_or(f::root_load::role, default_role(w.design, w.host, levels_, 0)));
+          e.get_or(f::root_load::role,
+                   default_role(w.design, w.host, root_levels(w, levels_), 0)));
       if (role_level(role) < 4 || role_level(role) > 5) return refuse(e, "a root has 4 or 5 levels");
       w.store.touch(kRoles, model::kWrite);
       w.env.roles[vcpu] = role;
