@@ -135,7 +135,8 @@ class Rules {
          invariant::logged_leaf_small<>(spte, level, model::slot_dirty_track_enabled(view_, slot)));
     rule(id("MMU-FAULT-LEVELMAX"),
          model::lpage_max_level(view_, slot, gfn, level) >= level &&
-             level <= view_.host.max_huge_page_level);
+             level <= view_.host.max_huge_page_level &&
+             (step_.host_level == 0 || level <= step_.host_level));
     rule(id("MMU-ATTR-MIXED"),
          !(model::lpage_disallow(view_, slot, gfn, level) & model::kLpageMixed));
   }

@@ -26,6 +26,7 @@ struct ObservedStep {
   uint8_t attr_filter = 0;    // of the unmap that is going on; 0: none
   uint64_t zap_start = 0, zap_end = 0;  // gfns of an unmap, where they are one range; else 0
   bool private_fault = false;
+  int host_level = 0;  // at the place of a change, where huge pages are recovered; else 0
   int call_level = 0;  // of a SEAMCALL that no hook made
 };
 

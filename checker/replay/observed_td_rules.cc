@@ -169,12 +169,63 @@ void seen_leaf(const View& view, const ObservedStep& step, std::vector<Id>& brok
   }
 }
 
+// Is there a leaf for the gfn in a root of the kind?
+bool maps_leaf(const View& view, bool mirror, uint64_t gfn) {
+  for (uint32_t root = model::first_root(view); root != model::kNoTable;
+       root = model::list_next_root(view, root)) {
+    if (view.is_mirror(root) != mirror) continue;
+    uint32_t table = root;
+    while (table != model::kNoTable) {
+      const int level = model::role_level(view.role(table));
+      const uint64_t at = mirror ? gfn : gfn | view.vm.gfn_direct_bits;
+      const uint64_t spte = view.store.get(model::cell::pte(table, model::spte_index<>(at, level)));
+      if (!model::is_shadow_present_pte<>(spte)) break;
+      if (model::is_last_spte<>(spte, level)) return true;
+      table = view.store.find_table(model::spte_to_pfn<>(spte));
+    }
+  }
+  return false;
+}
+
+// Does the event show that private memory goes? An entry says of which root it is by its role, where
+// that is told, or by what is mapped.
+bool takes_private(const View& view, const trace::Event& e) {
+  const auto goes = [&](size_t new_spte) {
+    return e.has(new_spte) && !model::is_shadow_present_pte<>(e.get(new_spte));
+  };
+  const auto only_private = [&](uint64_t gfn) {
+    return maps_leaf(view, true, gfn) && !maps_leaf(view, false, gfn);
+  };
+  switch (e.kind) {
+    case K::kMockRangeBlock:
+    case K::kMockPageRemove: return true;
+    case K::kMockSetExternal: return goes(f::mock_set_external::new_spte);
+    case K::kChangedSpte: {
+      namespace x = f::changed_spte;
+      if (!goes(x::new_spte)) return false;
+      return e.has(x::role) ? model::role_mirror(static_cast<uint32_t>(e.get(x::role)))
+                            : only_private(e.get(x::gfn));
+    }
+    case K::kSpteChanged:
+      return goes(f::spte_changed::new_spte) && only_private(e.get(f::spte_changed::gfn));
+    default: return false;
+  }
+}
+
+// What an unmap of shared memory alone is seen to do.
+void seen_unmap(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
+  const bool shared_only = step.attr_filter != 0 && !(step.attr_filter & model::kFilterPrivate);
+  if (!shared_only || view.design.unmap_filter != model::UnmapFilter::kAttrFilter) return;
+  if (takes_private(view, step.seen)) broken.push_back(id("MMU-MIRROR-FILTER"));
+}
+
 }  // namespace
 
 std::vector<Id> td_broken_by(const View& view, const ObservedStep& step) {
   std::vector<Id> broken;
   seen_status(step, broken);
   seen_instead(step, broken);
+  seen_unmap(view, step, broken);
   if (step.private_fault) {
     if (step.seen.kind == K::kChangedSpte) seen_leaf(view, step, broken);
     if (step.seen.kind == K::kSplitHugePage) broken.push_back(id("MMU-MIRROR-SPLIT"));

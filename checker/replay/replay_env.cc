@@ -194,12 +194,20 @@ void ReplayEnv::adopt_frame(uint32_t table, uint64_t new_pfn) {
   if (store_.move_table(table, new_pfn)) adopted_frames++;
 }
 
-int ReplayEnv::host_level(uint32_t, uint64_t gfn, bool level_unseen) {
+int ReplayEnv::mapped_level(uint32_t slot, uint64_t gfn) const {
+  int level = model::kPgLevel4K;
+  for (const HostRange& r : host_ranges) {
+    if (r.slot == slot && gfn >= r.start && gfn < r.end) level = r.level;
+  }
+  return level;
+}
+
+int ReplayEnv::host_level(uint32_t slot, uint64_t gfn, bool level_unseen) {
   if (level_unseen) return model::kMaxHugepageLevel;
   if (in_->collapse) {
     return in_->collapse->gfn == gfn ? in_->collapse->level : model::kPgLevel4K;
   }
-  return in_->host_level.value_or(model::kPgLevel4K);
+  return in_->host_level ? *in_->host_level : mapped_level(slot, gfn);
 }
 
 int32_t ReplayEnv::faultin_outcome(int32_t result, model::Openness openness) {

@@ -123,6 +123,10 @@ class ReplayEnv {
   bool mmio_info_cache = true;
   bool noinline_build = false;  // functions that are usually inlined were probed
   std::unordered_map<uint32_t, uint32_t> roles;  // by vCPU
+  // Pages of which sizes the host maps, the latest last; 4K elsewhere. A hand-written trace says so.
+  struct HostRange { uint32_t slot; uint64_t start, end; int level; };
+  std::vector<HostRange> host_ranges;
+  int mapped_level(uint32_t slot, uint64_t gfn) const;
   const model::SpteFormat* format = nullptr;
   std::function<void(uint32_t table)> reclaim;   // a removed table's frame is used again
 

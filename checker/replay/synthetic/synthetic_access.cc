@@ -63,12 +63,7 @@ void set_accessed_dirty(ReplayWorld& w, const Found& at, bool write) {
 }  // namespace
 
 int SyntheticReplayer::host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const {
-  const uint32_t slot = gfn_to_memslot(v.model->world, as_id, gfn);
-  int level = kPgLevel4K;
-  for (const Vm::HostRange& r : v.host_ranges) {
-    if (r.slot == slot && gfn >= r.start && gfn < r.end) level = r.level;
-  }
-  return level;
+  return v.model->env.mapped_level(gfn_to_memslot(v.model->world, as_id, gfn), gfn);
 }
 
 void SyntheticReplayer::page_fault(const Event& e, Thread& t, Vm& v, PageFault m) {
@@ -94,9 +89,10 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
       namespace x = f::host_level_change;
       const auto slot = slot_of(e, v, x::slot, x::as_id);
       if (!slot) return;
-      if (v.host_ranges.size() >= kMaxHostRanges) return refuse(e, "too many ranges");
-      v.host_ranges.push_back({*slot, e.get(x::gfn), e.get(x::gfn) + e.get(x::npages),
-                               static_cast<int>(e.get(x::level))});
+      auto& ranges = v.model->env.host_ranges;
+      if (ranges.size() >= kMaxHostRanges) return refuse(e, "too many ranges");
+      ranges.push_back({*slot, e.get(x::gfn), e.get(x::gfn) + e.get(x::npages),
+                        static_cast<int>(e.get(x::level))});
       return;
     }
     case K::kPageFault: {

@@ -90,10 +90,20 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
   // The operation may have ended with what was predicted last.
   const Task* task = t.stack.empty() ? nullptr : &t.stack.back();
   const std::string expected = p == nullptr ? "nothing: the operation is over" : event_text(*p);
-  const auto broken = broken_by(
-      v.monitor->view(),
-      observed_step(e, p, task ? &task->op : nullptr,
-                    task && task->primitive ? &*task->primitive : nullptr));
+  ObservedStep step = observed_step(e, p, task ? &task->op : nullptr,
+                                    task && task->primitive ? &*task->primitive : nullptr);
+  // An operation that is over has not done what is seen of it.
+  if (task == nullptr) step.attr_filter = t.filter;
+  if (t.recovers && t.in.collapse) {
+    step.host_level = t.in.collapse->level;
+  } else if (t.recovers && e.kind == K::kChangedSpte) {
+    namespace x = trace::f::changed_spte;
+    step.host_level = host_level(v, static_cast<uint32_t>(e.get(x::as_id)), e.get(x::gfn));
+  } else if (t.recovers && e.kind == K::kSpteChanged) {
+    namespace x = trace::f::spte_changed;
+    step.host_level = host_level(v, static_cast<uint32_t>(e.get(x::as_id)), e.get(x::gfn));
+  }
+  const auto broken = broken_by(v.monitor->view(), step);
   for (const invariant::Id rule : broken) {
     tally_.evaluated[rule]++;
     tally_.violated[rule]++;

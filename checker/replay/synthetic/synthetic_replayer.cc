@@ -335,8 +335,24 @@ void SyntheticReplayer::observation(const Event& e) {
   t.last_event = events_;
 }
 
+namespace {
+
+// KVM_FILTER_* bits of an operation that unmaps a range of one kind; 0 for any other.
+uint8_t unmap_filter(const Machine& machine) {
+  if (const auto* range = std::get_if<model::InvalidateRange>(&machine)) return range->attr_filter;
+  if (const auto* change = std::get_if<model::SetMemAttributes>(&machine)) {
+    const bool to_private = (change->attributes & model::kMemoryAttributePrivate) != 0;
+    return to_private ? model::kFilterShared : model::kFilterPrivate;
+  }
+  return 0;
+}
+
+}  // namespace
+
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) {
   if (t.stack.size() >= kMaxTasks) return refuse(e, "too much to do at once");
+  t.filter = unmap_filter(machine);
+  t.recovers = std::holds_alternative<model::SetMemoryRegion>(machine);
   Task task;
   task.op.machine = std::move(machine);
   task.op.vm = v.model.get();
@@ -347,6 +363,7 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
 
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Primitive primitive) {
   push(t, v, e, Machine{});
+  t.recovers = std::holds_alternative<RecoverOp>(primitive);
   if (!t.stack.empty()) t.stack.back().primitive = std::move(primitive);
 }
 

@@ -93,6 +93,8 @@ class SyntheticReplayer {
   struct Thread {
     uint32_t tid = 0;
     uint64_t last_event = 0;
+    uint8_t filter = 0;      // of the unmap that it began last; 0: it began something else
+    bool recovers = false;   // huge pages, by what it began last
     std::vector<Task> stack;
     PendingInputs in;
     std::vector<uint64_t> frames;  // of new tables, in order
@@ -111,8 +113,6 @@ class SyntheticReplayer {
   struct Vm {
     std::unique_ptr<VmModel> model;
     std::unique_ptr<invariant::Monitor> monitor;
-    struct HostRange { uint32_t slot; uint64_t start, end; int level; };
-    std::vector<HostRange> host_ranges;
     std::map<uint64_t, uint64_t> gmem_holes;
     std::map<uint64_t, ShadowPage> shadow_pages;  // by their frames
     size_t shadow_leafs = 0;
