@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "tools/import/ftrace/config_packets.h"
+#include "tools/import/ftrace/input_packet.h"
 #include "tools/import/ftrace/inputs.h"
 #include "tools/import/ftrace/markers.h"
 #include "tools/import/ftrace/meta.h"
@@ -324,6 +325,7 @@ class Source final : public FtraceSource {
     settle_vm(head, look);
     after_.clear();
     splitter_->split(head.event, head.mirror, look, out_, after_);
+    std::erase_if(out_, [](const Event& e) { return !can_be(e); });
     for (const Event& e : out_) ++written_counts_[static_cast<size_t>(e.kind)];
     for (const Event& e : after_) ++written_counts_[static_cast<size_t>(e.kind)];
     out_.push_back(head.event);

@@ -24,7 +24,9 @@ bool in_interrupt(const Event& e) {
          (e.context & (trace::kContextSoftirq | trace::kContextHardirq)) != 0;
 }
 
-uint64_t pages_of_level(uint64_t level) { return uint64_t{1} << (9 * (level - 1)); }
+uint64_t pages_of_level(uint64_t level) {
+  return is_level(level) ? uint64_t{1} << (9 * (level - 1)) : 1;
+}
 
 bool is_yield(const Event* e) {
   return e != nullptr && (e->kind == EventKind::kYieldRead || e->kind == EventKind::kYieldWrite);

@@ -414,6 +414,25 @@ TEST(Inputs, HostLevelOfCollapseAndRecovery) {
   EXPECT_EQ(first_of(recent, EventKind::kCollapseHostLevel).get(f::collapse_host_level::level), 3u);
 }
 
+// What cannot be is shown, and nothing is predicted with it.
+TEST(Inputs, NonsenseIsNoInput) {
+  const auto inputs = [](std::string_view map, int level) {
+    return import_text(lines({kFault, kFaultinOk, kNotStale, map,
+                              "kvm_mmu_spte_requested: gfn 40001 pfn 6a01 level " +
+                                  std::to_string(level)}));
+  };
+  std::string far(kMap);
+  far.replace(far.find("pfn=0x6a01"), 10, "pfn=0x10000006a01");
+  std::string high(kMap);
+  high.replace(high.find("max_level=3"), 11, "max_level=9");
+  EXPECT_EQ(inputs(kMap, 1).of(EventKind::kHostLevel).size(), 1u);
+  EXPECT_TRUE(inputs(kMap, 0).of(EventKind::kHostLevel).empty());
+  EXPECT_EQ(inputs(kMap, 0).of(EventKind::kSpteRequested).size(), 1u);
+  EXPECT_EQ(inputs(kMap, 1).of(EventKind::kFaultPfn).size(), 1u);
+  EXPECT_TRUE(inputs(far, 1).of(EventKind::kFaultPfn).empty());
+  EXPECT_TRUE(inputs(high, 1).of(EventKind::kFaultPfn).empty());
+}
+
 TEST(Inputs, NxRecoveryWithAndWithoutItsStart) {
   const std::string_view zap_sp =
       "zap_sp: (f+0x4/0xe0) kvm=0x100000 sp=0x1 spt=0xffff888005d97000 role=0x3781 gfn=0x40000 "
