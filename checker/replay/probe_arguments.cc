@@ -15,6 +15,7 @@ namespace {
 struct Taken {
   K kind;
   uint32_t fields;
+  uint32_t beside = 0;  // only of a kind that has one of these
 };
 
 constexpr uint32_t kNamesVm = uint32_t{1} << ProbeArguments::kVmBit;
@@ -50,13 +51,18 @@ constexpr Taken kTaken[] = {
     {K::kIterRestart, bits({f::iter_restart::next_gfn})},
     {K::kChangedSpte, bits({f::changed_spte::gfn, f::changed_spte::level,
                             f::changed_spte::old_spte, f::changed_spte::new_spte})},
+    // What is called gfn is the table's where its struct was read, unless there is another one.
+    {K::kChangedSpte, bits({f::changed_spte::table_gfn}),
+     bits({f::changed_spte::spt_pfn, f::changed_spte::role, f::changed_spte::refs})},
     {K::kCmpxchgSpte, bits({f::cmpxchg_spte::sptep, f::cmpxchg_spte::gfn, f::cmpxchg_spte::level,
                             f::cmpxchg_spte::old_spte, f::cmpxchg_spte::new_spte})},
     {K::kCmpxchgSpteRet, bits({f::cmpxchg_spte_ret::ret})},
     {K::kSetMemAttr, bits({f::set_mem_attr::start, f::set_mem_attr::end,
                            f::set_mem_attr::attributes})},
     {K::kGmemPunchHole, bits({f::gmem_punch_hole::offset, f::gmem_punch_hole::len})},
-    {K::kGmemInvalidate, bits({f::gmem_invalidate::start, f::gmem_invalidate::end})},
+    {K::kGmemInvalidate, bits({f::gmem_invalidate::start, f::gmem_invalidate::end,
+                               f::gmem_invalidate::gmem})},
+    {K::kGmemRelease, bits({f::gmem_release::gmem})},
     {K::kMnInvStart, bits({f::mn_inv_start::start, f::mn_inv_start::end,
                            f::mn_inv_start::mnflags})},
     {K::kMnInvEnd, bits({f::mn_inv_end::start, f::mn_inv_end::end})},
@@ -102,6 +108,7 @@ std::string ProbeArguments::missing() const {
       const auto kind = static_cast<size_t>(row.kind);
       const uint32_t absent = row.fields & ~present_[kind];
       if (!seen_.test(kind) || absent == 0) continue;
+      if (row.beside != 0 && (row.beside & present_[kind]) == 0) continue;
       const trace::KindInfo& info = trace::kind_info(row.kind);
       const auto field = static_cast<size_t>(__builtin_ctz(absent));
       const std::string_view name = field == kVmBit ? std::string_view("kvm")

@@ -82,6 +82,22 @@ TEST(ProbeArguments, WhatIsOnlyComparedMayBeMissing) {
   EXPECT_EQ(arguments.missing(), "");
 }
 
+TEST(ProbeArguments, TheGfnOfATableIsNotThatOfAnEntry) {
+  namespace x = f::changed_spte;
+  const trace::Event of_6_12 =
+      packet(K::kChangedSpte, {{x::gfn, 1}, {x::level, 1}, {x::old_spte, 0}, {x::new_spte, 0}});
+  ProbeArguments arguments;
+  arguments.saw(of_6_12);
+  EXPECT_EQ(arguments.missing(), "");
+  trace::Event of_7_2 = of_6_12;
+  of_7_2.set(x::role, 0x6f81);
+  arguments.saw(of_7_2);
+  EXPECT_EQ(arguments.missing(), "changed_spte.table_gfn");
+  of_7_2.set(x::table_gfn, 0);
+  arguments.saw(of_7_2);
+  EXPECT_EQ(arguments.missing(), "");
+}
+
 TEST(ProbeArguments, ARecordingWithMirrorRootsNeedsMore) {
   const trace::Event map = [] {
     namespace x = f::tdp_map;
