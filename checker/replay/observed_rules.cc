@@ -98,7 +98,7 @@ class Rules {
     if (p != nullptr && p->kind == e_.kind && step_.zaps && e_.has(gfn_at)) {
       rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at]);
     }
-    if (step_.harvests_log && !same(new_at)) {
+    if (step_.harvests_log && (p == nullptr || !same(new_at))) {
       rule(id("MMU-DIRTY-DBIT"), !(model::spte_ad_need_write_protect<>(view_.fmt, old_spte) &&
                                    (old_spte ^ new_spte) == view_.fmt.dirty));
       rule(id("MMU-DIRTY-LOST"), !model::is_writable_pte<>(new_spte) &&

@@ -93,7 +93,10 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
   ObservedStep step = observed_step(e, p, task ? &task->op : nullptr,
                                     task && task->primitive ? &*task->primitive : nullptr);
   // An operation that is over has not done what is seen of it.
-  if (task == nullptr) step.attr_filter = t.filter;
+  if (task == nullptr) {
+    step.attr_filter = t.filter;
+    step.harvests_log = t.harvests;
+  }
   if (t.recovers && t.in.collapse) {
     step.host_level = t.in.collapse->level;
   } else if (t.recovers && e.kind == K::kChangedSpte) {

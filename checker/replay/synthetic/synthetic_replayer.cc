@@ -353,6 +353,7 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   if (t.stack.size() >= kMaxTasks) return refuse(e, "too much to do at once");
   t.filter = unmap_filter(machine);
   t.recovers = std::holds_alternative<model::SetMemoryRegion>(machine);
+  t.harvests = std::holds_alternative<model::DirtyLogChunk>(machine);
   Task task;
   task.op.machine = std::move(machine);
   task.op.vm = v.model.get();

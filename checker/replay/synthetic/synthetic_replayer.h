@@ -95,6 +95,7 @@ class SyntheticReplayer {
     uint64_t last_event = 0;
     uint8_t filter = 0;      // of the unmap that it began last; 0: it began something else
     bool recovers = false;   // huge pages, by what it began last
+    bool harvests = false;   // a dirty log
     std::vector<Task> stack;
     PendingInputs in;
     std::vector<uint64_t> frames;  // of new tables, in order
