@@ -143,6 +143,10 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
   }
   fault.gfn = (fault.addr >> kPageShift) & ~w.vm.gfn_direct_bits;
   page_fault(e, t, v, m);
+  if (e.kind != K::kPrefault || t.stack.empty()) return;
+  // kvm_mmu_reload() comes first, once: what becomes obsolete later keeps the pre-fault busy.
+  const uint32_t root = vcpu_root(w, fault.vcpu, false);
+  if (root != kNoTable && w.root_invalid(root)) load_root(e, t, v, fault.vcpu);
 }
 
 void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
