@@ -24,9 +24,8 @@ void append_loop(std::vector<Packet>& all, Stepper& stepper, const Scenario& sce
   std::set<uint32_t> idle;
   for (const auto& [tid, operations] : scenario.threads) idle.insert(tid);
   for (const Move& m : loop) idle.erase(m.thread);
-  std::erase_if(idle, [&](uint32_t tid) {
-    return !replay::SteppedState::running(stepper.replayer(), tid);
-  });
+  std::erase_if(
+      idle, [&](uint32_t tid) { return !replay::SteppedState::running(stepper.replayer(), tid); });
   const auto put = [&](const Move& m) {
     for (Packet& p : stepper.packets(m)) all.push_back(std::move(p));
   };
@@ -81,8 +80,9 @@ struct Ends {
   uint64_t end_states = 0;
   bool whole = true;
 
-  explicit Ends(const SearchResult<1>& r) : end_states(r.end_states), whole(r.bound.empty()) {
-    for (const SearchResult<1>::Violation& v : r.violations) broken.insert(v.property);
+  explicit Ends(const SearchResult<ScenarioSystem::State>& r)
+      : end_states(r.end_states), whole(r.bound.empty()) {
+    for (const auto& v : r.violations) broken.insert(v.property);
   }
 };
 
@@ -138,7 +138,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                                .workers = bounds.workers,
                                .all = bounds.all};
   ScenarioSystem system(scenario, design, options);
-  const SearchResult<1> r = reduced_search(system, limits, tick);
+  const SearchResult<ScenarioSystem::State> r = reduced_search(system, limits, tick);
   x.states = r.states;
   x.transitions = r.transitions;
   x.depth = r.depth;
@@ -146,12 +146,12 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.memory = r.memory + system.memory();
   x.bound = r.bound;
   x.invariants = system.evaluated(bounds.only);
-  if (bounds.self_check) system.check_table();
+  if (bounds.self_check) system.check_contents();
   if (bounds.self_check && bounds.partial_order) {
     compare_with_whole(scenario, design, options, limits, tick);
   }
   if (r.violations.empty()) return x;
-  const SearchResult<1>::Violation& v = r.violations.front();
+  const auto& v = r.violations.front();
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;
   if (bounds.partial_order) find_shortest(x, scenario, design, bounds, tick);

@@ -135,12 +135,12 @@ std::optional<unsigned> thread_to_run_alone(unsigned threads, Moves&& moves, boo
 // Searches until nothing new is seen, or something is found that needs no more. `wrong`: what a
 // system says of a reduction that is, which is no news where it knew too little.
 template <class System>
-SearchResult<System::kWords> reduced_search(System& system, const SearchBounds& bounds,
+SearchResult<typename System::State> reduced_search(System& system, const SearchBounds& bounds,
                                             const SearchTick& tick = {},
                                             unsigned wrong = kNothing) {
   for (;;) {
     // Workers tell what they have seen as they end, with the search.
-    SearchResult<System::kWords> r = Search<System>(system, bounds).run(tick);
+    SearchResult<typename System::State> r = Search<System>(system, bounds).run(tick);
     const bool stopped = !r.bound.empty() && r.bound != "max-depth";
     // A path is a path.
     const bool found =

@@ -67,14 +67,15 @@ class PackedCells {
 template <class M, int Width>
 class Interleaving {
  public:
-  static constexpr int kWords = Width;
   using State = Words<Width>;
+  using Codec = WordsCodec<Width>;
   static constexpr uint32_t kBlock = 32768, kAlone = 2048;
 
   explicit Interleaving(const M& machines) : machines_(machines), layout_(machines.cells()) {}
 
   const CellLayout& layout() const { return layout_; }
   unsigned bytes() const { return std::max(layout_.bytes(), 8u * (Width - 1) + 1); }
+  Codec codec() const { return Codec(bytes()); }
   State initial() const { return {}; }
   uint64_t hash(const State& s) const { return hash_words(s); }
   uint64_t memory() const { return 0; }

@@ -22,9 +22,9 @@ struct Found {
   uint64_t states = 0, transitions = 0, end_states = 0;
   std::set<unsigned> violated;
 
-  explicit Found(const SearchResult<1>& r)
+  explicit Found(const SearchResult<ScenarioSystem::State>& r)
       : states(r.states), transitions(r.transitions), end_states(r.end_states) {
-    for (const SearchResult<1>::Violation& v : r.violations) violated.insert(v.property);
+    for (const auto& v : r.violations) violated.insert(v.property);
   }
   bool keeps(const Found& whole) const {
     return violated == whole.violated && end_states == whole.end_states;
@@ -63,20 +63,20 @@ class PartialOrder {
 TEST(PartialOrder, KeepsViolationsAndEndStates) {
   uint64_t all = 0, reduced = 0;
   bool like_pages = false;
-  for (const Case& c : {Case{"bugs/attr-huge-window", "linux-7.2,straddling_joins=no"},
-                        Case{"bugs/gmem-dying-binding", "linux-7.2,gmem_unbind=live-file"},
-                        Case{"bugs/nested-wp-skip", "linux-7.2,write_protect_skips=read-only"},
-                        Case{"bugs/retry-keeps-page", "linux-7.2,early_retry_puts=no"},
-                        Case{"bugs/root-reuse-tlb", "linux-7.2,root_load_flush=guest-only"},
-                        Case{"bugs/volatile-spte", "linux-7.2,volatile_atomic=no"},
-                        Case{"bugs/vp-init-tdr-lock", "linux-7.2,vp_init_mmu_lock=no"},
-                        Case{"bugs/yield-loses-flush", "linux-7.2,zap_flush=own"},
-                        Case{"bugs/zap-all-mirror", "linux-7.2,zap_all_spares_mirror=no"},
-                        Case{"bugs/zero-step-slot-deadlock", "linux-7.2,retry_tests_slot=no"},
-                        Case{"seed-002/zero-step", "v8"},
-                        Case{"seed-004/accept-against-zap", "naive"},
-                        Case{"seed-004/populate-against-zap", "upstream-7.x"},
-                        Case{"seed-004/two-leafs-busy", "upstream-7.x"}}) {
+  for (const Case& c :
+       {Case{"bugs/attr-huge-window", "linux-7.2,straddling_joins=no"},
+        Case{"bugs/gmem-dying-binding", "linux-7.2,gmem_unbind=live-file"},
+        Case{"bugs/nested-wp-skip", "linux-7.2,write_protect_skips=read-only"},
+        Case{"bugs/retry-keeps-page", "linux-7.2,early_retry_puts=no"},
+        Case{"bugs/root-reuse-tlb", "linux-7.2,root_load_flush=guest-only"},
+        Case{"bugs/volatile-spte", "linux-7.2,volatile_atomic=no"},
+        Case{"bugs/vp-init-tdr-lock", "linux-7.2,vp_init_mmu_lock=no"},
+        Case{"bugs/yield-loses-flush", "linux-7.2,zap_flush=own"},
+        Case{"bugs/zap-all-mirror", "linux-7.2,zap_all_spares_mirror=no"},
+        Case{"bugs/zero-step-slot-deadlock", "linux-7.2,retry_tests_slot=no"},
+        Case{"seed-002/zero-step", "v8"}, Case{"seed-004/accept-against-zap", "naive"},
+        Case{"seed-004/populate-against-zap", "upstream-7.x"},
+        Case{"seed-004/two-leafs-busy", "upstream-7.x"}}) {
     SCOPED_TRACE(c.scenario);
     // Every other one with tables numbered by thread.
     const PartialOrder p(c, like_pages);
@@ -134,8 +134,8 @@ TEST(BrokenPartialOrder, AFootprintThatMissesARead) {
                std::logic_error);
   // Of invalidations: end states are missing.
   const PartialOrder q({"bugs/retry-keeps-page", "linux-7.2"});
-  EXPECT_FALSE(q.reduced({.forgets_reads = replay::SteppedState::kFirstGroupSlot + 1})
-                   .keeps(q.whole()));
+  EXPECT_FALSE(
+      q.reduced({.forgets_reads = replay::SteppedState::kFirstGroupSlot + 1}).keeps(q.whole()));
 }
 
 // The fault's first steps have nothing to do with what the zap does next, only with what follows.

@@ -50,9 +50,9 @@ struct NoFaults {
 template <class M, int Width, class Faults = NoFaults>
 class Reduced {
  public:
-  static constexpr int kWords = Width;
   static constexpr uint32_t kBlock = 32768, kAlone = 2048;
   using State = Words<Width>;
+  using Codec = WordsCodec<Width>;
 
   Reduced(const M& machines, const Reductions& reductions)
       : machines_(machines),
@@ -60,7 +60,7 @@ class Reduced {
         reductions_(reductions),
         groups_(machines.symmetric()) {}
 
-  unsigned bytes() const { return system_.bytes(); }
+  Codec codec() const { return system_.codec(); }
   State initial() const { return canonical(system_.initial()); }
   uint64_t hash(const State& s) const { return hash_words(s); }
   unsigned broken(const State& s) const { return system_.broken(s); }

@@ -12,7 +12,7 @@ namespace mmucheck::explore {
 namespace {
 
 using Op = RandomMachines::Op;
-using Found = SearchResult<1>;
+using Found = SearchResult<Words<1>>;
 
 template <class Faults = NoFaults, class M>
 Found reduced(const M& machines, const Reductions& reductions) {

@@ -13,8 +13,8 @@ using replay::SteppedState;
 
 namespace {
 
-constexpr uint32_t kMoveKinds = 8;  // more than there are
-constexpr size_t kBecame = 1u << 15;
+constexpr uint32_t kMoveKinds = 8;         // more than there are
+constexpr size_t kKinds = 1u << 15;        // of which the moves are known, at most
 constexpr size_t kMostLearned = 1u << 15;  // steps that not all workers know yet
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 // What the Stepper counts, as cells of no table.
@@ -54,13 +54,30 @@ uint64_t ScenarioSystem::evaluated(std::optional<invariant::Id> only) const {
   return static_cast<uint64_t>(std::count(evaluated_.begin(), evaluated_.end(), true));
 }
 
+ScenarioSystem::Codec ScenarioSystem::codec() const {
+  Codec empty;
+  add_contents(empty);
+  return empty.widened();
+}
+
+void ScenarioSystem::add_contents(Codec& codec) const {
+  for (unsigned lane = 0; lane < lanes(); lane++) {
+    for (uint32_t id = codec.known(lane); id < contents_[lane].size(); id++) {
+      codec.add(lane, contents_[lane].hash(id));
+    }
+  }
+}
+
+uint64_t ScenarioSystem::memory() const {
+  uint64_t all = futures_.memory();
+  for (const Contents& c : contents_) all += c.memory();
+  return all;
+}
+
 void ScenarioSystem::settle() const {
-  table_.tidy();
+  for (Contents& c : contents_) c.tidy();
   for (const LearnedStep& step : std::exchange(learned_, {})) {
-    size_t asked = 0;
-    // learn() asks for each slot once, in order.
-    steps_.learn(step.tree, step.asked, [&](StepMemo::Slot) { return step.found[asked++]; },
-                 step.outcome, step.changes);
+    steps_.learn(step.tree, step.asked, step.found, step.outcome, step.changes);
   }
   settled_++;
   if (options_.partial_order && futures_.learn()) news_ = true;
@@ -75,9 +92,11 @@ bool ScenarioSystem::must_repeat() {
   return false;
 }
 
-void ScenarioSystem::check_table() const {
-  if (!table_.consistent()) {
-    throw std::logic_error("self-check: equal parts of states have different numbers");
+void ScenarioSystem::check_contents() const {
+  for (const Contents& c : contents_) {
+    if (!c.consistent()) {
+      throw std::logic_error("self-check: equal parts of states have different numbers");
+    }
   }
 }
 
@@ -102,23 +121,18 @@ Worker::Worker(const ScenarioSystem& system)
     : system_(&system),
       stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.options_.busy)),
       threads_(threads_of(system.scenario_)),
-      loaded_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
-      held_(std::make_unique<Id[]>(slot_of(SteppedState::kSlots))),
-      threads_tree_(system.table_, {loaded_.get(), threads_.size()}, 0),
-      rest_tree_(system.table_, {&loaded_[progress_slot()], 1 + SteppedState::kSlots},
-                 progress_slot()),
-      kinds_(static_cast<uint32_t>(threads_.size()), system.memo_bytes_ / kWorkerShare),
+      kinds_(kKinds),
       steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()),
-             system.memo_bytes_ / kStepsShare),
-      became_(kBecame) {
+             system.memo_bytes_ / kStepsShare) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (const uint32_t thread : threads_) {
     if (SteppedState::running(stepper_->replayer(), thread)) continue;
     SteppedState::put_thread(stepper_->slots(), thread, {}, nullptr);  // what the prefix has left
   }
-  for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) loaded_[i] = held_[i] = content(i);
-  threads_tree_.store();
-  rest_tree_.store();
+  for (Slot i = 0; i < system.lanes(); i++) {
+    loaded_.lanes[i] = held_[i] = content(i, {});
+    loaded_.hash += hash_in_lane(i, system.contents_[i].hash(held_[i]));
+  }
 }
 
 Worker::~Worker() {
@@ -141,23 +155,22 @@ void Worker::load(const State& s) {
     settled_ = system_->settled_;
     steps_.clear();
   }
-  threads_tree_.load(left(s));
-  rest_tree_.load(right(s));
+  loaded_ = s;
 }
 
-ScenarioSystem::State Worker::successor() {
-  return {uint64_t{threads_tree_.changed(changes_)} << 32 | changed_rest()};
+ScenarioSystem::State Worker::successor() const {
+  State s = loaded_;
+  s.hash += made_hash_;
+  for (const StepMemo::Change& c : made_) s.lanes[c.slot] = c.to;
+  return s;
 }
 
-Worker::Id Worker::changed_rest() {
-  if (!outcome_ || changes_.back().slot < progress_slot()) return rest_tree_.changed(changes_);
-  const Id from = rest_tree_.root();
-  const uint64_t hash = (uint64_t{from} << 32 | *outcome_) * 0x9e3779b97f4a7c15ull;
-  Became& b = became_[hash >> 32 & (kBecame - 1)];
-  if (b.from != from || b.outcome != *outcome_ || b.generation != system_->steps_.generation()) {
-    b = {from, *outcome_, system_->steps_.generation(), rest_tree_.changed(changes_)};
+uint64_t Worker::hash_of(std::span<const StepMemo::Change> changes) const {
+  uint64_t h = 0;
+  for (const StepMemo::Change& c : changes) {
+    h += system_->hash_of_change(c.slot, loaded_.lanes[c.slot], c.to);
   }
-  return b.to;
+  return h;
 }
 
 // --- moves ---
@@ -172,7 +185,7 @@ void Worker::allowed() {
   moves_.clear();
   for (Slot t = 0; t < threads_.size(); t++) moves_of(t);
   if (!system_->options_.preemptions) return;
-  const Turn turn = system_->table_.kept(loaded_[progress_slot()]).progress->turn;
+  const Turn turn = turn_of(loaded_.lanes[progress_slot()]);
   if (!turn.any) return;
   last_can_move_ = can_move(turn.last);
   if (last_can_move_ && turn.used >= *system_->options_.preemptions) {
@@ -182,54 +195,48 @@ void Worker::allowed() {
 
 // They depend on the thread and on what the stepper counts.
 void Worker::moves_of(Slot thread) {
-  const auto at = [this](Slot s) { return loaded_[s]; };
-  const StepMemo::Outcome* known = kinds_.find(thread, at);
-  if (known == nullptr) {
+  const Id own = loaded_.lanes[thread], counted = loaded_.lanes[progress_slot()];
+  Kinds& k = kinds_[(own * 0x9e3779b9u ^ counted * 0x85ebca6bu ^ thread) % kKinds];
+  if (k.thread != thread || k.own != own || k.counted != counted) {
     put();
-    StepMemo::Outcome kinds;
+    k = {thread, own, counted, 0};
     for (const Move& m : stepper_->moves()) {
-      if (m.thread == threads_[thread]) kinds.property |= 1u << static_cast<unsigned>(m.kind);
+      if (m.thread == threads_[thread]) k.kinds |= 1u << static_cast<unsigned>(m.kind);
     }
-    const std::array<Slot, 2> asked = {thread, progress_slot()};
-    known = kinds_.learn(thread, asked, at, kinds, {});
   }
-  for (unsigned kind = 0; known->property >> kind != 0; kind++) {
-    if (known->property >> kind & 1) moves_.push_back({threads_[thread], MoveKind(kind)});
+  for (unsigned kind = 0; k.kinds >> kind != 0; kind++) {
+    if (k.kinds >> kind & 1) moves_.push_back({threads_[thread], MoveKind(kind)});
   }
 }
 
 StepMemo::Outcome Worker::run(const Move& m) {
   const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
-  const auto at = [this](Slot s) { return loaded_[s]; };
+  const auto at = [this](Slot s) { return loaded_.lanes[s]; };
   StepMemo::Outcome o;
-  const bool memorable = m.kind != MoveKind::kBegin;
-  bool known = false, settled = false;
+  bool known = false;
   for (const StepMemo* steps : std::array{&system_->steps_, &steps_}) {
-    const StepMemo::Outcome* const found = memorable && !known ? steps->find(tree, at) : nullptr;
+    const StepMemo::Outcome* const found = !known ? steps->find(tree, at) : nullptr;
     if (found == nullptr) continue;
     known = true;
-    settled = steps != &steps_;
     o = *found;
-    const auto changes = steps->changes(o);
-    changes_.assign(changes.begin(), changes.end());
+    made_ = steps->changes(o);
   }
   if (!known) {
     o = run_model(m);
-    if (memorable) {
-      steps_.learn(tree, asked_, at, o, changes_);
-      std::vector<Id> found_there;
-      for (const Slot slot : asked_) found_there.push_back(loaded_[slot]);
-      const std::lock_guard hold(system_->lock_);
-      if (system_->learned_.size() < kMostLearned) {
-        system_->learned_.push_back({tree, asked_, std::move(found_there), o, changes_});
-      }
+    made_ = changes_;
+    std::vector<Id> found_there;
+    for (const Slot slot : asked_) found_there.push_back(loaded_.lanes[slot]);
+    steps_.learn(tree, asked_, found_there, o, changes_);
+    const std::lock_guard hold(system_->lock_);
+    if (system_->learned_.size() < kMostLearned) {
+      system_->learned_.push_back({tree, asked_, std::move(found_there), o, changes_});
     }
   } else if (system_->options_.self_check) {
-    check(m, o, std::vector(changes_));
+    check(m, o, {made_.begin(), made_.end()});
+    made_ = changes_;
   }
   if (system_->options_.partial_order && telling_) tell(m, o);
-  outcome_.reset();
-  if (settled && !changes_.empty() && !system_->options_.preemptions) outcome_ = o.first;
+  made_hash_ = o.hash;
   if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
 }
@@ -245,8 +252,8 @@ void Worker::check(const Move& m, const StepMemo::Outcome& known,
       !std::equal(changes_.begin(), changes_.end(), expected.begin(), expected.end(), same)) {
     throw std::logic_error("self-check: a step depends on what its footprint lacks");
   }
-  for (Slot i = 0; i < slot_of(SteppedState::kSlots); i++) {
-    if (content(i) != held_[i]) {
+  for (Slot i = 0; i < system_->lanes(); i++) {
+    if (content(i, turn_of(held_[progress_slot()])) != held_[i]) {
       throw std::logic_error("self-check: a step changes what its footprint lacks");
     }
   }
@@ -267,9 +274,13 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   }
   asked_ = {thread};
   if (m.kind != MoveKind::kStep) asked_.push_back(progress_slot());
+  if (m.kind == MoveKind::kBegin) {  // what tells no store looks there
+    asked_.push_back(slot_of(SteppedState::kMonitorSlot));
+    asked_.push_back(slot_of(SteppedState::kFramesSlot));
+  }
   changes_.clear();
   const auto changed = [&](Slot slot) {
-    const Id now = content(slot);
+    const Id now = content(slot, turn_of(held_[progress_slot()]));
     if (now != held_[slot] && o.made) changes_.push_back({slot, now});
     held_[slot] = now;
   };
@@ -293,61 +304,64 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   }
   std::sort(changes_.begin(), changes_.end(),
             [](const StepMemo::Change& a, const StepMemo::Change& b) { return a.slot < b.slot; });
+  o.hash = hash_of(changes_);
   return o;
 }
 
 // Whose turn it was and is belongs to the state.
 void Worker::follow_turn(const Move& m) {
   const Slot slot = progress_slot();
-  const auto at = std::find_if(changes_.begin(), changes_.end(),
+  std::vector<StepMemo::Change> all(made_.begin(), made_.end());
+  const auto at = std::find_if(all.begin(), all.end(),
                                [&](const StepMemo::Change& c) { return c.slot >= slot; });
-  const bool counted = at != changes_.end() && at->slot == slot;
-  const Turn before = system_->table_.kept(loaded_[slot]).progress->turn;
-  Progress after = *system_->table_.kept(counted ? at->to : loaded_[slot]).progress;
+  const bool counted = at != all.end() && at->slot == slot;
+  const Turn before = turn_of(loaded_.lanes[slot]);
+  Progress after = *kept(slot, counted ? at->to : loaded_.lanes[slot]).progress;
   const bool preempted = before.any && m.thread != before.last && last_can_move_;
   after.turn = {m.thread, before.used + preempted, true};
   if (counted) {
     at->to = progress(after);
   } else {
-    changes_.insert(at, {slot, progress(after)});
+    all.insert(at, {slot, progress(after)});
   }
+  changes_ = std::move(all);
+  made_ = changes_;
+  made_hash_ = hash_of(made_);
 }
 
 // --- the stepper ---
 
 void Worker::put() {
   replay::SyntheticReplayer& to = stepper_->slots();
-  const Table& table = system_->table_;
+  const std::array<Id, kLanes>& now = loaded_.lanes;
   for (Slot t = 0; t < progress_slot(); t++) {
-    if (held_[t] != loaded_[t]) {
-      SteppedState::put_thread(to, threads_[t], table.bytes(loaded_[t]),
-                               table.kept(loaded_[t]).thread);
+    if (held_[t] != now[t]) {
+      SteppedState::put_thread(to, threads_[t], system_->contents_[t].bytes(now[t]),
+                               kept(t, now[t]).thread);
     }
   }
-  if (held_[progress_slot()] != loaded_[progress_slot()]) {
-    stepper_->set_own(table.kept(loaded_[progress_slot()]).progress->own);
+  if (held_[progress_slot()] != now[progress_slot()]) {
+    stepper_->set_own(kept(progress_slot(), now[progress_slot()]).progress->own);
   }
   std::vector<SteppedState::Change> changes;
   for (SteppedState::Slot s = 0; s < SteppedState::kSlots; s++) {
     const Slot i = slot_of(s);
-    if (held_[i] == loaded_[i]) continue;
-    changes.push_back({s, &table.bytes(held_[i]), &table.bytes(loaded_[i])});
+    if (held_[i] == now[i]) continue;
+    const Contents& contents = system_->contents_[i];
+    changes.push_back({s, &contents.bytes(held_[i]), &contents.bytes(now[i])});
   }
   SteppedState::put(to, changes);
-  std::copy_n(loaded_.get(), slot_of(SteppedState::kSlots), held_.get());
+  held_ = now;
 }
 
-Worker::Id Worker::content(Slot slot) {
-  if (slot == progress_slot()) {
-    const bool first = held_[slot] == 0;
-    return progress(
-        {stepper_->own(), first ? Turn{} : system_->table_.kept(held_[slot]).progress->turn});
-  }
+Worker::Id Worker::content(Slot slot, const Turn& turn) {
+  if (slot == progress_slot()) return progress({stepper_->own(), turn});
   const replay::SyntheticReplayer& r = stepper_->replayer();
   if (slot > progress_slot()) {
-    return system_->table_.leaf(SteppedState::content(r, slot - slot_of(0)), [] { return Kept{}; });
+    return system_->contents_[slot].add(SteppedState::content(r, slot - slot_of(0)),
+                                        [] { return Kept{}; });
   }
-  return system_->table_.leaf(SteppedState::content_of_thread(r, threads_[slot]), [&] {
+  return system_->contents_[slot].add(SteppedState::content_of_thread(r, threads_[slot]), [&] {
     return Kept{SteppedState::keep_thread(r, threads_[slot]), {}};
   });
 }
@@ -358,7 +372,9 @@ Worker::Id Worker::progress(const Progress& p) {
     bytes += " turn " + std::to_string(p.turn.any) + " " + std::to_string(p.turn.last) + " " +
              std::to_string(p.turn.used);
   }
-  return system_->table_.leaf(bytes, [&] { return Kept{{}, std::make_shared<Progress>(p)}; });
+  return system_->contents_[progress_slot()].add(bytes, [&] {
+    return Kept{{}, std::make_shared<Progress>(p)};
+  });
 }
 
 Fate Worker::stuck() const {
@@ -382,11 +398,11 @@ unsigned Worker::broken(uint32_t thread) {
 // --- partial order ---
 
 void Worker::find_places() {
-  const Id now = loaded_[progress_slot()];
+  const Id now = loaded_.lanes[progress_slot()];
   if (begun_of_ != now) {
     begun_of_ = now;
     begun_.clear();
-    for (const auto& [tid, n] : system_->table_.kept(now).progress->own.begun) {
+    for (const auto& [tid, n] : kept(progress_slot(), now).progress->own.begun) {
       begun_.push_back(static_cast<uint32_t>(n));
     }
   }
@@ -397,7 +413,7 @@ void Worker::find_places() {
 }
 
 ThreadFutures::Key Worker::key(unsigned thread) const {
-  return {thread, begun_[thread], loaded_[thread]};
+  return {thread, begun_[thread], loaded_.lanes[thread]};
 }
 
 // What the move has made of its thread.
@@ -407,7 +423,7 @@ void Worker::tell(const Move& m, const StepMemo::Outcome& o) {
   ThreadFutures::Key to = from;
   if (o.made) {
     if (m.kind == MoveKind::kBegin) to.begun++;
-    for (const StepMemo::Change& c : changes_) {
+    for (const StepMemo::Change& c : made_) {
       if (c.slot == thread) to.content = c.to;
     }
   }

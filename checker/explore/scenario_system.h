@@ -1,12 +1,12 @@
 // Layer: checker/explore. Contract: a scenario as a system for Search: its states are those of a
-// Stepper, its transitions what the moves of the threads make of them. A state is two numbers of a
-// PartTable: whole, and what many states share is there once.
+// Stepper, its transitions what the moves of the threads make of them. A state has a lane for each
+// slot (lanes.h), with the number of what it holds (content_table.h): whole, and what many states
+// share is there once.
 //
 // The model runs a step only when what the step looks at is new (step_memo.h): else what it made of
 // that is put together with the rest of the state, which it did not look at. That takes a footprint
 // of everything it may look at: the cells, which the store tells, the thread itself, what is in no
-// cell, and, where a move is more than a step, the numbers that the Stepper counts. How an
-// operation begins depends on more, and is always run.
+// cell, and, where a move is more than a step, the numbers that the Stepper counts.
 //
 // Partial order: a thread whose next moves cannot matter to what the others can still do is run
 // alone (futures.h, thread_futures.h). Nothing that is looked at lies outside of steps: what a step
@@ -20,14 +20,14 @@
 #include <atomic>
 #include <functional>
 #include <memory>
-#include <optional>
 #include <mutex>
+#include <optional>
 #include <vector>
 
+#include "checker/explore/content_table.h"
 #include "checker/explore/fewest_switches.h"
-#include "checker/explore/part_table.h"
+#include "checker/explore/lanes.h"
 #include "checker/explore/search.h"
-#include "checker/explore/slot_tree.h"
 #include "checker/explore/step_memo.h"
 #include "checker/explore/stepper.h"
 #include "checker/explore/thread_futures.h"
@@ -47,17 +47,20 @@ constexpr invariant::Id rule_of(unsigned property) {
 
 class ScenarioSystem {
  public:
-  static constexpr int kWords = 1;
+  // Those of the threads in their order, then what the Stepper counts, then the slots of
+  // SteppedState.
+  static constexpr unsigned kLanes = kMaxThreads + 2 + replay::SteppedState::kSlots;
   static constexpr uint32_t kBlock = 4096, kAlone = 128;
   // Of the memory for what is known of steps: what each worker takes for kinds of moves, and for
   // steps that not all know yet.
   static constexpr uint64_t kWorkerShare = 8, kStepsShare = 8;
-  using State = Words<1>;
+  using State = LaneState<kLanes>;
+  using Codec = LaneCodec<kLanes>;
 
   struct Options {
     unsigned busy = 0;
     std::optional<unsigned> preemptions = std::nullopt;
-    uint64_t max_memory = 0;  // of the process; 0: no bound
+    uint64_t max_memory = 0;                           // of the process; 0: no bound
     std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
     bool all = false;            // tell violations of a rule by different steps apart
     bool partial_order = false;  // not with preemptions
@@ -74,13 +77,19 @@ class ScenarioSystem {
   // Nothing may be broken or in doubt behind the prefix.
   ScenarioSystem(const Scenario& scenario, const model::Design* design, const Options& options);
 
-  unsigned bytes() const { return sizeof(State); }
+  Codec codec() const;
+  // While nobody works: it knows all contents then.
+  void add_contents(Codec& codec) const;
   State initial() const { return initial_; }
-  uint64_t hash(const State& s) const { return table_.hash_of_pair(left(s), right(s)); }
+  static uint64_t hash(const State& s) { return s.hash; }
   static unsigned broken(const State&) { return kNothing; }
-  uint64_t memory() const { return table_.memory() + futures_.memory(); }
-  // All of a state but its threads: equal numbers, equal contents.
-  static uint32_t vm_of(const State& s) { return static_cast<uint32_t>(s[0]); }
+  uint64_t memory() const;
+  // All of a state but its threads: equal where that is.
+  State vm_of(State s) const {
+    s.hash = 0;
+    std::fill_n(s.lanes.begin(), scenario_.threads.size(), 0);
+    return s;
+  }
   // What is known of steps, and what workers take for themselves.
   uint64_t working_bytes(unsigned workers) const {
     return memo_bytes_ + workers * (memo_bytes_ / kWorkerShare + memo_bytes_ / kStepsShare);
@@ -89,8 +98,8 @@ class ScenarioSystem {
   class Worker;
   Worker worker() const;
 
-  // Of the shortest paths through the layers, whose last one has a move that breaks `property`, the one
-  // on which threads take turns the least often; and which move it is.
+  // Of the shortest paths through the layers, whose last one has a move that breaks `property`, the
+  // one on which threads take turns the least often; and which move it is.
   ChosenPath<State> choose(const std::vector<std::vector<State>>& layers, unsigned property) const;
 
   // The moves that lead along a path, and then the `last_step`th one.
@@ -102,7 +111,7 @@ class ScenarioSystem {
   // Invariants that the workers have evaluated; of `only`, 1 or 0.
   uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
   // While nobody works.
-  void check_table() const;
+  void check_contents() const;
 
  private:
   // The thread that moved last, and the preemptions so far.
@@ -124,21 +133,27 @@ class ScenarioSystem {
              (progress == nullptr ? 0 : sizeof(Progress) + progress->own.begun.size() * 64);
     }
   };
-  using Table = PartTable<Kept>;
-  static Table::Id left(const State& s) { return static_cast<Table::Id>(s[0] >> 32); }
-  static Table::Id right(const State& s) { return static_cast<Table::Id>(s[0]); }
+  using Contents = ContentTable<Kept>;
+  unsigned lanes() const {
+    return static_cast<unsigned>(scenario_.threads.size()) + 1 + replay::SteppedState::kSlots;
+  }
+  // What a change of a lane makes of the hash of a state.
+  uint64_t hash_of_change(unsigned lane, Contents::Id from, Contents::Id to) const {
+    return hash_in_lane(lane, contents_[lane].hash(to)) -
+           hash_in_lane(lane, contents_[lane].hash(from));
+  }
   void count(const invariant::Tally& tally) const;
 
   const Scenario& scenario_;
   const model::Design* design_;
   Options options_;
   uint64_t memo_bytes_;
-  mutable Table table_;
+  mutable std::array<Contents, kLanes> contents_;  // by lane
   // What workers have found out of steps by the last settle(), and since.
   struct LearnedStep {
     uint32_t tree;
     std::vector<StepMemo::Slot> asked;
-    std::vector<Table::Id> found;  // there
+    std::vector<Contents::Id> found;  // there
     StepMemo::Outcome outcome;
     std::vector<StepMemo::Change> changes;
   };
@@ -173,7 +188,8 @@ class ScenarioSystem::Worker {
       property != kNothing ? steps.violates(property) : steps.made(to);
     });
   }
-  // The same, a move each: visit(move, property, successor); it has none where a property is broken.
+  // The same, a move each: visit(move, property, successor); it has none where a property is
+  // broken.
   template <class Visit>
   Fate each(const State& s, const Visit& visit) {
     telling_ = false;
@@ -209,7 +225,7 @@ class ScenarioSystem::Worker {
 
  private:
   friend class ScenarioSystem;
-  using Id = Table::Id;
+  using Id = Contents::Id;
   using Slot = StepMemo::Slot;
 
   // --- partial order ---
@@ -280,20 +296,22 @@ class ScenarioSystem::Worker {
   // Makes moves_ those that are tried in the loaded state, in the order of threads.
   void allowed();
   void moves_of(Slot thread);
-  // What the loaded state becomes is what changes_ says.
+  // What the loaded state becomes is what made_ says.
   StepMemo::Outcome run(const Move& m);
   // What the model makes of it: asked_, and changes_ where it is made.
   StepMemo::Outcome run_model(const Move& m);
   void check(const Move& m, const StepMemo::Outcome& known,
              const std::vector<StepMemo::Change>& changes);
+  uint64_t hash_of(std::span<const StepMemo::Change> changes) const;
   void follow_turn(const Move& m);
-  State successor();
-  Id changed_rest();
+  State successor() const;
   bool can_move(uint32_t thread);
 
   // --- the stepper ---
   void put();  // makes its state the loaded one
-  Id content(Slot slot);
+  Id content(Slot slot, const Turn& turn);
+  Turn turn_of(Id progress) const { return kept(progress_slot(), progress).progress->turn; }
+  const Kept& kept(Slot slot, Id id) const { return system_->contents_[slot].kept(id); }
   Id progress(const Progress& p);
   unsigned broken(uint32_t thread);
   Fate stuck() const;  // what it is that nothing can move
@@ -301,28 +319,28 @@ class ScenarioSystem::Worker {
   const ScenarioSystem* system_;
   std::unique_ptr<Stepper> stepper_;
   std::vector<uint32_t> threads_;
-  std::unique_ptr<Id[]> loaded_, held_;       // by slot: of the loaded state, of the stepper's
-  SlotTree<Table> threads_tree_, rest_tree_;  // of the loaded state
+  State loaded_;
+  std::array<Id, kLanes> held_{};  // by the stepper
   std::vector<Move> moves_;
-  std::vector<StepMemo::Change> changes_;
-  StepMemo kinds_;  // of moves, by thread
+  std::vector<StepMemo::Change> changes_;     // of a step that the model has made
+  std::span<const StepMemo::Change> made_{};  // of any, until the next one
+  uint64_t made_hash_ = 0;                    // what they make of the state's
+  // Which kinds of moves a thread has that holds `own`, the last time; by a hash.
+  struct Kinds {
+    uint32_t thread = ~uint32_t{0};
+    Id own = 0, counted = 0;
+    uint32_t kinds = 0;  // a bit each
+  };
+  std::vector<Kinds> kinds_;
   StepMemo steps_;  // what it has found out since settled_
   uint64_t settled_ = 0;
-  // What a tree became by the changes of an outcome, the last time.
-  struct Became {
-    Id from = 0;
-    uint32_t outcome = 0, generation = 0;
-    Id to = 0;
-  };
-  std::vector<Became> became_;
-  std::optional<uint32_t> outcome_;  // whose changes changes_ has, and no others
   model::Footprint footprint_;
   std::vector<Slot> asked_;
   bool last_can_move_ = false;  // the thread of the turn
   std::vector<Ran> ran_;
   ThreadFutures::Seen seen_;
-  bool telling_ = false;  // the search expands a state
-  Id begun_of_ = 0;       // what is counted there
+  bool telling_ = false;        // the search expands a state
+  std::optional<Id> begun_of_;  // what is counted there
   std::vector<uint32_t> begun_;
   std::vector<ThreadFutures::Place> places_;  // where the threads are
 };

@@ -4,24 +4,28 @@
 // in the order of their parents. A level in which something is violated is finished, so numbers of
 // violated searches do not depend on who was first either.
 //
-// A path to what was found is a shortest one. Of several it is the system's to choose (`choose`), where
-// it can: from the states of each level that are on one. Else it is the first: from its end backwards
-// always to the first parent, by shard and index. Parents are not stored: each level is expanded again
-// to find them.
+// A path to what was found is a shortest one. Of several it is the system's to choose (`choose`),
+// where it can: from the states of each level that are on one. Else it is the first: from its end
+// backwards always to the first parent, by shard and index. Parents are not stored: each level is
+// expanded again to find them.
 //
 // What a system S says:
-// - kWords: W; a state is W words. bytes(): what one occupies, see StateSet.
+// - State: its states. codec(): how they are stored, see StateSet, a Codec. Where a codec has no
+// room
+//   for all states that there are by now, it is outgrown(), and another one takes its place;
+//   add_contents(codec) tells it between two blocks.
 // - kBlock: parents that are expanded before their successors are stored. How many states a search
 //   that hits a bound has seen depends on it.
 // - kAlone: fewer parents than that are not worth waking another worker for.
 // - initial(): the first state.
-// - hash(words): 64 bits, well mixed. Which of several shortest paths is told depends on it.
-// - broken(words): the property that a state breaks, or kNothing.
-// - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is one:
+// - hash(state): 64 bits, well mixed. Which of several shortest paths is told depends on it.
+// - broken(state): the property that a state breaks, or kNothing.
+// - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is
+// one:
 //   what it and n workers may take besides.
 // - choose(layers, property), where there is one: a path through one state of each layer, see
-//   fewest_switches.h; its worker then says each_move(words, visit).
-// - worker(): an object of its own for each thread, whose expand(words, steps) calls steps.made()
+//   fewest_switches.h; its worker then says each_move(state, visit).
+// - worker(): an object of its own for each thread, whose expand(state, steps) calls steps.made()
 //   for each successor, or steps.violates(), always in the same order, and answers a Fate. Where
 //   that leaves out some, expand_all() does not; the order of those that violate is the same.
 // - settle(), where there is one: called behind each block while no worker works.
@@ -68,7 +72,7 @@ struct SearchProgress {
 // Called after each block; not empty: stop, for that reason.
 using SearchTick = std::function<std::string(const SearchProgress&)>;
 
-template <int W>
+template <class State>
 struct SearchResult {
   uint64_t states = 0;       // that were reached, the first one too
   uint64_t transitions = 0;  // that were made, to known states too
@@ -78,7 +82,7 @@ struct SearchResult {
   std::string bound;    // that was hit; empty: every state was visited
   struct Violation {
     unsigned property = kNothing;
-    std::vector<Words<W>> path;         // from the first state to the violating one
+    std::vector<State> path;            // from the first state to the violating one
     std::optional<uint64_t> last_step;  // behind the path: which step of its last state violates
 
     uint64_t steps() const { return path.size() - 1 + (last_step ? 1 : 0); }
@@ -94,22 +98,25 @@ uint64_t hash_words(const std::array<uint64_t, W>& s) {
 template <class S>
 class Search {
  public:
-  static constexpr int W = S::kWords;
-  using State = Words<W>;
+  using State = typename S::State;
+  using Codec = typename S::Codec;
   static constexpr uint32_t kBlock = S::kBlock;
   static constexpr uint32_t kAlone = S::kAlone;
-  static constexpr uint64_t kMaxOnPaths = 1'000'000;  // states, of which a path is chosen
-  static constexpr uint64_t kBuffers = uint64_t{8} << 20;  // for the successors of a block
+  // States, of which a path is chosen.
+  static constexpr uint64_t kMaxOnPaths =
+      std::min<uint64_t>(1'000'000, (uint64_t{256} << 20) / sizeof(State));
+  // For the successors of a block.
+  static constexpr uint64_t kBuffers = uint64_t{8} << (sizeof(State) > 64 ? 21 : 20);
 
   Search(const S& system, const SearchBounds& bounds)
       : system_(system),
         bounds_(bounds),
-        set_(system.bytes()),
+        set_(system.codec()),
         crew_(std::max(1u, bounds.workers)) {
     for (unsigned i = 0; i < crew_.size(); i++) hands_.push_back(std::make_unique<Hand>(system));
   }
 
-  SearchResult<S::kWords> run(const SearchTick& tick = {});
+  SearchResult<State> run(const SearchTick& tick = {});
   // The states that were reached, behind run(): in the same order in every run.
   template <class Visit>
   void for_each_state(const Visit& visit) const {
@@ -186,8 +193,15 @@ class Search {
   }
   // Expands parents [from, to) of the level, counted through its shards.
   void expand(Hand& hand, uint64_t from, uint64_t to);
+  // Makes room for the contents of states that are waiting to be stored; false: see make_room().
+  bool keep_up();
   // At most `room` new states.
   void store_shard(unsigned shard, uint64_t room);
+  void each_shard(const std::function<void(unsigned)>& work) {
+    crew_.run([&](unsigned w) {
+      for (unsigned shard = w; shard < kShards; shard += crew_.size()) work(shard);
+    });
+  }
   // How many states are waiting to be stored, and how many may be; false: memory does not suffice.
   bool make_room(uint64_t* waiting, uint64_t* room);
   void do_block(uint64_t from, uint64_t to);
@@ -208,14 +222,14 @@ class Search {
   std::vector<State> trace_back(Place end);
   size_t level_of(const Place& p) const;
   std::vector<std::vector<State>> on_shortest_paths(unsigned property, size_t level) const;
-  typename SearchResult<S::kWords>::Violation path_to(const Violation& v);
+  typename SearchResult<State>::Violation path_to(const Violation& v);
   bool can_move_on();
   // Of the process, by what is stored, so that a bound is hit at the same state in every run.
   uint64_t memory() const { return base_memory_ + set_.memory() + system_.memory(); }
 
   const S& system_;
   SearchBounds bounds_;
-  StateSet<W> set_;
+  StateSet<Codec> set_;
   Crew crew_;
   std::vector<std::unique_ptr<Hand>> hands_;
   std::vector<Level> levels_;  // where each begins
@@ -224,7 +238,7 @@ class Search {
   Violations stuck_, by_step_;
   std::array<Violations, kShards> broken_;
   Violations found_;  // of all levels
-  SearchResult<S::kWords> result_;
+  SearchResult<State> result_;
   uint64_t base_memory_ = 0;
 };
 
@@ -284,6 +298,20 @@ void Search<S>::store_shard(unsigned shard, uint64_t room) {
 }
 
 template <class S>
+bool Search<S>::keep_up() {
+  if constexpr (requires { set_.codec().outgrown(); }) {
+    system_.add_contents(set_.codec());
+    if (!set_.codec().outgrown()) return true;
+    const Codec wider = set_.codec().widened();
+    if (bounds_.max_memory != 0 && memory() + set_.memory_of_recode(wider) > bounds_.max_memory) {
+      return false;
+    }
+    set_.recode(wider, [this](const std::function<void(unsigned)>& work) { each_shard(work); });
+  }
+  return true;
+}
+
+template <class S>
 bool Search<S>::make_room(uint64_t* waiting, uint64_t* room) {
   uint64_t fullest = 0;
   *waiting = 0;
@@ -296,12 +324,7 @@ bool Search<S>::make_room(uint64_t* waiting, uint64_t* room) {
   const uint64_t growth = set_.memory_after(fullest) - set_.memory();
   if (bounds_.max_memory != 0 && memory() + growth > bounds_.max_memory) return false;
   set_.reserve(
-      fullest,
-      [&](const std::function<void(unsigned)>& work) {
-        crew_.run([&](unsigned w) {
-          for (unsigned shard = w; shard < kShards; shard += crew_.size()) work(shard);
-        });
-      },
+      fullest, [this](const std::function<void(unsigned)>& work) { each_shard(work); },
       [this](const State& s) { return system_.hash(s); });
   *room = *waiting;
   if (bounds_.max_states != 0) *room = std::min(*room, bounds_.max_states - result_.states);
@@ -337,7 +360,8 @@ size_t Search<S>::level_of(const Place& p) const {
   return level;
 }
 
-// Level by level, those from which `level` is reached where `property` is violated; nothing: too many.
+// Level by level, those from which `level` is reached where `property` is violated; nothing: too
+// many.
 template <class S>
 auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
     -> std::vector<std::vector<State>> {
@@ -351,7 +375,8 @@ auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
       const State s = set_.at(shard, index);
       bool leads = false;
       const Fate fate = worker.each_move(s, [&](unsigned, unsigned breaks, const State& to) {
-        leads = leads || (at == level ? breaks == property : breaks == kNothing && next.contains(to));
+        leads =
+            leads || (at == level ? breaks == property : breaks == kNothing && next.contains(to));
       });
       leads = leads || (at == level && property == kDeadlock && fate == Fate::kStuck);
       if (leads) layers[at].push_back(s);
@@ -366,7 +391,7 @@ auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
 }
 
 template <class S>
-auto Search<S>::path_to(const Violation& v) -> typename SearchResult<S::kWords>::Violation {
+auto Search<S>::path_to(const Violation& v) -> typename SearchResult<State>::Violation {
   if constexpr (requires(std::vector<std::vector<State>> l) { system_.choose(l, v.property); }) {
     if (const auto layers = on_shortest_paths(v.property, level_of(v.place)); !layers.empty()) {
       auto [path, step] = system_.choose(layers, v.property);
@@ -416,7 +441,7 @@ void Search<S>::do_block(uint64_t from, uint64_t to) {
   workers == 1 ? part(0) : crew_.run(part);
   if constexpr (requires { system_.settle(); }) system_.settle();
   uint64_t waiting, room;
-  if (!make_room(&waiting, &room)) {
+  if (!keep_up() || !make_room(&waiting, &room)) {
     result_.bound = "memory";
     return;
   }
@@ -458,7 +483,7 @@ bool Search<S>::conclude() {
 }
 
 template <class S>
-SearchResult<S::kWords> Search<S>::run(const SearchTick& tick) {
+auto Search<S>::run(const SearchTick& tick) -> SearchResult<State> {
   base_memory_ = resident_bytes() + kBuffers;
   if constexpr (requires { system_.working_bytes(1); }) {
     base_memory_ += system_.working_bytes(crew_.size());

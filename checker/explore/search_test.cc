@@ -10,7 +10,7 @@ namespace mmucheck::explore {
 namespace {
 
 using System = Interleaving<RandomMachines, 1>;
-using Found = SearchResult<1>;
+using Found = SearchResult<Words<1>>;
 
 Found search(const RandomMachines& machines, const SearchBounds& bounds) {
   const System system(machines);
@@ -130,12 +130,12 @@ struct GridSystem : Interleaving<Grid, 1> {
   using Interleaving<Grid, 1>::Interleaving;
 };
 
-SearchResult<1> search(const Grid& grid, const SearchBounds& bounds, const SearchTick& tick = {}) {
+SearchResult<Words<1>> search(const Grid& grid, const SearchBounds& bounds, const SearchTick& tick = {}) {
   const GridSystem system(grid);
   return Search<GridSystem>(system, bounds).run(tick);
 }
 
-bool same(const SearchResult<1>& a, const SearchResult<1>& b) {
+bool same(const SearchResult<Words<1>>& a, const SearchResult<Words<1>>& b) {
   if (a.violations.size() != b.violations.size()) return false;
   for (size_t i = 0; i < a.violations.size(); i++) {
     if (a.violations[i].property != b.violations[i].property) return false;
@@ -146,7 +146,7 @@ bool same(const SearchResult<1>& a, const SearchResult<1>& b) {
 }
 
 TEST(Search, NumbersOfAGrid) {
-  const SearchResult<1> x = search(Grid{.size = 9}, {});
+  const SearchResult<Words<1>> x = search(Grid{.size = 9}, {});
   EXPECT_EQ(x.states, 10'000u);       // 10 ^ 4
   EXPECT_EQ(x.transitions, 36'000u);  // 4 * 9 * 10 ^ 3
   EXPECT_EQ(x.depth, 36u);
@@ -159,7 +159,7 @@ TEST(Search, AnyNumberOfWorkersGivesTheSame) {
                                      SearchBounds{.max_depth = 15}, SearchBounds{.all = true}}) {
     for (const unsigned wrong : {32u, 4u}) {
       SearchBounds b = bounds;
-      const SearchResult<1> one = search(Grid{.size = 9, .wrong = wrong}, b);
+      const SearchResult<Words<1>> one = search(Grid{.size = 9, .wrong = wrong}, b);
       for (const unsigned workers : {2u, 4u}) {
         b.workers = workers;
         EXPECT_TRUE(same(search(Grid{.size = 9, .wrong = wrong}, b), one));
@@ -169,10 +169,10 @@ TEST(Search, AnyNumberOfWorkersGivesTheSame) {
 }
 
 TEST(Search, StopsAtItsBounds) {
-  const SearchResult<1> states = search(Grid{}, {.max_states = 7'001});
+  const SearchResult<Words<1>> states = search(Grid{}, {.max_states = 7'001});
   EXPECT_EQ(states.bound, "max-states");
   EXPECT_EQ(states.states, 7'001u);
-  const SearchResult<1> depth = search(Grid{}, {.max_depth = 3});
+  const SearchResult<Words<1>> depth = search(Grid{}, {.max_depth = 3});
   EXPECT_EQ(depth.bound, "max-depth");
   EXPECT_EQ(depth.states, 35u);  // sums of at most 3 in 4 places
   EXPECT_EQ(depth.depth, 3u);
@@ -185,7 +185,7 @@ TEST(Search, MemoryIsKeptWithin) {
   const uint64_t room = uint64_t{10} << 20;
   const uint64_t bound = resident_bytes() + Search<GridSystem>::kBuffers + room;
   uint64_t calls = 0, most = 0;
-  const SearchResult<1> x =
+  const SearchResult<Words<1>> x =
       search(Grid{.count = 6, .size = 15}, {.max_memory = bound}, [&](const SearchProgress&) {
         if (++calls % 256 == 0) most = std::max(most, resident_bytes());
         return "";
@@ -198,7 +198,7 @@ TEST(Search, MemoryIsKeptWithin) {
 
 TEST(Search, StopsWhenItIsTold) {
   int calls = 0;
-  const SearchResult<1> x = search(Grid{}, {}, [&](const SearchProgress& p) {
+  const SearchResult<Words<1>> x = search(Grid{}, {}, [&](const SearchProgress& p) {
     EXPECT_GE(p.states, 1u);
     return ++calls == 7 ? "interrupted" : "";
   });

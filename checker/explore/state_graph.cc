@@ -36,16 +36,19 @@ StateGraph graph_of(const ScenarioSystem& system, const Scenario& scenario, cons
   StateGraph g;
   for (const auto& [tid, operations] : scenario.threads) g.threads.push_back(tid);
   const uint64_t limit = std::min(bounds.max_states, kMaxGraphStates);
-  std::unordered_map<uint64_t, uint32_t> known;
+  std::unordered_multimap<uint64_t, uint32_t> known;  // by hash
   auto worker = system.worker();
   const auto number_of = [&](const ScenarioSystem::State& s) {
-    const auto [at, fresh] = known.emplace(s[0], static_cast<uint32_t>(g.states.size()));
-    if (fresh) {
-      g.states.push_back(s);
-      g.parent_edge.push_back(StateGraph::kNone);
-      g.can_move.push_back(0);
-    }
-    return std::pair(at->second, fresh);
+    const auto [first, last] = known.equal_range(s.hash);
+    const auto same = [&](const auto& entry) { return g.states[entry.second] == s; };
+    if (const auto at = std::find_if(first, last, same); at != last)
+      return std::pair(at->second, false);
+    const auto number = static_cast<uint32_t>(g.states.size());
+    known.emplace(s.hash, number);
+    g.states.push_back(s);
+    g.parent_edge.push_back(StateGraph::kNone);
+    g.can_move.push_back(0);
+    return std::pair(number, true);
   };
   number_of(system.initial());
   for (uint32_t at = 0; at < g.states.size() && g.bound.empty(); at++) {

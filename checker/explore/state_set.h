@@ -1,15 +1,21 @@
 // Layer: checker/explore. Contract: the set of states that a search has visited. Whole states, each
-// stored once in an append-only array; the table on top of it holds 32-bit indices. A state is W
-// words of which the last may be short: `bytes` is what one occupies.
+// stored once in an append-only array; the table on top of it holds 32-bit indices.
+//
+// How a state is stored says a codec. It has the types State and Packed, which compares; bytes(),
+// at most 8 times the words of one; pack() and unpack(); load() and store(), which move whole
+// words; and fits(): some states it may have no room for; another codec may repack() what it has
+// packed then. Where it can tell a hash from what is packed, hash().
 //
 // Everything is split by hash into kShards parts that know nothing of each other: workers that
 // insert into different shards share nothing. A state is named by its shard and its index there,
 // in the order of insertion.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <memory>
 #include <vector>
 
 #include "checker/explore/page_memory.h"
@@ -23,18 +29,46 @@ inline constexpr unsigned kShardBits = 6;
 inline constexpr unsigned kShards = 1u << kShardBits;
 inline constexpr uint32_t kNoState = 0xffffffffu;
 
+// States that are stored as they are: words, of which the last may be short.
+template <int W>
+class WordsCodec {
+ public:
+  using State = Words<W>;
+  using Packed = Words<W>;
+
+  // 8 * (W - 1) < bytes <= 8 * W; the unused high bytes of a state's last word are 0.
+  explicit WordsCodec(unsigned bytes)
+      : bytes_(bytes),
+        last_mask_(bytes == 8 * W ? ~uint64_t{0} : (uint64_t{1} << (8 * (bytes % 8))) - 1) {}
+
+  unsigned bytes() const { return bytes_; }
+  static constexpr bool fits(const State&) { return true; }
+  static const Packed& pack(const State& s) { return s; }
+  static const State& unpack(const Packed& p) { return p; }
+  Packed load(const uint8_t* from) const {
+    Packed p;
+    std::memcpy(p.data(), from, 8 * W);
+    p[W - 1] &= last_mask_;
+    return p;
+  }
+  static void store(uint8_t* to, const Packed& p) { std::memcpy(to, p.data(), 8 * W); }
+
+ private:
+  unsigned bytes_;
+  uint64_t last_mask_;
+};
+
 // The shard of a hash; its low 32 bits choose the slot, those between are the tag.
 constexpr unsigned shard_of(uint64_t hash) {
   return static_cast<unsigned>(hash >> (64 - kShardBits));
 }
 
-template <int W>
+template <class Codec>
 class StateSet {
  public:
-  // 8 * (W - 1) < bytes <= 8 * W; the unused high bytes of a state's last word are 0.
-  explicit StateSet(unsigned bytes)
-      : bytes_(bytes),
-        last_mask_(bytes == 8 * W ? ~uint64_t{0} : (uint64_t{1} << (8 * (bytes % 8))) - 1) {
+  using State = typename Codec::State;
+
+  explicit StateSet(const Codec& codec) : codec_(codec), pool_(std::make_unique<PagePool>()) {
     resize(kFirstSlots);
   }
 
@@ -45,14 +79,44 @@ class StateSet {
   }
   uint32_t size(unsigned shard) const { return shards_[shard].size; }
   // Of the states and the table.
-  uint64_t memory() const { return pool_.allocated() + uint64_t{slots_} * kShards * 4; }
+  uint64_t memory() const { return pool_->allocated() + uint64_t{slots_} * kShards * 4; }
   // What memory() would be after reserve(most) and as many insertions.
   uint64_t memory_after(uint64_t most_in_a_shard) const {
     const uint64_t chunks = (most_in_a_shard + kChunkStates - 1) / kChunkStates;
-    return chunks * kShards * chunk_bytes() + slots_for(most_in_a_shard) * kShards * 4;
+    return chunks * kShards * chunk_bytes(codec_) +
+           uint64_t{slots_for(most_in_a_shard)} * kShards * 4;
   }
 
-  Words<W> at(unsigned shard, uint32_t index) const { return load(place(shards_[shard], index)); }
+  Codec& codec() { return codec_; }
+  const Codec& codec() const { return codec_; }
+  // Stores all states by another codec, under the same numbers; memory_of_recode() is what that
+  // takes meanwhile. each(): as below.
+  template <class Each>
+  void recode(const Codec& codec, const Each& each) {
+    auto pool = std::make_unique<PagePool>();
+    each([&](unsigned shard) {
+      Shard& s = shards_[shard];
+      for (uint32_t from = 0; from < s.size; from += kChunkStates) {
+        uint8_t* const to = pool->take(chunk_bytes(codec));
+        for (uint32_t i = from; i < std::min(from + kChunkStates, s.size); i++) {
+          codec.store(to + size_t{i - from} * codec.bytes(),
+                      codec.repack(codec_.load(place(s, i)), codec_));
+        }
+        s.chunks[from / kChunkStates] = to;
+      }
+    });
+    codec_ = codec;
+    pool_ = std::move(pool);
+  }
+  uint64_t memory_of_recode(const Codec& codec) const {
+    uint64_t chunks = 0;
+    for (const Shard& s : shards_) chunks += s.chunks.size();
+    return chunks * chunk_bytes(codec);
+  }
+
+  State at(unsigned shard, uint32_t index) const {
+    return codec_.unpack(codec_.load(place(shards_[shard], index)));
+  }
 
   // Makes room for `most` states in the fullest shard. `each(work)` runs work(shard) for all of
   // them, in any order; `hash` is the function that gave the hashes of the states.
@@ -78,17 +142,19 @@ class StateSet {
     }
   }
 
-  uint32_t find(uint64_t hash, const Words<W>& state) const {
-    return look(shard_of(hash), hash, state).second;
+  uint32_t find(uint64_t hash, const State& state) const {
+    if (!codec_.fits(state)) return kNoState;
+    return look(shard_of(hash), hash, codec_.pack(state)).second;
   }
-  // False when it was there. There must be room: reserve().
-  bool insert(uint64_t hash, const Words<W>& state) {
+  // False when it was there. There must be room: reserve(); and it must fit.
+  bool insert(uint64_t hash, const State& state) {
     const unsigned shard = shard_of(hash);
-    const auto [free_slot, found] = look(shard, hash, state);
+    const typename Codec::Packed& packed = codec_.pack(state);
+    const auto [free_slot, found] = look(shard, hash, packed);
     if (found != kNoState) return false;
     Shard& s = shards_[shard];
-    if (s.size % kChunkStates == 0) s.chunks.push_back(pool_.take(chunk_bytes()));
-    store(place(s, s.size), state);
+    if (s.size % kChunkStates == 0) s.chunks.push_back(pool_->take(chunk_bytes(codec_)));
+    codec_.store(place(s, s.size), packed);
     s.size++;
     *free_slot = s.size | tag_of(hash);
     return true;
@@ -110,7 +176,9 @@ class StateSet {
     return static_cast<uint32_t>(slots);
   }
   // Room behind the last state: a word is loaded and stored as a whole.
-  uint64_t chunk_bytes() const { return (uint64_t{kChunkStates} * bytes_ + 8 + 63) / 64 * 64; }
+  static uint64_t chunk_bytes(const Codec& codec) {
+    return (uint64_t{kChunkStates} * codec.bytes() + 8 + 63) / 64 * 64;
+  }
 
   void resize(uint32_t slots) {
     slots_ = slots;
@@ -133,20 +201,29 @@ class StateSet {
     };
     for (uint32_t i = 0; i < s.size; i++) {
       if (i >= kAhead) put(i - kAhead);
-      hashes[i % kAhead] = hash(load(place(s, i)));
+      hashes[i % kAhead] = hash_of(codec_.load(place(s, i)), hash);
       prefetch_slot(hashes[i % kAhead]);
     }
     for (uint32_t i = s.size < kAhead ? 0 : s.size - kAhead; i < s.size; i++) put(i);
   }
 
-  std::pair<uint32_t*, uint32_t> look(unsigned shard, uint64_t hash, const Words<W>& state) const {
+  template <class Hash>
+  uint64_t hash_of(const typename Codec::Packed& p, const Hash& hash) const {
+    if constexpr (requires { codec_.hash(p); }) {
+      return codec_.hash(p);
+    } else {
+      return hash(codec_.unpack(p));
+    }
+  }
+  std::pair<uint32_t*, uint32_t> look(unsigned shard, uint64_t hash,
+                                      const typename Codec::Packed& state) const {
     const Shard& s = shards_[shard];
     uint32_t* const table = &table_[size_t{shard} * slots_];
     const uint32_t tag = tag_of(hash);
     for (uint32_t i = home(hash);; i = i + 1 == slots_ ? 0 : i + 1) {
       const uint32_t v = table[i];
       if (v == 0) return {&table[i], kNoState};
-      if ((v & ~index_mask_) == tag && load(place(s, (v & index_mask_) - 1)) == state) {
+      if ((v & ~index_mask_) == tag && codec_.load(place(s, (v & index_mask_) - 1)) == state) {
         return {&table[i], (v & index_mask_) - 1};
       }
     }
@@ -158,23 +235,15 @@ class StateSet {
   }
   uint32_t tag_of(uint64_t hash) const { return static_cast<uint32_t>(hash >> 26) & ~index_mask_; }
   uint8_t* place(const Shard& s, uint32_t i) const {
-    return s.chunks[i / kChunkStates] + size_t{i % kChunkStates} * bytes_;
+    return s.chunks[i / kChunkStates] + size_t{i % kChunkStates} * codec_.bytes();
   }
-  Words<W> load(const uint8_t* p) const {
-    Words<W> state;
-    std::memcpy(state.data(), p, 8 * W);
-    state[W - 1] &= last_mask_;
-    return state;
-  }
-  // Overwrites what follows, which is not there yet.
-  static void store(uint8_t* p, const Words<W>& state) { std::memcpy(p, state.data(), 8 * W); }
+  // What a store writes behind a state is not there yet.
 
-  unsigned bytes_;
-  uint64_t last_mask_;
+  Codec codec_;
   uint32_t slots_ = 0;  // in each shard
   uint32_t index_mask_ = 0;
   std::array<Shard, kShards> shards_;
-  PagePool pool_;
+  std::unique_ptr<PagePool> pool_;
   PageArray table_;  // 0: free; else the index + 1, and above it the tag
 };
 

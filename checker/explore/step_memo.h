@@ -1,15 +1,18 @@
 // Layer: checker/explore. Contract: what a step makes of the slots of a state, remembered by what
 // it looked at: a step that finds there what it found before does what it did before, whatever the
 // other slots hold. A step asks for one slot after the other, and which one it asks for next
-// depends on what it has found so far, so what is remembered are trees: a node asks for a slot, a
-// branch is what was found there, a leaf is the outcome.
+// depends on what it has found so far, so what is remembered are trees: a node asks for the slots
+// that all steps that came to it asked for next, a branch is what was found in them, a leaf is the
+// outcome. Where a step turns out to ask for others behind the first ones, the node is split there.
 //
 // Which states a search visits does not depend on it. When the memory is full all is forgotten.
 // Nothing here is locked; find() may run at the same time as find().
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -20,7 +23,8 @@ struct StepNote;
 class StepMemo {
  public:
   using Slot = uint32_t;
-  using Id = uint32_t;  // of a content
+  using Id = uint32_t;                       // of a content
+  static constexpr size_t kMostSlots = 128;  // that a step may ask for
   struct Change {
     Slot slot;
     Id to;
@@ -29,123 +33,206 @@ class StepMemo {
     bool made = false;  // else the thread waits
     unsigned property = 0;
     const StepNote* note = nullptr;  // of whoever keeps one, nothing here looks at it
+    uint64_t hash = 0;               // what its changes add to that of a state
     uint32_t first = 0, count = 0;   // of its changes
   };
 
   // `trees`: kinds of steps; `bytes`: what it takes at most, about.
-  StepMemo(uint32_t trees, uint64_t bytes) : trees_(trees), limit_(bytes / kPerBranch) { clear(); }
+  StepMemo(uint32_t trees, uint64_t bytes) : trees_(trees), limit_(bytes) { clear(); }
 
   // `at(slot)` is what the slot holds. nullptr: not known; else valid until the next learn().
   template <class At>
   const Outcome* find(uint32_t tree, const At& at) const {
-    uint32_t node = tree;
-    while (nodes_[node] < kAsks) {
-      if (nodes_[node] == kUnknown) return nullptr;
-      const uint32_t to = branches_.find(node, at(nodes_[node]));
-      if (to == 0) return nullptr;
-      node = to;
+    std::array<Id, kMostSlots> ids;
+    for (uint32_t node = roots_[tree];;) {
+      const Node& n = nodes_[node];
+      if (n.outcome != kNone) return &outcomes_[n.outcome];
+      for (uint32_t i = 0; i < n.count; i++) ids[i] = at(slots_[n.first + i]);
+      const uint32_t branch = look(node, {ids.data(), n.count});
+      if (n.count == 0 || branches_[branch].to == kNone) return nullptr;
+      node = branches_[branch].to;
     }
-    return &outcomes_[nodes_[node] - kAsks];
   }
-  // Outcomes of one generation that have changes differ in `first`.
-  uint32_t generation() const { return generation_; }
   std::span<const Change> changes(const Outcome& o) const {
     return std::span(changes_).subspan(o.first, o.count);
   }
 
-  // A step of `tree` that asked for these slots, in that order, once each, and at least for one.
-  template <class At>
-  const Outcome* learn(uint32_t tree, std::span<const Slot> asked, const At& at, Outcome o,
-                       std::span<const Change> changes) {
-    if (branches_.size() + asked.size() > limit_) clear();
+  // A step of `tree` that asked for these slots, in that order, once each, and what it found there;
+  // it asked at least for one.
+  void learn(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found, Outcome o,
+             std::span<const Change> changes) {
+    if (bytes() + asked.size() * kPerSlot > limit_) clear();
     o.first = static_cast<uint32_t>(changes_.size());
     o.count = static_cast<uint32_t>(changes.size());
     changes_.insert(changes_.end(), changes.begin(), changes.end());
-    uint32_t node = tree;
-    for (const Slot slot : asked) {
-      nodes_[node] = slot;
-      uint32_t& to = branches_.place(node, at(slot));
-      if (to == 0) {
-        to = static_cast<uint32_t>(nodes_.size());
-        nodes_.push_back(kUnknown);
-      }
-      node = to;
+    while (!put(tree, asked, found, static_cast<uint32_t>(outcomes_.size()))) {
     }
-    nodes_[node] = kAsks + static_cast<uint32_t>(outcomes_.size());
     outcomes_.push_back(o);
-    return &outcomes_.back();
   }
 
   // All is forgotten.
   void clear() {
-    if (outcomes_.empty() && generation_ != 0) return;
-    generation_++;
-    nodes_.assign(trees_ + 1, kUnknown);
+    if (outcomes_.empty() && !nodes_.empty()) return;
+    nodes_.assign(trees_, {});
+    roots_.resize(trees_);
+    for (uint32_t t = 0; t < trees_; t++) roots_[t] = t;
+    slots_.clear();
+    ids_.clear();
     outcomes_.clear();
     changes_.clear();
-    branches_ = {};
+    branches_.assign(size_t{1} << 12, {});
+    used_ = 0;
   }
 
  private:
-  static constexpr uint64_t kPerBranch = 40;   // bytes, with a node and a share of an outcome
-  static constexpr uint32_t kAsks = 1u << 30;  // below: a slot; from there on: an outcome
-  static constexpr uint32_t kUnknown = kAsks - 1;
-
-  // From a node and an id to a node that is not 0.
-  class Branches {
-   public:
-    Branches() : slots_(1u << 12) {}
-    size_t size() const { return size_; }
-    uint32_t find(uint32_t node, Id id) const {
-      for (size_t i = home(node, id);; i = (i + 1) & (slots_.size() - 1)) {
-        const Branch& b = slots_[i];
-        if (b.to == 0 || (b.node == node && b.id == id)) return b.to;
-      }
-    }
-    uint32_t& place(uint32_t node, Id id) {
-      if (size_ * 3 >= slots_.size() * 2) grow();
-      size_t i = home(node, id);
-      while (slots_[i].to != 0 && (slots_[i].node != node || slots_[i].id != id)) {
-        i = (i + 1) & (slots_.size() - 1);
-      }
-      if (slots_[i].to == 0) size_++;
-      slots_[i].node = node;
-      slots_[i].id = id;
-      return slots_[i].to;
-    }
-
-   private:
-    struct Branch {
-      uint32_t node = 0;
-      Id id = 0;
-      uint32_t to = 0;
-    };
-    size_t home(uint32_t node, Id id) const {
-      const uint64_t h = ((uint64_t{node} << 32 | id) + 1) * 0x9e3779b97f4a7c15ull;
-      return static_cast<size_t>(h >> 32) & (slots_.size() - 1);
-    }
-    void grow() {
-      std::vector<Branch> old(slots_.size() * 2);
-      old.swap(slots_);
-      for (const Branch& b : old) {
-        if (b.to == 0) continue;
-        size_t i = home(b.node, b.id);
-        while (slots_[i].to != 0) i = (i + 1) & (slots_.size() - 1);
-        slots_[i] = b;
-      }
-    }
-
-    std::vector<Branch> slots_;
-    size_t size_ = 0;
+  static constexpr uint32_t kNone = ~uint32_t{0};
+  static constexpr uint64_t kPerSlot = 16;  // bytes, for the next step
+  struct Node {
+    uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
+    uint32_t outcome = kNone;
+  };
+  struct Branch {
+    uint32_t node = 0, ids = 0;  // where they begin
+    uint32_t hash = 0;
+    uint32_t to = kNone;  // kNone: free
   };
 
+  uint64_t bytes() const {
+    return branches_.size() * sizeof(Branch) + (ids_.size() + slots_.size()) * sizeof(Id) +
+           nodes_.size() * sizeof(Node) + outcomes_.size() * sizeof(Outcome) +
+           changes_.size() * sizeof(Change);
+  }
+
+  // True: done. False: a node was split, and the way through it is another one.
+  bool put(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found,
+           uint32_t outcome) {
+    std::optional<uint32_t> above;  // the branch that leads to the node
+    for (uint32_t node = roots_[tree];;) {
+      if (asked.empty()) {
+        nodes_[node].outcome = outcome;
+        return true;
+      }
+      if (nodes_[node].count == 0) ask(node, asked);
+      const Node n = nodes_[node];
+      const std::span<const Slot> asks = std::span(slots_).subspan(n.first, n.count);
+      const auto differ = std::mismatch(asks.begin(), asks.end(), asked.begin(), asked.end()).first;
+      if (differ != asks.end()) {
+        const uint32_t split = split_of(node, static_cast<uint32_t>(differ - asks.begin()), asked);
+        (above ? branches_[*above].to : roots_[tree]) = split;
+        move_branches(node, split);
+        return false;
+      }
+      if (used_ * 3 >= branches_.size() * 2) {
+        grow();
+        return false;
+      }
+      above = branch(node, found.first(n.count));
+      if (branches_[*above].to == kNone) {
+        branches_[*above].to = static_cast<uint32_t>(nodes_.size());
+        nodes_.emplace_back();
+      }
+      node = branches_[*above].to;
+      asked = asked.subspan(n.count);
+      found = found.subspan(n.count);
+    }
+  }
+  void ask(uint32_t node, std::span<const Slot> slots) {
+    nodes_[node].first = static_cast<uint32_t>(slots_.size());
+    nodes_[node].count = static_cast<uint32_t>(slots.size());
+    slots_.insert(slots_.end(), slots.begin(), slots.end());
+  }
+  // A node that asks for the first `same` slots of another one; or, where even the first one
+  // differs, since a footprint lacks something, for those that are asked now.
+  uint32_t split_of(uint32_t node, uint32_t same, std::span<const Slot> asked) {
+    const auto split = static_cast<uint32_t>(nodes_.size());
+    nodes_.push_back({.first = nodes_[node].first, .count = same});
+    if (same == 0) ask(split, asked);
+    return split;
+  }
+  // What is known behind `from` is then known behind `to`, which asks for less at once.
+  void move_branches(uint32_t from, uint32_t to) {
+    const uint32_t same = nodes_[to].count, all = nodes_[from].count;
+    if (nodes_[to].first != nodes_[from].first) return;
+    std::vector<Branch> moved;
+    for (const Branch& b : branches_) {
+      if (b.to != kNone && b.node == from) moved.push_back(b);
+    }
+    for (const Branch& b : moved) {
+      const std::vector<Id> ids(ids_.begin() + b.ids, ids_.begin() + b.ids + all);
+      while ((used_ + 2) * 3 >= branches_.size() * 2) grow();
+      uint32_t& between = branches_[branch(to, std::span(ids).first(same))].to;
+      if (between == kNone) {
+        between = static_cast<uint32_t>(nodes_.size());
+        nodes_.push_back({.first = nodes_[from].first + same, .count = all - same});
+      }
+      const uint32_t node = between;
+      branches_[branch(node, std::span(ids).subspan(same))].to = b.to;
+    }
+  }
+
+  // --- branches ---
+  // A multiplier for each place: sums of products do not wait for each other.
+  static constexpr std::array<uint64_t, kMostSlots> kMultipliers = [] {
+    std::array<uint64_t, kMostSlots> all{};
+    uint64_t x = 0;
+    for (uint64_t& m : all) {
+      x += 0x9e3779b97f4a7c15ull;
+      m = (x ^ x >> 30) * 0xbf58476d1ce4e5b9ull | 1;
+    }
+    return all;
+  }();
+  static uint32_t hash(uint32_t node, std::span<const Id> ids) {
+    uint64_t h = (uint64_t{node} + 1) * 0xd6e8feb86659fd93ull;
+    for (size_t i = 0; i < ids.size(); i++) h += (uint64_t{ids[i]} + 1) * kMultipliers[i];
+    return static_cast<uint32_t>((h ^ h >> 29) * 0x9e3779b97f4a7c15ull >> 32);
+  }
+  // Where it is, or would be.
+  uint32_t look(uint32_t node, std::span<const Id> ids) const {
+    const uint32_t h = hash(node, ids);
+    for (size_t i = h & (branches_.size() - 1);; i = (i + 1) & (branches_.size() - 1)) {
+      const Branch& b = branches_[i];
+      if (b.to == kNone || (b.hash == h && b.node == node && same(ids, &ids_[b.ids]))) {
+        return static_cast<uint32_t>(i);
+      }
+    }
+  }
+  static bool same(std::span<const Id> ids, const Id* others) {
+    Id differ = 0;
+    for (size_t i = 0; i < ids.size(); i++) differ |= ids[i] ^ others[i];
+    return differ == 0;
+  }
+  // There must be room; a new one leads nowhere yet, and must before the next one.
+  uint32_t branch(uint32_t node, std::span<const Id> ids) {
+    const uint32_t at = look(node, ids);
+    Branch& b = branches_[at];
+    if (b.to == kNone) {
+      b = {node, static_cast<uint32_t>(ids_.size()), hash(node, ids), kNone};
+      ids_.insert(ids_.end(), ids.begin(), ids.end());
+      used_++;
+    }
+    return at;
+  }
+  void grow() {
+    std::vector<Branch> old(branches_.size() * 2);
+    old.swap(branches_);
+    for (const Branch& b : old) {
+      if (b.to == kNone) continue;
+      size_t i = b.hash & (branches_.size() - 1);
+      while (branches_[i].to != kNone) i = (i + 1) & (branches_.size() - 1);
+      branches_[i] = b;
+    }
+  }
+
   uint32_t trees_;
-  uint32_t generation_ = 0;
-  uint64_t limit_;               // of branches
-  std::vector<uint32_t> nodes_;  // those of the trees first
+  uint64_t limit_;
+  std::vector<uint32_t> roots_;  // nodes, by tree
+  std::vector<Node> nodes_;
+  std::vector<Slot> slots_;
+  std::vector<Id> ids_;
   std::vector<Outcome> outcomes_;
   std::vector<Change> changes_;
-  Branches branches_;
+  std::vector<Branch> branches_;
+  size_t used_ = 0;
 };
 
 }  // namespace mmucheck::explore

@@ -155,9 +155,9 @@ SharedStates states_of(const explore::Scenario& scenario, const model::Design* d
     const explore::StateGraph g = explore::graph_of(system, chosen, bounds);
     if (!g.bound.empty()) throw std::runtime_error("the scenario hits --" + g.bound);
     auto worker = system.worker();
-    std::set<uint32_t> seen;
+    std::set<explore::ScenarioSystem::State> seen;
     for (const explore::ScenarioSystem::State& state : g.states) {
-      if (!seen.insert(explore::ScenarioSystem::vm_of(state)).second) continue;
+      if (!seen.insert(system.vm_of(state)).second) continue;
       all.insert(shared_state(worker.at(state).replayer(), first_gfn, leafs));
     }
   }

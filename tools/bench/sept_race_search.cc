@@ -4,7 +4,7 @@ namespace mmucheck::bench {
 namespace {
 
 template <int W>
-explore::SearchResult<W> reduced_race(const SeptRace& race, const explore::SearchBounds& bounds,
+explore::SearchResult<explore::Words<W>> reduced_race(const SeptRace& race, const explore::SearchBounds& bounds,
                                       const explore::Reductions& reductions) {
   explore::Reduced<SeptRace, W> system(race, reductions);
   return explore::reduced_search(system, bounds);
