@@ -12,6 +12,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <span>
 #include <vector>
@@ -46,11 +47,12 @@ class StepMemo {
     std::array<Id, kMostSlots> ids;
     for (uint32_t node = roots_[tree];;) {
       const Node& n = nodes_[node];
-      if (n.outcome != kNone) return &outcomes_[n.outcome];
+      if (n.count == 0) return nullptr;
       for (uint32_t i = 0; i < n.count; i++) ids[i] = at(slots_[n.first + i]);
-      const uint32_t branch = look(node, {ids.data(), n.count});
-      if (n.count == 0 || branches_[branch].to == kNone) return nullptr;
-      node = branches_[branch].to;
+      const uint32_t to = branches_[look(node, {ids.data(), n.count})].to;
+      if (to == kNone) return nullptr;
+      if (to >= kOutcome) return &outcomes_[to - kOutcome];
+      node = to;
     }
   }
   std::span<const Change> changes(const Outcome& o) const {
@@ -77,6 +79,7 @@ class StepMemo {
     roots_.resize(trees_);
     for (uint32_t t = 0; t < trees_; t++) roots_[t] = t;
     slots_.clear();
+    lists_.clear();
     ids_.clear();
     outcomes_.clear();
     changes_.clear();
@@ -86,10 +89,10 @@ class StepMemo {
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
+  static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: an outcome, no node
   static constexpr uint64_t kPerSlot = 16;  // bytes, for the next step
   struct Node {
     uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
-    uint32_t outcome = kNone;
   };
   struct Branch {
     uint32_t node = 0, ids = 0;  // where they begin
@@ -108,10 +111,6 @@ class StepMemo {
            uint32_t outcome) {
     std::optional<uint32_t> above;  // the branch that leads to the node
     for (uint32_t node = roots_[tree];;) {
-      if (asked.empty()) {
-        nodes_[node].outcome = outcome;
-        return true;
-      }
       if (nodes_[node].count == 0) ask(node, asked);
       const Node n = nodes_[node];
       const std::span<const Slot> asks = std::span(slots_).subspan(n.first, n.count);
@@ -127,32 +126,38 @@ class StepMemo {
         return false;
       }
       above = branch(node, found.first(n.count));
-      if (branches_[*above].to == kNone) {
-        branches_[*above].to = static_cast<uint32_t>(nodes_.size());
-        nodes_.emplace_back();
-      }
-      node = branches_[*above].to;
       asked = asked.subspan(n.count);
       found = found.subspan(n.count);
+      uint32_t& to = branches_[*above].to;
+      if (asked.empty()) {
+        to = kOutcome + outcome;
+        return true;
+      }
+      if (to >= kOutcome) {  // or where it was an outcome, since a footprint lacked something
+        to = static_cast<uint32_t>(nodes_.size());
+        nodes_.emplace_back();
+      }
+      node = to;
     }
   }
+  // Nodes that ask for the same share where that stands.
   void ask(uint32_t node, std::span<const Slot> slots) {
-    nodes_[node].first = static_cast<uint32_t>(slots_.size());
-    nodes_[node].count = static_cast<uint32_t>(slots.size());
-    slots_.insert(slots_.end(), slots.begin(), slots.end());
+    auto [at, fresh] = lists_.try_emplace({slots.begin(), slots.end()}, slots_.size());
+    nodes_[node] = {at->second, static_cast<uint32_t>(slots.size())};
+    if (fresh) slots_.insert(slots_.end(), slots.begin(), slots.end());
   }
   // A node that asks for the first `same` slots of another one; or, where even the first one
   // differs, since a footprint lacks something, for those that are asked now.
   uint32_t split_of(uint32_t node, uint32_t same, std::span<const Slot> asked) {
     const auto split = static_cast<uint32_t>(nodes_.size());
-    nodes_.push_back({.first = nodes_[node].first, .count = same});
+    nodes_.push_back({nodes_[node].first, same});
     if (same == 0) ask(split, asked);
     return split;
   }
   // What is known behind `from` is then known behind `to`, which asks for less at once.
   void move_branches(uint32_t from, uint32_t to) {
     const uint32_t same = nodes_[to].count, all = nodes_[from].count;
-    if (nodes_[to].first != nodes_[from].first) return;
+    if (same == 0 || nodes_[to].first != nodes_[from].first) return;
     std::vector<Branch> moved;
     for (const Branch& b : branches_) {
       if (b.to != kNone && b.node == from) moved.push_back(b);
@@ -163,7 +168,7 @@ class StepMemo {
       uint32_t& between = branches_[branch(to, std::span(ids).first(same))].to;
       if (between == kNone) {
         between = static_cast<uint32_t>(nodes_.size());
-        nodes_.push_back({.first = nodes_[from].first + same, .count = all - same});
+        nodes_.push_back({nodes_[from].first + same, all - same});
       }
       const uint32_t node = between;
       branches_[branch(node, std::span(ids).subspan(same))].to = b.to;
@@ -228,6 +233,7 @@ class StepMemo {
   std::vector<uint32_t> roots_;  // nodes, by tree
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
+  std::map<std::vector<Slot>, uint32_t> lists_;  // where they stand in slots_
   std::vector<Id> ids_;
   std::vector<Outcome> outcomes_;
   std::vector<Change> changes_;
