@@ -3,6 +3,7 @@
 
 #include "checker/invariant/rules.h"
 #include "checker/prove/groups.h"
+#include "checker/prove/vm_kind.h"
 #include "model/address/alias.h"
 #include "model/tdx/operand_rules.h"
 
@@ -11,19 +12,10 @@ namespace {
 
 using namespace model;
 
-// A VM kind as far as addresses go: GPAW 48 or 52 of a TD, or no shared bit (SNP, plain).
-struct VmKind {
-  int gpaw;
-  bool td;
-  int root_level;
-
-  U direct_bits() const { return U(td ? gfn_direct_bits_for_gpaw(gpaw) : 0); }
-  std::string name() const {
-    return td ? fmt::format("TD, GPAW {}", gpaw) : fmt::format("no shared bit, {} bits", gpaw);
-  }
-};
-constexpr VmKind kTds[] = {{48, true, 4}, {52, true, 5}};
-constexpr VmKind kAll[] = {{48, true, 4}, {52, true, 5}, {48, false, 4}, {52, false, 5}};
+constexpr VmKind kAll[] = {kTds[0],
+                           kTds[1],
+                           {"no shared bit, 48 bits", false, 48, 4},
+                           {"no shared bit, 52 bits", false, 52, 5}};
 
 B below(const U& v, int bits) {
   return v >> bits == U(0);
@@ -33,12 +25,12 @@ std::vector<Query> round_trip() {
   std::vector<Query> q;
   for (const VmKind& vm : kTds) {
     const Gpa<T> gpa{var("gpa")};
-    const U bits = vm.direct_bits();
+    const U bits(vm.direct_bits());
     const Gfn<T> gfn = strip_direct_bits<T>(bits, gpa_to_gfn<T>(gpa));
     const U shared = T::ite(is_addr_direct<T>(bits, gpa), bits, U(0));
     const U offset = gpa.v & U((uint64_t{1} << kPageShift) - 1);
-    q.push_back({vm.name(),
-                 below(gpa.v, vm.gpaw),
+    q.push_back({vm.name,
+                 below(gpa.v, vm.gpa_bits),
                  ((gfn.v | shared) << kPageShift | offset) == gpa.v && gfn.v < bits,
                  {{"gfn", gfn.v}}});
   }
@@ -49,10 +41,10 @@ std::vector<Query> direct_iff_alias() {
   std::vector<Query> q;
   for (const VmKind& vm : kTds) {
     const Gpa<T> gpa{var("gpa")};
-    q.push_back({vm.name(),
+    q.push_back({vm.name,
                  true,
-                 iff(is_addr_direct<T>(vm.direct_bits(), gpa),
-                     is_gfn_alias<T>(vm.direct_bits(), gpa_to_gfn<T>(gpa))),
+                 iff(is_addr_direct<T>(U(vm.direct_bits()), gpa),
+                     is_gfn_alias<T>(U(vm.direct_bits()), gpa_to_gfn<T>(gpa))),
                  {}});
   }
   return q;
@@ -63,9 +55,9 @@ std::vector<Query> module_agrees() {
   for (const VmKind& vm : kTds) {
     const Gpa<T> gpa{var("gpa")};
     q.push_back(
-        {vm.name(),
-         below(gpa.v, vm.gpaw),
-         iff(!is_addr_direct<T>(vm.direct_bits(), gpa), tdx::gpa_is_private<T>(gpa.v, vm.gpaw)),
+        {vm.name,
+         below(gpa.v, vm.gpa_bits),
+         iff(!is_addr_direct<T>(U(vm.direct_bits()), gpa), tdx::gpa_is_private<T>(gpa.v, vm.gpa_bits)),
          {}});
   }
   return q;
@@ -79,7 +71,7 @@ std::vector<Query> strip_and_rebuild() {
     for (const bool mirror : {false, true}) {
       if (mirror && !vm.td) continue;
       const Gpa<T> gpa{var("gpa")};
-      const U bits = vm.direct_bits();
+      const U bits(vm.direct_bits());
       const Gfn<T> kept = gpa_to_gfn<T>(gpa);
       const Gfn<T> stripped = gpa_to_gfn<T>(seed000_stripped_addr<T>(bits, gpa));
       const U rebuilt = stripped.v | gfn_bits_of_root<T>(bits, mirror);
@@ -88,8 +80,8 @@ std::vector<Query> strip_and_rebuild() {
       for (int level = 1; level <= vm.root_level; level++) {
         same = same && spte_index<T>(kept.v, level) == spte_index<T>(rebuilt, level);
       }
-      q.push_back({vm.name() + (mirror ? ", mirror root" : ", direct root"),
-                   below(gpa.v, vm.gpaw) && (mirror ? !direct : direct),
+      q.push_back({std::string(vm.name) + (mirror ? ", mirror root" : ", direct root"),
+                   below(gpa.v, vm.gpa_bits) && (mirror ? !direct : direct),
                    same,
                    {{"kept", kept.v}, {"rebuilt", rebuilt}}});
     }
@@ -102,11 +94,11 @@ std::vector<Query> root_after_strip() {
   std::vector<Query> q;
   for (const VmKind& vm : kTds) {
     const Gpa<T> gpa{var("gpa")};
-    const U bits = vm.direct_bits();
+    const U bits(vm.direct_bits());
     const B kept = is_addr_direct<T>(bits, gpa);
     const B stripped = is_addr_direct<T>(bits, seed000_stripped_addr<T>(bits, gpa));
-    q.push_back({vm.name(),
-                 below(gpa.v, vm.gpaw),
+    q.push_back({vm.name,
+                 below(gpa.v, vm.gpa_bits),
                  iff(kept, stripped),
                  {{"direct_by_gpa", number(kept)}, {"direct_by_stripped_addr", number(stripped)}}});
   }
@@ -118,10 +110,10 @@ std::vector<Query> fault_gfn_stripped() {
   for (const VmKind& vm : kAll) {
     for (const bool keep : {true, false}) {
       const Gpa<T> gpa{var("gpa")};
-      const U bits = vm.direct_bits();
+      const U bits(vm.direct_bits());
       const Gpa<T> addr = keep ? gpa : seed000_stripped_addr<T>(bits, gpa);
       const Gfn<T> gfn = strip_direct_bits<T>(bits, gpa_to_gfn<T>(addr));
-      q.push_back({vm.name() + (keep ? ", addr keeps the bit" : ", addr stripped"),
+      q.push_back({std::string(vm.name) + (keep ? ", addr keeps the bit" : ", addr stripped"),
                    true,
                    !is_gfn_alias<T>(bits, gfn),
                    {{"fault_gfn", gfn.v}}});
@@ -134,7 +126,7 @@ std::vector<Query> meanings_agree() {
   std::vector<Query> q;
   for (const VmKind& vm : kAll) {
     const Gpa<T> gpa{var("gpa")};
-    const U bits = vm.direct_bits();
+    const U bits(vm.direct_bits());
     const Gpa<T> addr = seed000_stripped_addr<T>(bits, gpa);
     const Gfn<T> g1 = strip_direct_bits<T>(bits, gpa_to_gfn<T>(gpa));
     const Gfn<T> g2 = strip_direct_bits<T>(bits, gpa_to_gfn<T>(addr));
@@ -146,7 +138,7 @@ std::vector<Query> meanings_agree() {
         same = same && spte_index<T>(g1.v | or_in, level) == spte_index<T>(g2.v | or_in, level);
       }
     }
-    q.push_back({vm.name(), true, same, {{"addr", addr.v}}});
+    q.push_back({vm.name, true, same, {{"addr", addr.v}}});
   }
   return q;
 }
@@ -155,8 +147,8 @@ std::vector<Query> gfn_has_place() {
   std::vector<Query> q;
   for (const VmKind& vm : kAll) {
     const Gfn<T> gfn = gpa_to_gfn<T>({var("gpa")});
-    q.push_back({vm.name(),
-                 below(var("gpa"), vm.gpaw),
+    q.push_back({vm.name,
+                 below(var("gpa"), vm.gpa_bits),
                  invariant::gfn_has_its_place<T>(gfn.v, vm.root_level),
                  {{"gfn", gfn.v}}});
   }

@@ -4,21 +4,13 @@
 #include <array>
 
 #include "checker/prove/groups.h"
+#include "checker/prove/vm_kind.h"
 #include "model/tdp/alias.h"
 
 namespace mmucheck::prove {
 namespace {
 
 using namespace model;
-
-struct VmKind {
-  const char* name;
-  bool td;
-  uint64_t bits;
-};
-constexpr VmKind kTds[] = {{"TD, GPAW 48", true, gfn_direct_bits_for_gpaw(48)},
-                           {"TD, GPAW 52", true, gfn_direct_bits_for_gpaw(52)}};
-constexpr VmKind kVms[] = {kTds[0], kTds[1], {"no shared bit", false, 0}};
 
 struct NamedCaller {
   const char* name;
@@ -48,7 +40,7 @@ bool in_root(AliasesZapped z, bool mirror) {
 }
 
 // A leaf of a root for `gfn`, without the shared bit, and a range below it.
-struct Leaf {
+struct LeafInRange {
   U gfn = var("gfn"), start = var("start"), end = var("end");
   B premise(uint64_t bits) const {
     const B below = bits == 0 ? B(true) : end < U(bits) && gfn < U(bits);
@@ -71,9 +63,9 @@ std::vector<Query> each_caller(std::span<const VmKind> vms, Make make) {
 }
 
 Query same_leafs(const VmKind& vm, AliasesZapped a, AliasesZapped b, bool mirror) {
-  const Leaf leaf;
+  const LeafInRange leaf;
   return {"",
-          leaf.premise(vm.bits),
+          leaf.premise(vm.direct_bits()),
           iff(leaf.zapped(in_root(a, mirror)), leaf.zapped(in_root(b, mirror))),
           {{"first_zaps", number(leaf.zapped(in_root(a, mirror)))},
            {"second_zaps", number(leaf.zapped(in_root(b, mirror)))}}};
@@ -155,9 +147,9 @@ std::vector<Query> flush_survives_7_x() {
 std::vector<Query> notifier_spares_private(const char* design) {
   std::vector<Query> q;
   for (const VmKind& vm : kTds) {
-    const Leaf leaf;
+    const LeafInRange leaf;
     const AliasesZapped z = by_design(*find_design(design), vm.td, UnmapCaller::kNotifier);
-    q.push_back({vm.name, leaf.premise(vm.bits), !leaf.zapped(z.in_mirror), {}});
+    q.push_back({vm.name, leaf.premise(vm.direct_bits()), !leaf.zapped(z.in_mirror), {}});
   }
   return q;
 }
@@ -180,14 +172,14 @@ std::vector<Query> attributes_choose() {
   for (const VmKind& vm : kTds) {
     for (const char* design : {"v19-exclude", "upstream-7.x"}) {
       for (const bool to_private : {true, false}) {
-        const Leaf leaf;
+        const LeafInRange leaf;
         const AliasesZapped z =
             by_design(*find_design(design), vm.td,
                       to_private ? UnmapCaller::kToPrivate : UnmapCaller::kToShared);
         const B in_range = leaf.start <= leaf.gfn && leaf.gfn < leaf.end;
         q.push_back(
             {fmt::format("{}, {}, to {}", vm.name, design, to_private ? "private" : "shared"),
-             leaf.premise(vm.bits),
+             leaf.premise(vm.direct_bits()),
              iff(leaf.zapped(z.in_mirror), in_range && B(!to_private)) &&
                  implies(in_range && B(to_private), leaf.zapped(z.in_direct)),
              {}});
@@ -218,8 +210,8 @@ std::vector<Query> same_for_both_roots(const char* design) {
   for (const VmKind& vm : kTds) {
     for (const bool zap_private : {true, false}) {
       if (!zap_private && d.unmap_filter != UnmapFilter::kOnlyPrivateShared) continue;
-      const Leaf leaf;
-      const U bits(vm.bits);
+      const LeafInRange leaf;
+      const U bits(vm.direct_bits());
       B zaps[2] = {false, false}, flush[2] = {false, false};
       for (const bool mirror : {false, true}) {
         const WalkRange<T> walk =

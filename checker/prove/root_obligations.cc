@@ -2,6 +2,7 @@
 #include <fmt/format.h>
 
 #include "checker/prove/groups.h"
+#include "checker/prove/vm_kind.h"
 #include "model/spte/role.h"
 #include "model/tdp/alias.h"
 
@@ -10,13 +11,7 @@ namespace {
 
 using namespace model;
 
-struct VmKind {
-  const char* name;
-  uint64_t direct_bits;
-};
-constexpr VmKind kTds[] = {{"TD, GPAW 48", gfn_direct_bits_for_gpaw(48)},
-                           {"TD, GPAW 52", gfn_direct_bits_for_gpaw(52)}};
-constexpr VmKind kOthers[] = {{"no shared bit", 0}};
+constexpr VmKind kOthers[] = {kNoSharedBit};
 
 struct NamedSource {
   const char* name;
@@ -42,7 +37,7 @@ struct FaultSeen {
   B premise;                     // pre-fault and populate name a page without the shared bit
 };
 FaultSeen seen(const VmKind& vm, FaultSource source, RootChoice choice, FaultAddr meaning) {
-  const U bits(vm.direct_bits), gpa = var("gpa");
+  const U bits(vm.direct_bits()), gpa = var("gpa");
   const B attr_private = var("attributes") != U(0);
   const U walked = fault_source_addr<T>(source, gpa, attr_private, bits);
   const B is_private = fault_source_private<T>(source, gpa, attr_private, bits);

@@ -29,6 +29,13 @@ target_compile_options(mmu_edge INTERFACE $<$<NOT:$<CONFIG:Debug>>:-O1> $<$<NOT:
 # With sanitizers (the presets asan and tsan) their build takes twice as long as their tests.
 target_compile_options(mmu_edge INTERFACE $<$<CONFIG:RelWithDebInfo>:-O0>)
 
+# For rooms that run under ASan only as what mmucheck-fuzz is linked with: a build at -O1 took
+# longer than all their tests. ThreadSanitizer is for long explorations and keeps -O1.
+add_library(mmu_fuzzed INTERFACE)
+if(CMAKE_CXX_FLAGS MATCHES "-fsanitize=address")
+  target_compile_options(mmu_fuzzed INTERFACE -O0)
+endif()
+
 # mmu_precompiled(name DEPS... HEADERS...): headers that many edge targets include, parsed once.
 function(mmu_precompiled name)
   cmake_parse_arguments(ARG "" "" "DEPS;HEADERS" ${ARGN})
@@ -47,17 +54,21 @@ function(mmu_program)
   endforeach()
 endfunction()
 
-# mmu_library(name SOURCES... [DEPS targets...] [EDGE] [UNITY]); no sources: a header-only room.
+# mmu_library(name SOURCES... [DEPS targets...] [EDGE] [FUZZED] [UNITY]); no sources: a header-only
+# room.
 function(mmu_library name)
-  cmake_parse_arguments(ARG "EDGE;UNITY" "" "SOURCES;DEPS" ${ARGN})
+  cmake_parse_arguments(ARG "EDGE;FUZZED;UNITY" "" "SOURCES;DEPS" ${ARGN})
   if(ARG_SOURCES)
     add_library(${name} STATIC ${ARG_SOURCES})
     target_link_libraries(${name} PUBLIC mmu_flags ${ARG_DEPS})
     if(ARG_EDGE)
       target_link_libraries(${name} PRIVATE mmu_edge)
     endif()
+    if(ARG_FUZZED)
+      target_link_libraries(${name} PRIVATE mmu_fuzzed)
+    endif()
     if(ARG_UNITY AND MMUCHECK_UNITY)
-      set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 5)
+      set_target_properties(${name} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 8)
     endif()
   else()
     add_library(${name} INTERFACE)
