@@ -88,6 +88,10 @@ enum class GmemUnbind : uint8_t { kAlways, kLiveFile };
 enum class IterAfterYield : uint8_t { kStays, kAdvances };
 enum class RootLoadFlush : uint8_t { kAll, kGuestOnly };
 
+// --- memory barriers, in pairs: which one is missing ---
+enum class SeqBarriers : uint8_t { kBoth, kNoRmb, kNoWmb };
+enum class KickBarriers : uint8_t { kBoth, kNotOnEntry, kNotInKick };
+
 // --- which alias an unmap zaps (seed 001) ---
 enum class UnmapFilter : uint8_t {
   kAttrFilter,         // KVM_FILTER_PRIVATE, KVM_FILTER_SHARED
@@ -219,6 +223,11 @@ struct Design {
   bool early_retry_puts = true;      // a fault that retries after the page was found gives it back
   bool lost_refreshes = true;        // a lost exchange leaves what it found in iter.old_spte
   bool slot_synchronizes = true;     // a memslot update waits for kvm->srcu
+
+  // --- memory barriers ---
+  SeqBarriers seq_barriers = SeqBarriers::kBoth;
+  KickBarriers kick_barriers = KickBarriers::kBoth;
+  bool finalize_barriers = true;     // a vCPU that may pre-fault sees TD_STATE_RUNNABLE
 
   // --- shadow paging ---
   ShadowRewrite shadow_rewrite = ShadowRewrite::kAccess;

@@ -53,6 +53,7 @@ enum class CellKind : uint8_t {
   kSlotBound,      // slot handles in use are below
   kSlotStamp,      // counts memslots ever created
   kTdRunnable,     // kvm_tdx->state is TD_STATE_RUNNABLE
+  kPreFaultAllowed,  // kvm->arch.pre_fault_allowed, of a TD
   kHkidAssigned,   // kvm_tdx->hkid is one
   kTdxBugs,        // SEAMCALLs that met TDX_BUG_ON
   kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too

@@ -218,6 +218,7 @@ Run kvm_vm_set_mem_attributes(W& w, SetMemAttributes& m) {
         MMU_LOCK(m, 22, LockMode::kWrite);
         invalidate_end(w);
         MMU_STEP(m, 8);
+        invalidate_end_seen(w);
       }
       MMU_EMIT(m, 9, ev::Enter{ev::Fn::kPostSetAttr, kNoTable,
                                {m.slots.part.start, m.slots.part.end, m.slots.part.slot}});

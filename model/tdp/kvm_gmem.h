@@ -46,6 +46,7 @@ Run kvm_gmem_invalidate(W& w, GmemInvalidate& m) {
     MMU_LOCK(m, 20, LockMode::kWrite);
     invalidate_end(w);
     MMU_STEP(m, 4);
+    invalidate_end_seen(w);
     mmu_unlock(w, LockMode::kWrite);
   }
   set_gmem_lock(w, m.gmem, false);

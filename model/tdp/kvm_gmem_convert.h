@@ -209,6 +209,7 @@ Run kvm_gmem_set_attributes(W& w, GmemConvert& m) {
       }
       invalidate_end(w);
       MMU_STEP(m, 3);
+      invalidate_end_seen(w);
       mmu_unlock(w, LockMode::kWrite);
     }
     if (!m.zap.failed) w.emit(ev::AttributesSet{m.start, m.end, m.attributes});

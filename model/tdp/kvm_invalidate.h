@@ -38,18 +38,30 @@ void invalidate_range_add(W& w, uint64_t start, uint64_t end) {
   w.set_field(CellKind::kInvalidateEnd, 0, first ? end : std::max(old_end, end));
 }
 
+// Without its barrier kvm_mmu_invalidate_end's count may be seen without the sequence.
+template <class W>
+bool seq_is_seen_late(const W& w) {
+  return w.design.seq_barriers == SeqBarriers::kNoWmb;
+}
+
 template <class W>
 void invalidate_end(W& w) {
   w.emit(ev::Enter{ev::Fn::kInvEnd, kNoTable,
                    {w.field(CellKind::kInvalidateSeq), w.field(CellKind::kInvalidateInProgress),
                     w.field(CellKind::kInvalidateStart), w.field(CellKind::kInvalidateEnd)}});
-  w.store.add(cell::of(CellKind::kInvalidateSeq), 1);
+  if (!seq_is_seen_late(w)) w.store.add(cell::of(CellKind::kInvalidateSeq), 1);
   if (w.field(CellKind::kInvalidateInProgress) == 0) {
     w.warn("MMU-INV-COUNT");
     return;
   }
   w.store.add(cell::of(CellKind::kInvalidateInProgress), ~uint64_t{0});
   if (w.field(CellKind::kInvalidateStart) == kInvalidGfn) w.warn("MMU-INV-EMPTY");
+}
+
+// Before mmu_lock is dropped.
+template <class W>
+void invalidate_end_seen(W& w) {
+  if (seq_is_seen_late(w)) w.store.add(cell::of(CellKind::kInvalidateSeq), 1);
 }
 
 // Is an invalidation of `gfn` in progress? An empty range counts as all of memory.

@@ -161,6 +161,7 @@ Run kvm_zap_gfn_range(W& w, ZapGfnRange& m) {
   }
   invalidate_end(w);
   MMU_STEP(m, 6);
+  invalidate_end_seen(w);
   mmu_unlock(w, LockMode::kWrite);
   MMU_END(m);
 }

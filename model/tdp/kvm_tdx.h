@@ -47,7 +47,14 @@ Run tdx_td_finalize(W& w, TdxFinalize& m) {
   m.call = tdh(w, tdx::Leaf::kMrFinalize, 0, 0, 0);
   MMU_CALL(m, 1, seamcall(w, m.call));
   if (!m.call.call.status.ok()) m.ret = -5;
-  if (m.call.call.status.ok()) w.set_field(CellKind::kTdRunnable, 0, 1);
+  if (m.call.call.status.ok()) {
+    if (!w.design.finalize_barriers && w.env.lock_steps()) {
+      w.set_field(CellKind::kPreFaultAllowed, 0, 1);
+      MMU_STEP(m, 2);
+    }
+    w.set_field(CellKind::kTdRunnable, 0, 1);
+    w.set_field(CellKind::kPreFaultAllowed, 0, 1);
+  }
   MMU_END(m);
 }
 
@@ -149,6 +156,10 @@ Run raw_seamcall(W& w, RawSeamcall& m) {
   }
   if (looks && vm_dead_is_due(w, m.vcpu)) return Run::kDone;
   if (guest) {
+    if (enters && !vcpu_is_inside(w, m.vcpu) &&
+        w.design.kick_barriers == KickBarriers::kNotOnEntry) {
+      MMU_STEP(m, 4);
+    }
     w.set_field(CellKind::kVcpuInCall, m.vcpu, 1);
     if (tdx::is_tdcall(m.leaf) && !vcpu_is_inside(w, m.vcpu)) {
       detail::prepare_raw(w, m, tdx::Leaf::kVpEnter);

@@ -186,6 +186,7 @@ Run invalidate_range_end(W& w, InvalidateRangeEnd& m) {
     MMU_LOCK(m, 20, LockMode::kWrite);
     invalidate_end(w);
     MMU_STEP(m, 1);
+    invalidate_end_seen(w);
     mmu_unlock(w, LockMode::kWrite);
   }
   MMU_END(m);

@@ -205,10 +205,16 @@ Run tdh_do_no_vcpus(W& w, NoVcpus& m) {
     m.pc = 1;
     return Run::kBlocked;
   } else if (detail::removal_answer(w, m.call) == BusyAnswer::kKickOnce) {
-    w.set_field(CellKind::kWaitForSeptZap, 0, 1);
+    if (w.design.kick_barriers != KickBarriers::kNotInKick) {
+      w.set_field(CellKind::kWaitForSeptZap, 0, 1);
+    }
     MMU_STEP(m, 2);
     if (kick_must_wait(w)) return Run::kBlocked;
     kick_vcpus_out(w);
+    if (w.design.kick_barriers == KickBarriers::kNotInKick) {
+      MMU_STEP(m, 4);
+      w.set_field(CellKind::kWaitForSeptZap, 0, 1);
+    }
     detail::prepare_again(m.call);
     MMU_CALL(m, 3, seamcall(w, m.call));
     w.set_field(CellKind::kWaitForSeptZap, 0, 0);
