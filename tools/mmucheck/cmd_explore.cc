@@ -220,20 +220,15 @@ int run_table(Session& session, const ExploreOptions& o) {
 }
 
 // The file's name. `number`: of the violation, the first is 0.
-std::string write_counterexample(const explore::Scenario& scenario,
-                                 const std::vector<explore::Packet>& packets,
-                                 const ExploreOptions& o, size_t number) {
-  std::filesystem::path name =
-      o.output.empty() ? std::filesystem::path(o.file()).stem().string() + "-counterexample.txtpb"
-                       : o.output;
+std::string write_numbered(const explore::Scenario& scenario,
+                           const std::vector<explore::Packet>& packets, const ExploreOptions& o,
+                           size_t number) {
+  std::filesystem::path name = counterexample_name(scenario, o.output);
   if (number != 0) {
     name.replace_filename(
         fmt::format("{}-{}{}", name.stem().string(), number + 1, name.extension().string()));
   }
-  const auto sink = trace::create_trace(name.string(), scenario.info, "txtpb");
-  for (const explore::Packet& p : packets) sink->put(p.event());
-  sink->close();
-  return name.string();
+  return write_counterexample(scenario, packets, name.string());
 }
 
 int run_explore(Session& session, ExploreOptions& o) {
@@ -271,7 +266,7 @@ int run_explore(Session& session, ExploreOptions& o) {
   Found found;
   if (x.violation) {
     found.steps = explore::chart_steps(scenario, design, x, o.bounds);
-    found.wrote = write_counterexample(scenario, run.counterexample, o, 0);
+    found.wrote = write_numbered(scenario, run.counterexample, o, 0);
     if (!o.no_remedy) found.remedies = explore::would_hold(scenario, design, o.bounds, tick);
   }
   (session.json ? print_json : print_text)(session, x, scenario, o, found);
@@ -281,7 +276,7 @@ int run_explore(Session& session, ExploreOptions& o) {
     const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
     confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant,
                                     o.bounds.only);
-    found.wrote = write_counterexample(scenario, packets, o, i + 1);
+    found.wrote = write_numbered(scenario, packets, o, i + 1);
     if (session.json) continue;
     session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
                               other.violation->statement, plural(other.path.size(), "step"),

@@ -10,6 +10,7 @@
 #include "tools/mmucheck/design_file.h"
 #include "tools/mmucheck/design_matrix.h"
 #include "tools/mmucheck/progress.h"
+#include "tools/mmucheck/then_explore.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -24,20 +25,26 @@ struct ReplayOptions {
   std::string design, design_file;
   bool all_designs = false;
   bool expectations = false;
+  unsigned then_explore = 0;  // operations
+  std::string output;         // of a counterexample
   std::unique_ptr<model::OwnedDesign> given;  // of design and design_file
   std::vector<DesignColumn> columns;          // of all_designs
 };
 
-// `design`: the one that the user gave, nullptr for the trace's own.
+// `design`: the one that the user gave, nullptr for the trace's own. `then`: what was explored
+// behind the trace, or nullptr.
 void print_verdict(Session& session, const ReplayOptions& options, const report::Verdict& verdict,
-                   const model::Design* design) {
+                   const model::Design* design, const Json* then) {
   if (session.json) {
     std::string text = report::to_json(verdict);
-    if (design != nullptr) {
+    if (design != nullptr || then != nullptr) {
       Json json = Json::parse(text);
-      json["design"] = {{"name", design->name},
-                        {"source", design->source},
-                        {"not_modelled", not_modelled_json(*design)}};
+      if (design != nullptr) {
+        json["design"] = {{"name", design->name},
+                          {"source", design->source},
+                          {"not_modelled", not_modelled_json(*design)}};
+      }
+      if (then != nullptr) json["then_explored"] = *then;
       text = json.dump();
     }
     session.print(text + "\n");
@@ -72,6 +79,30 @@ void print_designs(Session& session, const ReplayOptions& options) {
   }
 }
 
+// Prints the verdict, and what may come behind the trace where the user wants to know.
+int print_and_go_on(Session& session, const ReplayOptions& options, const std::string& path,
+                    const report::Verdict& verdict, const model::Design* design) {
+  const int code = report::exit_code_of(verdict, design != nullptr || !options.no_expect);
+  if (options.then_explore == 0 || code != report::kExitOk) {
+    print_verdict(session, options, verdict, design, nullptr);
+    return code;
+  }
+  if (!replay::is_synthetic(session.open(path)->info())) {
+    return session.fail(report::kExitUsage,
+                        path + ": --then-explore goes on behind hand-written traces only");
+  }
+  ThenExplored then;
+  try {
+    then = then_explore(session, path, design, options.design, options.then_explore,
+                        options.output);
+  } catch (const std::invalid_argument& error) {
+    return session.fail(report::kExitUsage, path + ": " + error.what());
+  }
+  print_verdict(session, options, verdict, design, &then.json);
+  if (!session.json) session.print(then.text);
+  return then.exit_code;
+}
+
 int replay_file(Session& session, ReplayOptions& options, const std::string& path) {
   const auto source = session.open(path);
   Progress progress;
@@ -82,8 +113,7 @@ int replay_file(Session& session, ReplayOptions& options, const std::string& pat
   if (!options.all_designs && options.given == nullptr) {
     const report::Verdict verdict =
         replay::replay_trace(*source, tick, {.execution = options.execution});
-    print_verdict(session, options, verdict, nullptr);
-    return report::exit_code_of(verdict, !options.no_expect);
+    return print_and_go_on(session, options, path, verdict, nullptr);
   }
   if (!replay::is_synthetic(source->info())) {
     return session.fail(report::kExitUsage,
@@ -101,8 +131,7 @@ int replay_file(Session& session, ReplayOptions& options, const std::string& pat
   }
   const model::Design& design = options.given->design;
   const report::Verdict verdict = replay::replay_under(*source, {&design, 1}, tick)[0];
-  print_verdict(session, options, verdict, &design);
-  return report::exit_code_of(verdict);
+  return print_and_go_on(session, options, path, verdict, &design);
 }
 
 int replay_files(Session& session, ReplayOptions& options) {
@@ -151,6 +180,17 @@ void add_replay(CLI::App& app, Session& session) {
   sub->add_flag("--expectations", options->expectations,
                 "print the table as the designs.json that `corpus run` compares")
       ->needs(all);
+  CLI::Option* then =
+      sub->add_option("--then-explore", options->then_explore,
+                      "behind a hand-written trace that holds, try each choice of N further "
+                      "operations on its last pages, in every order of their steps")
+          ->check(CLI::Range(1u, 4u))
+          ->option_text("N")
+          ->excludes(all);
+  sub->add_option("-o,--output", options->output,
+                  "where the counterexample of that goes [NAME-counterexample.txtpb]")
+      ->option_text("FILE")
+      ->needs(then);
   design->excludes(file)->excludes(all);
   file->excludes(all);
   sub->footer(
@@ -163,6 +203,7 @@ void add_replay(CLI::App& app, Session& session) {
       "  mmucheck replay --execution tracepoints.txt\n"
       "  mmucheck replay --design v19,unmap_filter=exclude-flags traces/unmap/*.txtpb\n"
       "  mmucheck replay --all-designs traces/seed-*/*.txtpb\n"
+      "  mmucheck replay --then-explore 2 traces/tdx/premap-6.16.txtpb\n"
       "  mmucheck --json replay trace.pb");
   sub->callback([&session, options] { session.exit_code = replay_files(session, *options); });
 }

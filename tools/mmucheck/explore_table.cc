@@ -186,6 +186,21 @@ explore::Scenario read_scenario_file(const Session& session, const std::string& 
   return scenario;
 }
 
+std::string counterexample_name(const explore::Scenario& scenario, const std::string& output) {
+  if (!output.empty()) return output;
+  return std::filesystem::path(scenario.info.file).stem().string() + "-counterexample.txtpb";
+}
+
+std::string write_counterexample(const explore::Scenario& scenario,
+                                 const std::vector<explore::Packet>& packets,
+                                 const std::string& output) {
+  const std::string name = counterexample_name(scenario, output);
+  const auto sink = trace::create_trace(name, scenario.info, "txtpb");
+  for (const explore::Packet& p : packets) sink->put(p.event());
+  sink->close();
+  return name;
+}
+
 int explore_table(const Session& session, const TableRequest& request) {
   std::vector<TableRow> rows;
   int code = report::kExitOk;

@@ -27,6 +27,13 @@ struct BoundOptions {
 // A scenario of a file; throws trace::TraceError.
 explore::Scenario read_scenario_file(const Session& session, const std::string& path);
 
+// Where a counterexample goes: `output`, or, where that is empty, NAME-counterexample.txtpb.
+std::string counterexample_name(const explore::Scenario& scenario, const std::string& output);
+// The file's name.
+std::string write_counterexample(const explore::Scenario& scenario,
+                                 const std::vector<explore::Packet>& packets,
+                                 const std::string& output);
+
 // `paths` are scenarios and directories with some, which are looked up below them in the order of
 // their names. `designs`: nothing: those that a scenario has pinned; a scenario that has none and
 // is named goes by its own, one that was found in a directory is passed over.
