@@ -110,6 +110,7 @@ std::vector<Event> config_packets(const FtraceOptions& options, const SideFiles&
   }
   if (profile.ad_bits) format.set(m::ad_bits, *profile.ad_bits);
   if (profile.levels != 0) format.set(m::levels, profile.levels);
+  if (profile.maxphyaddr != 0) format.set(m::maxphyaddr, profile.maxphyaddr);
   if (profile.memtype_bits) format.set(m::memtype_bits, *profile.memtype_bits);
   if (profile.direct_map_base) {
     format.set(m::host_levels, *profile.direct_map_base >= kFirst4LevelAddress ? 4 : 5);

@@ -1,5 +1,6 @@
 #include "tools/import/ftrace/ftrace_source.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <string>
@@ -199,6 +200,25 @@ TEST(FtraceSource, FiveLevelHost) {
   const Event& format = only(r.of(EventKind::kMmuFormat));
   EXPECT_EQ(format.get(f::mmu_format::host_levels), 5u);
   EXPECT_EQ(format.get(f::mmu_format::levels), 5u);
+}
+
+// The shared half of a TD of GPAW 52 is zapped by raw gfns, which the walk reaches with 52 address bits.
+TEST(FtraceSource, ChangedEntriesSayHowWideAddressesAre) {
+  const auto maxphyaddr_of = [](size_t changes, std::string_view gfn) {
+    std::string text = lines({"alloc_root: (a+0x4/0x210) vcpu=0x2 vcpu_id=1 kvm=0xffff8880063fa000 "
+                              "root_hpa=0xffffffffffffffff root_role=0x6f85 mirror=1"});
+    for (size_t i = 0; i < changes; i++) {
+      text += lines({fmt::format("kvm_tdp_mmu_spte_changed: as id 0 gfn {} level 1 old_spte 8000000000000000 "
+                                 "new_spte 6c8be67", gfn)});
+    }
+    const Imported r = import_text(text);
+    return only(r.of(EventKind::kMmuFormat)).get(f::mmu_format::maxphyaddr);
+  };
+  EXPECT_EQ(maxphyaddr_of(5000, "fffffffff"), 0u);
+  EXPECT_EQ(maxphyaddr_of(3, "8000040000"), 0u);
+  EXPECT_EQ(maxphyaddr_of(4, "8000040000"), 52u);
+  EXPECT_EQ(maxphyaddr_of(4, "1000000000"), 49u);
+  EXPECT_EQ(maxphyaddr_of(4, "10000000000"), 0u);
 }
 
 TEST(FtraceSource, AddressesOutsideTheDirectMapBecomeAbsent) {

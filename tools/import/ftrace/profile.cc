@@ -1,5 +1,7 @@
 #include "tools/import/ftrace/profile.h"
 
+#include <bit>
+
 #include "checker/trace/event_kinds.h"
 #include "tools/import/ftrace/parser.h"
 
@@ -22,6 +24,12 @@ constexpr size_t kMaxBases = 64;
 // Signs are plenty; after so many the costly ones are no longer read.
 constexpr uint64_t kEnough = 4096;
 
+// MAXPHYADDR where nothing tells otherwise. An entry below a 5-level root may lie beyond; a single
+// line that says so may be damaged.
+constexpr int kUsualPhysBits = 48;
+constexpr int kMaxPhysBits = 52;
+constexpr uint32_t kHighGfnsWanted = 4;
+
 }  // namespace
 
 void Profiler::vote_base(uint64_t va, uint64_t pa) {
@@ -37,6 +45,14 @@ void Profiler::see_role(uint64_t role) {
   if ((role & 0x6f00) == 0x6f00) ++by_role_[1];
   const uint32_t level = static_cast<uint32_t>(role & 15);
   if (level <= 5 && level > max_level_) max_level_ = level;
+}
+
+// No walk goes beyond kvm_mmu_max_gfn(): an entry that changed says how wide the host's addresses
+// are at least. Of a TD of GPAW 52 the shared half, with bit 51 in its raw gfns, needs all 52 bits.
+void Profiler::see_gfn(uint64_t gfn) {
+  if (gfn >> (kUsualPhysBits - 12) == 0 || gfn >> (kMaxPhysBits - 12) != 0) return;
+  ++high_gfns_;
+  if (gfn > highest_gfn_) highest_gfn_ = gfn;
 }
 
 void Profiler::see_spte(uint64_t old_spte, uint64_t new_spte, uint64_t level) {
@@ -85,12 +101,13 @@ bool Profiler::wanted(EventKind kind, bool first) const {
     case EventKind::kZapRoot:
     case EventKind::kGetPage: return true;
     case EventKind::kTdpMap: return !profile_.mirrors.empty() || format_open;
-    case EventKind::kSpteChanged:
+    case EventKind::kSpteChanged: return max_level_ == 5 || format_open;
     case EventKind::kSpteRequested:
     case EventKind::kIterStart: return format_open;
     case EventKind::kSetSpte:
     case EventKind::kFastPageFault: return format_open || base_open;
-    case EventKind::kChangedSpte: return format_open || base_votes_.size() != 1;
+    case EventKind::kChangedSpte:
+      return max_level_ == 5 || format_open || base_votes_.size() != 1;
     default: return false;
   }
 }
@@ -133,6 +150,7 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
       if (line.body.starts_with("(handle_changed_spte")) ++by_probe_[0];
       if (line.body.starts_with("(__handle_changed_spte")) ++by_probe_[1];
       see_spte(e.get(c::old_spte), e.get(c::new_spte), e.get(c::level));
+      see_gfn(e.get(c::gfn));
       // The link of a new table follows its init_sp in the same thread.
       if (thread.pending_spt != 0) {
         if (e.get(c::new_spte) & kPresent) {
@@ -145,6 +163,7 @@ void Profiler::see_event(RawEvent& raw, const Line& line) {
     case EventKind::kSpteChanged: {
       namespace c = f::spte_changed;
       see_spte(e.get(c::old_spte), e.get(c::new_spte), e.get(c::level));
+      see_gfn(e.get(c::gfn));
       break;
     }
     case EventKind::kSpteRequested: ++by_text_[e.has(f::spte_requested::access) ? 1 : 0]; break;
@@ -242,6 +261,9 @@ Profile Profiler::finish() {
   }
   if (profile_.format != trace::SpteFormat::kEpt) profile_.memtype_bits.reset();
   profile_.levels = max_level_ >= 4 ? max_level_ : 0;
+  if (high_gfns_ >= kHighGfnsWanted) {
+    profile_.maxphyaddr = 12 + static_cast<uint32_t>(std::bit_width(highest_gfn_));
+  }
   uint32_t votes = 0;
   for (const auto& [base, count] : base_votes_) {
     if (count <= votes) continue;

@@ -39,6 +39,7 @@ struct Profile {
   std::optional<uint64_t> memtype_bits;  // bits 6:3 of the first EPT leaf
   std::optional<bool> nx_at_start;       // as module_params tells it; see config_packets.h
   uint32_t zap_levels = 0;               // bit by level: passes of __tdp_mmu_zap_root() seen
+  uint32_t maxphyaddr = 0;               // that the gfns of changed entries need; 0: the usual do
   bool pml = false;                      // D-bit based dirty logging was seen
   bool has_header = false;               // entries-in-buffer/entries-written
   uint64_t header_kept = 0;
@@ -64,6 +65,7 @@ class Profiler {
   void see_event(RawEvent& raw, const Line& line);
   void see_spte(uint64_t old_spte, uint64_t new_spte, uint64_t level);
   void see_role(uint64_t role);
+  void see_gfn(uint64_t gfn);
   void vote_base(uint64_t va, uint64_t pa);
 
   Profile profile_;
@@ -84,6 +86,8 @@ class Profiler {
   };
   std::array<EntryPlace, 1024> places_;  // by gfn: where kvm_mmu_set_spte saw the entry
   uint64_t lowest_table_ = UINT64_MAX;   // of all virtual addresses of tables and entries
+  uint64_t highest_gfn_ = 0;             // of changed entries
+  uint32_t high_gfns_ = 0;               // changes beyond what most hosts have
   uint32_t max_level_ = 0;
 };
 
