@@ -20,6 +20,7 @@ constexpr uint64_t kPresent = 1, kWrite = 2, kRsvd = 8, kFetch = 16;
 constexpr uint64_t kPrivateAccess = uint64_t{1} << 49;
 constexpr uint64_t kMnBlockable = 1;  // MMU_NOTIFIER_RANGE_BLOCKABLE
 constexpr uint64_t kSlotIdMask = 0xffff;
+constexpr uint64_t kPageOffset = (uint64_t{1} << model::kPageShift) - 1;
 constexpr uint32_t kMaxVcpus = 256;  // that a root is looked for at
 
 model::SlotWalk hva_walk(uint64_t start, uint64_t end) {
@@ -271,10 +272,12 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
       r.base = e.get(x::gpa) >> kPageShift;
       r.npages = e.get(x::size) >> kPageShift;
       r.hva = e.get(x::hva);
+      r.misaligned = ((e.get(x::gpa) | e.get(x::size) | r.hva) & kPageOffset) != 0;
       if (r.npages <= kMemMaxNrPages && too_large(e, v, r.npages)) return true;
       if (r.flags & kMemGuestMemfd) {
         r.gmem = static_cast<uint64_t>(e.get_signed(x::gmem_fd)) + 1;
         r.gmem_offset = e.get(x::gmem_off) >> kPageShift;
+        r.misaligned = r.misaligned || (e.get(x::gmem_off) & kPageOffset) != 0;
       }
       push(t, v, e, m);
       run_to_window(e, t);

@@ -2,29 +2,18 @@
 // (kvm_arch_commit_memory_region, kvm_mmu_slot_apply_flags), mmu.c (kvm_arch_flush_shadow_memslot,
 // kvm_mmu_zap_all_fast, kvm_mmu_zap_memslot).
 //
-// Slots are checked against one another before anything changes; a refused update has no effect.
+// What is refused, and with what error: kvm_memslot_checks.h. A refused update has no effect, but for
+// a slot that was to move to where none can be: its mappings have gone.
 #pragma once
 
 #include "model/tdp/dirty.h"
 #include "model/tdp/kvm_attributes.h"
+#include "model/tdp/kvm_memslot_checks.h"
 #include "model/tdp/kvm_unmap.h"
 #include "model/tdp/recover.h"
 #include "model/tdp/split.h"
 
 namespace mmucheck::model {
-
-enum class SlotChange : uint8_t { kCreate = 0, kDelete = 1, kMove = 2, kFlagsOnly = 3, kNone };
-
-struct MemoryRegion {  // struct kvm_userspace_memory_region2, in frames but for hva
-  uint64_t as_id = 0;
-  uint64_t id = 0;
-  uint64_t flags = 0;
-  uint64_t base = 0;
-  uint64_t npages = 0;
-  uint64_t hva = 0;
-  uint64_t gmem = 0;         // file handle + 1
-  uint64_t gmem_offset = 0;  // file page
-};
 
 struct ZapAllFast {
   uint8_t pc = 0;
@@ -113,6 +102,7 @@ Run kvm_mmu_slot_apply_flags(W& w, ApplyFlags& m) {
 struct SetMemoryRegion {
   uint8_t pc = 0;
   SlotChange change = SlotChange::kNone;
+  bool refused = false;  // by the architecture
   uint32_t slot = kNoSlot;
   int32_t ret = 0;
   uint64_t old_flags = 0;
@@ -123,62 +113,6 @@ struct SetMemoryRegion {
 };
 
 namespace detail {
-
-inline constexpr int32_t kEinval = -22;
-inline constexpr int32_t kEexist = -17;
-
-// What the update is, or the error that refuses it (kvm_set_memory_region).
-template <class W>
-int32_t classify_region(const W& w, SetMemoryRegion& m) {
-  const MemoryRegion& r = m.region;
-  constexpr uint64_t kGfns = uint64_t{1} << (64 - kPageShift);
-  if (r.npages > kMemMaxNrPages || r.base >= kGfns || r.base + r.npages >= kGfns ||
-      (r.gmem != 0 && r.gmem_offset + r.npages >= kGfns)) {
-    return kEinval;
-  }
-  m.slot = id_to_memslot(w, static_cast<uint32_t>(r.as_id), r.id);
-  m.change = SlotChange::kNone;
-  if (r.npages == 0) {
-    if (m.slot == kNoSlot) return kEinval;
-    m.change = SlotChange::kDelete;
-    return 0;
-  }
-  if (m.slot == kNoSlot) {
-    m.change = SlotChange::kCreate;
-  } else {
-    const uint64_t old_flags = slot_get(w, m.slot, SlotField::kFlags);
-    if (r.flags & kMemGuestMemfd || slot_get(w, m.slot, SlotField::kHva) != r.hva ||
-        slot_get(w, m.slot, SlotField::kNpages) != r.npages ||
-        (old_flags ^ r.flags) & (kMemReadonly | kMemGuestMemfd)) {
-      return kEinval;
-    }
-    if (slot_get(w, m.slot, SlotField::kBase) != r.base) {
-      m.change = SlotChange::kMove;
-    } else if (old_flags != r.flags) {
-      m.change = SlotChange::kFlagsOnly;
-    } else {
-      return 0;
-    }
-  }
-  if (m.change == SlotChange::kFlagsOnly) return 0;
-  bool bound = false;
-  for (uint32_t s = 0; s < slot_bound(w); s++) {
-    if (!slot_in_use(w, s) || s == m.slot || slot_get(w, s, SlotField::kAsId) != r.as_id) continue;
-    const uint64_t base = slot_get(w, s, SlotField::kBase);
-    if (r.base < base + slot_get(w, s, SlotField::kNpages) && base < r.base + r.npages) {
-      return kEexist;
-    }
-    // kvm_gmem_bind: a page of a file backs one gfn only.
-    const uint64_t offset = slot_get(w, s, SlotField::kGmemOffset);
-    if (r.gmem != 0 && slot_get(w, s, SlotField::kGmem) == r.gmem &&
-        r.gmem_offset < offset + slot_get(w, s, SlotField::kNpages) &&
-        offset < r.gmem_offset + r.npages) {
-      bound = true;
-    }
-  }
-  if (bound) return w.design.gmem_overlap_eexist ? kEexist : kEinval;
-  return 0;
-}
 
 template <class W>
 void write_slot(W& w, uint32_t slot, const MemoryRegion& r) {
@@ -247,6 +181,19 @@ void invalidate_memslot(W& w, uint32_t slot) {
   slot_set(w, slot, SlotField::kStamp, w.store.add(cell::of(CellKind::kSlotStamp), 1));
 }
 
+// The update is over: what faults see is what will stay.
+template <class W>
+void end_update(W& w, const SetMemoryRegion& m) {
+  w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 0);
+}
+// kvm_set_memslot, where kvm_prepare_memory_region failed: the old slot takes the place of its INVALID
+// copy again.
+template <class W>
+void revert_invalid_memslot(W& w, const SetMemoryRegion& m) {
+  slot_set(w, m.slot, SlotField::kInvalid, 0);
+  slot_set(w, m.slot, SlotField::kStamp, w.store.add(cell::of(CellKind::kSlotStamp), 1));
+  install_memslots(w, m.region.as_id);
+}
 template <class W>
 void commit_region(W& w, SetMemoryRegion& m) {
   const MemoryRegion& r = m.region;
@@ -297,7 +244,10 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
   MMU_BEGIN(m);
   if (slots_lock_held(w)) return Run::kBlocked;
   set_slots_lock(w, true);
-  m.ret = detail::classify_region(w, m);
+  m.slot = id_to_memslot(w, static_cast<uint32_t>(m.region.as_id), m.region.id);
+  m.ret = detail::classify_region(w, m.region, m.slot, &m.change);
+  m.refused = m.ret == 0 && detail::prepare_refuses(w, m.region, m.change);
+  if (m.refused && m.change == SlotChange::kCreate) m.ret = detail::kEinval;
   m.ret = w.env.memory_region_result(m.ret);
   if (m.ret == 0 && m.change != SlotChange::kNone) {
     m.old_flags = m.slot == kNoSlot ? 0 : slot_get(w, m.slot, SlotField::kFlags);
@@ -326,8 +276,17 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
         mmu_unlock(w, LockMode::kWrite);
       }
     }
+    if (m.refused) {
+      detail::revert_invalid_memslot(w, m);
+      detail::end_update(w, m);
+      m.ret = detail::kEinval;
+      set_slots_lock(w, false);
+      MMU_EMIT(m, 10, ev::Return{ev::Fn::kSetMemslot, static_cast<uint64_t>(int64_t{m.ret})});
+      m.pc = 0;
+      return Run::kDone;
+    }
     detail::commit_region(w, m);
-    w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 0);
+    detail::end_update(w, m);
     MMU_EMIT(m, 5, ev::Enter{ev::Fn::kCommitMemslot, kNoTable,
                              {static_cast<uint64_t>(m.change), m.region.id,
                               m.change == SlotChange::kCreate ? 0 : m.region.id}});

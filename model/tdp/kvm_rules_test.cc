@@ -205,6 +205,71 @@ TEST(MemoryRegions, AnInvalidSlotStandsBehindItsAliases) {
   EXPECT_EQ(order(), (std::vector<uint32_t>{1, 2, 0}));
 }
 
+template <class W>
+int32_t classify(W& w, SetMemoryRegion& m) {
+  const auto as_id = static_cast<uint32_t>(m.region.as_id);
+  return detail::classify_region(w, m.region, id_to_memslot(w, as_id, m.region.id), &m.change);
+}
+
+TEST(MemoryRegions, OfWhatNoSlotCanBeAreRefused) {
+  RadixStore store;
+  TestVm<RadixStore> vm(store, test_formats()[3]);
+  auto& w = vm.world;
+  const auto result = [&w](const MemoryRegion& r) {
+    SetMemoryRegion m;
+    m.region = r;
+    return classify(w, m);
+  };
+  const MemoryRegion good{.base = 0x100, .npages = 0x10};
+  EXPECT_EQ(result(good), 0);
+  const auto with = [&](uint64_t MemoryRegion::*field, uint64_t value) {
+    MemoryRegion r = good;
+    r.*field = value;
+    return result(r);
+  };
+  EXPECT_EQ(with(&MemoryRegion::flags, kMemReadonly | kMemLogDirtyPages), 0);
+  EXPECT_EQ(with(&MemoryRegion::flags, kMemGuestMemfd), 0);
+  for (const uint64_t flags : {kMemGuestMemfd | kMemReadonly, kMemGuestMemfd | kMemLogDirtyPages,
+                               uint64_t{8}}) {
+    EXPECT_EQ(with(&MemoryRegion::flags, flags), detail::kEinval) << flags;
+  }
+  EXPECT_EQ(with(&MemoryRegion::as_id, 1), 0);
+  EXPECT_EQ(with(&MemoryRegion::as_id, 2), detail::kEinval);
+  EXPECT_EQ(with(&MemoryRegion::id, 0x7ffe), 0);
+  EXPECT_EQ(with(&MemoryRegion::id, 0x7fff), detail::kEinval);
+  EXPECT_EQ(with(&MemoryRegion::npages, kMemMaxNrPages + 1), detail::kEinval);
+  MemoryRegion odd = good;
+  odd.misaligned = true;
+  EXPECT_EQ(result(odd), detail::kEinval);
+
+  w.vm.has_private_mem = true;  // no SMM
+  EXPECT_EQ(with(&MemoryRegion::as_id, 1), detail::kEinval);
+  w.vm.has_mirror = true;  // a TD
+  EXPECT_EQ(with(&MemoryRegion::flags, kMemReadonly), detail::kEinval);
+}
+
+// By the last gfn: a slot may end where guest addresses, or the private half, do.
+TEST(MemoryRegions, TheArchitectureRefusesWhatHasNoAddress) {
+  RadixStore store;
+  TestVm<RadixStore> vm(store, test_formats()[3]);
+  auto& w = vm.world;
+  const auto refuses = [&w](uint64_t end, SlotChange change) {
+    return detail::prepare_refuses(w, MemoryRegion{.base = end - 0x10, .npages = 0x10}, change);
+  };
+  w.host.maxphyaddr = 46;
+  const uint64_t top = uint64_t{1} << 34;
+  for (const SlotChange change : {SlotChange::kCreate, SlotChange::kMove}) {
+    EXPECT_FALSE(refuses(top, change));
+    EXPECT_TRUE(refuses(top + 1, change));
+  }
+  EXPECT_FALSE(refuses(top + 1, SlotChange::kDelete));
+  EXPECT_FALSE(refuses(top + 1, SlotChange::kFlagsOnly));
+  w.host.maxphyaddr = 52;
+  w.vm.gfn_direct_bits = gfn_direct_bits_for_gpaw(48);
+  EXPECT_FALSE(refuses(w.vm.gfn_direct_bits, SlotChange::kCreate));
+  EXPECT_TRUE(refuses(w.vm.gfn_direct_bits + 1, SlotChange::kCreate));
+}
+
 TEST(MemoryRegions, GmemPagesThatAreBoundAreRefused) {
   for (const TestFormat& t : test_formats()) {
     SCOPED_TRACE(t.name);
@@ -213,22 +278,22 @@ TEST(MemoryRegions, GmemPagesThatAreBoundAreRefused) {
     auto& w = vm.world;
     SetMemoryRegion m;
     m.region = {.flags = kMemGuestMemfd, .base = 0, .npages = 0x10, .gmem = 5, .gmem_offset = 0};
-    EXPECT_EQ(detail::classify_region(w, m), 0);
+    EXPECT_EQ(classify(w, m), 0);
     m.change = SlotChange::kCreate;
     detail::commit_region(w, m);
     SetMemoryRegion again = m;
     again.region.id = 1;
     again.region.base = 0x100;
     again.region.gmem_offset = 0xf;
-    EXPECT_EQ(detail::classify_region(w, again),
+    EXPECT_EQ(classify(w, again),
               t.design->name == "linux-6.12" ? detail::kEinval : detail::kEexist);
     again.region.gmem_offset = 0x10;
-    EXPECT_EQ(detail::classify_region(w, again), 0);
+    EXPECT_EQ(classify(w, again), 0);
     // A slot keeps its guest_memfd for life.
     SetMemoryRegion flags = m;
     flags.region.flags = 0;
     flags.region.gmem = 0;
-    EXPECT_EQ(detail::classify_region(w, flags), detail::kEinval);
+    EXPECT_EQ(classify(w, flags), detail::kEinval);
   }
 }
 
