@@ -113,8 +113,9 @@ int32_t faultin_result(const W& w, PageFault& m, Openness* open) {
   }
   if (f.slot == kNoSlot) {
     if (f.is_private) return kEfault;
-    return w.fmt.mmio_caching ? static_cast<int32_t>(RetPf::kContinue)
-                              : static_cast<int32_t>(RetPf::kEmulate);
+    // kvm_handle_noslot_fault: no entry can be made, or none that a guest's address leads to.
+    const bool caches = w.fmt.mmio_caching && f.gfn < max_gfn_exclusive(w.host.maxphyaddr);
+    return static_cast<int32_t>(caches ? RetPf::kContinue : RetPf::kEmulate);
   }
   if (w.field(CellKind::kMemslotUpdating, m.as_id) != 0) overlaps();
   const bool invalid_now = slot_get(w, f.slot, SlotField::kInvalid) != 0;
