@@ -112,6 +112,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   } else {
     step = judge(e, t, c, below, first_leaf);
     check_order(e, t, c, step);
+    if (step == Step::kFreeze) resume_removal(e, t, c);
   }
   applied_root_ = 0;
   applied_ = nullptr;

@@ -57,7 +57,7 @@ void TracepointReplayer::prepare_zap(const Event& e, Thread& t) {
     }
     t.zap.on = false;
   }
-  t.unsure = false;
+  // Of a fault that this is part of nothing may be known.
   t.blocks.push_back(std::move(b));
 }
 
@@ -99,6 +99,17 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
       t.zap.value = model::spte_to_pfn<>(c.old_spte);
     }
   }
+}
+
+// An entry is frozen of a table whose removal began with events that were lost: it goes on there.
+void TracepointReplayer::resume_removal(const Event& e, Thread& t, const Change& c) {
+  Block b;
+  b.level = c.level;
+  b.gfn = EntryBook::base(c.level, c.gfn);
+  b.place = place(e);
+  b.next = EntryBook::index(c.level, c.gfn);
+  t.blocks.push_back(std::move(b));
+  removed_child(e, t, c, true);
 }
 
 // The top block is over; `pfn` is the table's page where it is known, else 0.

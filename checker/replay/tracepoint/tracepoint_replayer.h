@@ -173,6 +173,7 @@ class TracepointReplayer {
   // --- removal.cc ---
   void prepare_zap(const trace::Event& e, Thread& t);
   void removed_child(const trace::Event& e, Thread& t, const Change& c, bool below);
+  void resume_removal(const trace::Event& e, Thread& t, const Change& c);
   void close_block(const trace::Event& e, Thread& t, uint64_t pfn);
   void drop_table(const trace::Event& e, const report::Place& at, uint64_t pfn, uint64_t gfn,
                   int level, bool shared);

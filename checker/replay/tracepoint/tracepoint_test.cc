@@ -442,14 +442,18 @@ TEST_P(Tracepoints, TwoRootsOfOneSpaceAreToldApart) {
   EXPECT_EQ(first(s), (Found{"TP-CHAIN", at + 1}));
 }
 
-TEST_P(Tracepoints, AfterALossTheHistoryIsUnknownAndTheRulesHold) {
-  s.first_fault();
+trace::Event loss() {
   trace::Event lost;
   trace::start_event(lost, K::kLostEvents);
   lost.set(f::lost_events::count, 17);
   lost.set(f::lost_events::cpu, 1);
   lost.set(f::lost_events::how, static_cast<uint64_t>(trace::LossHow::kCounted));
-  s.events.push_back(lost);
+  return lost;
+}
+
+TEST_P(Tracepoints, AfterALossTheHistoryIsUnknownAndTheRulesHold) {
+  s.first_fault();
+  s.events.push_back(loss());
   s.change(1, 1, 0x700e67, kEmpty);
   const report::Verdict v = s.run();
   EXPECT_EQ(report::outcome_of(v), Outcome::kInconclusive);
@@ -461,6 +465,31 @@ TEST_P(Tracepoints, AfterALossTheHistoryIsUnknownAndTheRulesHold) {
   EXPECT_NE(v.inconclusive[0].find("1 of 5 changes"), std::string::npos) << v.inconclusive[0];
   const size_t at = s.change(2, 1, 0x700e65, 0x700a67);  // W without MMU-writable
   EXPECT_EQ(first(s), (Found{"MMU-SPTE-MMUW", at}));
+}
+
+TEST_P(Tracepoints, ARemovalGoesOnBehindALoss) {
+  s.first_fault();
+  s.change(1, 1, 0x500e67, kEmpty);
+  const auto middle = static_cast<std::ptrdiff_t>(s.events.size()) + 50;
+  s.remove_all(true);
+  s.events.insert(s.events.begin() + middle, loss());
+  EXPECT_EQ(first(s), Found{});
+  const auto at = static_cast<size_t>(middle) + 20;
+  TestStream other = s;
+  std::swap(other.events[at], other.events[at + 1]);
+  EXPECT_EQ(first(other), (Found{"TP-REMOVAL", at}));
+  other = s;
+  other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(at));
+  EXPECT_EQ(first(other), (Found{"TP-REMOVAL", at}));
+}
+
+TEST_P(Tracepoints, ARemovalMayBeOfAFaultThatWasLost) {
+  s.first_fault();
+  s.change(1, 1, 0x500e67, kEmpty);
+  s.events.push_back(loss());
+  s.remove(0, 1, 0x103, true, 0x600ee7);
+  s.add(K::kSetSpte, {0, 0x600ee7, 2, 0x102000});
+  EXPECT_EQ(first(s), Found{});
 }
 
 TEST_P(Tracepoints, ATraceThatStopsEarlyIsInconclusive) {
