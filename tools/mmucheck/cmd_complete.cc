@@ -42,6 +42,7 @@ std::string to_text(const CompletionResult& c, const std::string& path, size_t l
     out += fmt::format("  {}{}\n", c.reason,
                        c.place.line == 0 ? "" : fmt::format(", line {}", c.place.line));
   }
+  if (!c.detail.empty()) out += fmt::format("    {}\n", c.detail);
   for (const replay::CompletedGap& gap : c.gaps) {
     out += fmt::format("  lost          {}\n", gap_text(gap));
     if (c.answer != Completion::kConsistent) continue;
@@ -75,6 +76,7 @@ Json to_json(const CompletionResult& c, const std::string& path) {
           {"file", path},
           {"answer", name_of(c.answer)},
           {"reason", c.reason.empty() ? Json(nullptr) : Json(c.reason)},
+          {"detail", c.detail.empty() ? Json(nullptr) : Json(c.detail)},
           {"line", c.place.line == 0 ? Json(nullptr) : Json(c.place.line)},
           {"gaps", std::move(gaps)},
           {"replays", c.attempts}};

@@ -134,6 +134,31 @@ const char* name_of(Completion completion) {
   return "?";
 }
 
+namespace {
+
+std::string number(size_t n, const char* what) {
+  return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
+}
+
+// What must be among the lost events for the tables that are told of.
+std::string tables_text(const TablesNeeded::Needed& n) {
+  std::string lost;
+  const auto add = [&](size_t count, const char* what) {
+    if (count != 0) lost += fmt::format("{}{}", lost.empty() ? "" : ", ", number(count, what));
+  };
+  add(n.roots, "new root");
+  add(n.links, "link");
+  add(n.pages, "kvm_mmu_get_page");
+  add(n.changes, "change");
+  return fmt::format(
+      "{} of gfn {:x} level {} in address space {}, at most {} of them before the "
+      "loss: takes {} at least ({})",
+      number(n.tables, "table"), n.place.gfn, n.place.level, n.place.as_id, n.there,
+      number(n.events(), "lost event"), lost);
+}
+
+}  // namespace
+
 CompletionResult complete(trace::EventSource& source, const std::function<bool()>& tick) {
   CompletionResult result;
   GappedRecording recording(source);
@@ -164,6 +189,14 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
     }
     return result;
   }
+  const std::optional<TablesNeeded::Needed> tables = recording.tables_needed();
+  if (tables && tables->events() > recording.lost().value_or(SIZE_MAX)) {
+    result.answer = Completion::kInconsistent;
+    result.reason = info_of(TpRule::kChain).id;
+    result.place.line = tables->line;
+    result.detail = tables_text(*tables);
+    return result;
+  }
   Search search(recording, tick);
   if (search.run()) {
     result.answer = Completion::kConsistent;
@@ -176,6 +209,7 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
     result.reason =
         search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;
     result.place = search.stuck().place;
+    result.detail = tables ? tables_text(*tables) : "";
   }
   result.attempts = search.attempts();
   return result;

@@ -9,9 +9,10 @@
 //   consistent    a witness was found; it replays.
 //   inconsistent  the recorded events contradict each other or a rule of one event, with nothing
 //                 assumed known after a gap, or before any event can have been lost: no lost event
-//                 explains that. Behind a gap two changes of one entry contradict each other only
-//                 as far as the gap cannot have linked another root.
-//   undetermined  neither, within the bounds below.
+//                 explains that. Behind a gap two changes of one entry contradict each other
+//                 where fewer events were lost than it takes to make another table that one of
+//                 them can be of (tables_needed.h).
+//   undetermined  neither, within the bounds below; `detail` is what must have been lost.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
 // without getting further, at most as many events in a gap as were lost there, kMaxPerGap where
 // their number is unknown.
@@ -52,6 +53,7 @@ struct CompletionResult {
   Completion answer = Completion::kUndetermined;
   std::string reason;              // inconsistent, undetermined: why
   report::Place place;             // of the event that this is about
+  std::string detail;              // what lost events must have done, as far as that is known
   std::vector<CompletedGap> gaps;  // in the order of the recording
   uint64_t attempts = 0;           // replays that it took
 };

@@ -13,6 +13,14 @@ using trace::Event;
 using K = trace::EventKind;
 namespace f = trace::f;
 
+namespace {
+
+bool is_recorded(const Event& e) {
+  return e.cls == trace::PacketClass::kStimulus || e.cls == trace::PacketClass::kObservation;
+}
+
+}  // namespace
+
 GappedRecording::GappedRecording(trace::EventSource& source) {
   Event e;
   while (source.next(e)) {
@@ -81,6 +89,56 @@ Attempt GappedRecording::replay(bool forgetting) const {
   return attempt;
 }
 
+// A CPU that tells of nothing behind the last loss may have lost events, too.
+std::optional<size_t> GappedRecording::lost() const {
+  if (ends_early_ || info_.malformed != 0) return std::nullopt;
+  size_t sum = 0;
+  for (const Gap& g : gaps_) {
+    if (g.lost.count == 0 || !g.names_cpu || g.lost.how == trace::LossHow::kRingStats) {
+      return std::nullopt;
+    }
+    sum += g.lost.count;
+  }
+  std::map<uint32_t, bool> tells;  // CPUs, and whether behind the last loss
+  for (const Item& item : sequence_) {
+    if (item.marker) {
+      for (auto& [cpu, behind] : tells) behind = false;
+    } else if (is_recorded(item.event.event())) {
+      tells[item.event.event().cpu] = true;
+    }
+  }
+  const bool all = std::all_of(tells.begin(), tells.end(), [](const auto& t) { return t.second; });
+  return all ? std::optional(sum) : std::nullopt;
+}
+
+std::optional<TablesNeeded::Needed> GappedRecording::tables_needed() const {
+  const std::optional<size_t> lost_events = lost();
+  if (!lost_events) return std::nullopt;
+  size_t last = 0;  // loss
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    if (sequence_[i].marker) last = i;
+  }
+  trace::TraceInfo info = info_;
+  info.loss = trace::LossState::kNone;
+  TracepointReplayer before(info);
+  for (size_t i = 0; i < whole_; i++) {
+    Event e = sequence_[i].event.event();
+    e.seq = i + 1;
+    before.event(e);
+  }
+  if (!before.knows_tables()) return std::nullopt;
+  TablesNeeded needed(before.values(), [&](const TablesNeeded::Place& entry) {
+    return before.tables_at(entry.as_id, entry.level, entry.gfn);
+  });
+  using Phase = TablesNeeded::Phase;
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    const Event e = sequence_[i].event.event();
+    if (sequence_[i].marker || !is_recorded(e)) continue;
+    needed.add(e, i + 1, i < whole_ ? Phase::kBefore : i < last ? Phase::kAmong : Phase::kBehind);
+  }
+  return needed.needed(*lost_events);
+}
+
 size_t GappedRecording::begin_of(size_t marker) const {
   const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
   for (size_t i = marker - 1; i > 0; i--) {
@@ -100,8 +158,7 @@ size_t GappedRecording::whole_until() const {
     if (sequence_[i].marker) {
       const auto before = last.find(gaps_[sequence_[i].gap].lost.cpu);
       whole = std::min(whole, before == last.end() ? 0 : before->second);
-    } else if (e.cls == trace::PacketClass::kStimulus ||
-               e.cls == trace::PacketClass::kObservation) {
+    } else if (is_recorded(e)) {
       last[e.cpu] = i + 1;
     }
   }

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "checker/replay/complete/tables_needed.h"
 #include "checker/replay/tracepoint/missing.h"
 #include "checker/trace/event_source.h"
 #include "checker/trace/owned_event.h"
@@ -39,6 +40,12 @@ class GappedRecording {
 
   // As if nothing was lost, or (`forgetting`) as ever.
   Attempt replay(bool forgetting) const;
+
+  // How many events were lost; nullopt: not known.
+  std::optional<size_t> lost() const;
+  // Tables that only what was lost can have linked; nullopt: none, or they cannot be counted, since
+  // the number of lost events is not known, or not where, or what was there before.
+  std::optional<TablesNeeded::Needed> tables_needed() const;
 
   // Where in the gap that lies before position `before` events can be put, the latest first: at
   // most kMaxSpots between what was put there already. In the middle of it: right there.

@@ -159,6 +159,20 @@ bool TracepointReplayer::waits_for(const Held& h) const {
   return false;
 }
 
+bool TracepointReplayer::knows_tables() const {
+  const bool link_waits = std::any_of(held_.begin(), held_.end(), [](const Held& h) {
+    return !h.witness && model::is_shadow_present_pte<>(h.c.new_spte) &&
+           !model::is_last_spte<>(h.c.new_spte, h.c.level);
+  });
+  return !forgot_ && !link_waits && values_.format_known && !values_.td && root_level_ == 4;
+}
+
+size_t TracepointReplayer::tables_at(int as_id, int level, uint64_t gfn) const {
+  const auto rows = book_.at(level, gfn);
+  return static_cast<size_t>(std::count_if(rows.begin(), rows.end(),
+                                           [&](const auto& row) { return row->fits(as_id, 0); }));
+}
+
 void TracepointReplayer::expire(bool all) {
   for (size_t i = 0; i < held_.size();) {
     if (!all && held_[i].deadline > now_) return;

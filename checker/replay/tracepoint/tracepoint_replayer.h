@@ -53,6 +53,12 @@ class TracepointReplayer {
 
   // Every divergence with what it lacks, as it is found.
   void set_lacking_sink(LackingSink sink) { lacking_sink_ = std::move(sink); }
+  // Are all tables known that are there now? Of TDs and with 5 levels: no.
+  bool knows_tables() const;
+  // How many of them have an entry of that level for the gfn; a root that nothing used yet counts
+  // for each address space.
+  size_t tables_at(int as_id, int level, uint64_t gfn) const;
+  const ValueFacts& values() const { return values_; }
 
  private:
   struct Fault {  // kvm_page_fault
