@@ -123,7 +123,7 @@ constexpr Design v8() {
   d.mirror_removal = MirrorRemoval::kReadLock;
   d.seamcall_lock = true;
   d.seamcalls_serial = true;
-  d.seamcall_busy = SeamcallBusy::kBug;
+  d.seamcall_busy = SeamcallBusy::kBugButTrack;
   d.track_order = TrackOrder::kKickThenTrack;
   d.page_pins = true;
   d.leaf_reclaim = true;

@@ -36,7 +36,12 @@ constexpr bool populates(tdx::Leaf leaf) {
          leaf == tdx::Leaf::kMemPageAug;
 }
 constexpr BusyAnswer answer_to_busy(SeamcallBusy design, tdx::Leaf leaf) {
-  if (design == SeamcallBusy::kBug) return BusyAnswer::kBug;
+  const bool loops = design == SeamcallBusy::kBugButTrack && leaf == tdx::Leaf::kMemTrack;
+  if (loops) return BusyAnswer::kSpin;
+  if (design == SeamcallBusy::kBug || design == SeamcallBusy::kBugButTrack) return BusyAnswer::kBug;
+  if (leaf == tdx::Leaf::kPhymemPageWbinvd && design == SeamcallBusy::kKickRetry) {
+    return BusyAnswer::kBug;  // tdx_sept_remove_leaf_spte() calls it bare
+  }
   if (populates(leaf)) return BusyAnswer::kRetryFault;
   if (design == SeamcallBusy::kKickRetry) return BusyAnswer::kKickOnce;
   return leaf == tdx::Leaf::kMemRangeBlock ? BusyAnswer::kBug : BusyAnswer::kSpin;

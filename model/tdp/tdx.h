@@ -159,9 +159,9 @@ Run tdx_sept_remove_leaf_spte(W& w, TdxHook& hook) {
     MMU_CALL(m, 4, tdh_do_no_vcpus(w, hook.tdh));
     if (!tdx_bug_on(w, hook.tdh.call)) {
       for (hook.next = 0; hook.next < pages_per_hpage(hook.level); hook.next++) {
-        hook.tdh.call = tdh(w, tdx::Leaf::kPhymemPageWbinvd, 0, 0,
-                            (spte_to_pfn<>(hook.old_spte) + hook.next) << kPageShift);
-        MMU_CALL(m, 5, seamcall(w, hook.tdh.call));
+        hook.tdh = {0, tdh(w, tdx::Leaf::kPhymemPageWbinvd, 0, 0,
+                           (spte_to_pfn<>(hook.old_spte) + hook.next) << kPageShift)};
+        MMU_CALL(m, 5, tdh_do_no_vcpus(w, hook.tdh));
         if (tdx_bug_on(w, hook.tdh.call)) break;
       }
       if (hook.tdh.call.call.status.ok()) hook.ret = 0;
