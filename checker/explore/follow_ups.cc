@@ -132,10 +132,13 @@ void FollowUps::make_menu(const model::Design* design) {
     }
   }
   const std::vector<replay::VmState> live = stepper.replayer().state();
-  if (live.size() != 1)
+  if (live.size() != 1 || stepper.replayer().vm_model(live.front().vm)->destroyed)
     throw std::invalid_argument("one VM, and no other, must be alive at its end");
   const replay::VmModel& vm = *stepper.replayer().vm_model(live.front().vm);
   const auto& w = vm.world;
+  if (w.platform != nullptr && w.field(model::CellKind::kHkidAssigned) == 0) {
+    throw std::invalid_argument("the TD has no HKID any more");
+  }
   if (w.field(model::CellKind::kInvalidateInProgress) != 0) {
     throw std::invalid_argument("an invalidation is not over at the end of the trace");
   }
