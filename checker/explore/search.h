@@ -10,8 +10,7 @@
 // expanded again to find them.
 //
 // What a system S says:
-// - State: its states. codec(): how they are stored, see StateSet, a Codec. Where a codec has no
-// room
+// - State: its states. codec(): how they are stored, see StateSet, a Codec. Where a codec has no room
 //   for all states that there are by now, it is outgrown(), and another one takes its place;
 //   add_contents(codec) tells it between two blocks.
 // - kBlock: parents that are expanded before their successors are stored. How many states a search
@@ -21,8 +20,7 @@
 // - hash(state): 64 bits, well mixed. Which of several shortest paths is told depends on it.
 // - broken(state): the property that a state breaks, or kNothing.
 // - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is
-// one:
-//   what it and n workers may take besides.
+//   one: what it and n workers may take besides.
 // - choose(layers, property), where there is one: a path through one state of each layer, see
 //   fewest_switches.h; its worker then says each_move(state, visit).
 // - worker(): an object of its own for each thread, whose expand(state, steps) calls steps.made()
