@@ -292,6 +292,7 @@ void Monitor::enter_range(const ev::Enter& e) {
                                      model::slot_get(view_, slot, SlotField::kInvalid) != 0);
       return;
     }
+    case ev::Fn::kMmuUnmapGfnRange: keep(kToPrivate, e.a[5] != 0); return;
     case ev::Fn::kTdpUnmapGfnRange:
       count(id("MMU-ROOT-TYPES"));
       keep(kUnmapsOpen, recall(kUnmapsOpen) + 1);
@@ -377,6 +378,10 @@ void Monitor::enter_slot(const ev::Enter& e) {
       // While the VM is destroyed it has no users, and 7.x takes no lock.
       check(id("MMU-ROOT-INVLOCK"),
             view_.locked_for_write() || view_.field(CellKind::kMmReleased) != 0);
+      if (view_.vm.has_mirror) {
+        check(id("MMU-ROOT-MIRROR"), mirror_roots_stay<>(e.a[0]) ||
+                                         view_.field(CellKind::kMmReleased) != 0);
+      }
       return;
     case ev::Fn::kZapSp:
     case ev::Fn::kZapPossibleNx:

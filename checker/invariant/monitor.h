@@ -52,6 +52,10 @@ bool any_leaf(const View& view, uint32_t as_id, uint64_t start, uint64_t end, bo
 bool page_of_td(const View& view, uint64_t page);
 bool cached_inside(const View& view, uint64_t page);
 
+// The S-EPT entry for `gfn` at KVM's `level`, as the module would walk to it; free where the walk ends
+// above, which `reached` tells.
+uint64_t sept_entry(const View& view, uint64_t gfn, int level, bool* reached = nullptr);
+
 class Monitor {
  public:
   static constexpr uint64_t kRangeLimit = 512;
@@ -95,6 +99,7 @@ class Monitor {
     kRefusedGpa,
     kRefused,        // gpa + 1 of a guest's call, and how often in a row
     kUnacceptedGpa,  // gpa + 1: the leaf there is larger than was accepted
+    kToPrivate,      // the unmap is one of pages that become private in place
     kRememberedLimit,
   };
   static constexpr model::CellKind kMemoryKind = model::CellKind::kSpGfn;

@@ -8,6 +8,7 @@
 
 #include "model/address/alias.h"
 #include "model/spte/change.h"
+#include "model/tdp/roots.h"
 
 namespace mmucheck::invariant {
 
@@ -102,6 +103,12 @@ constexpr BoolOf<D> logged_leaf_small(U64Of<D> spte, int level, BoolOf<D> logged
   if (level == model::kPgLevel4K) return true;
   return !(logged && model::is_shadow_present_pte<D>(spte) &&
            model::is_last_spte<D>(spte, level) && model::is_writable_pte<D>(spte));
+}
+
+// MMU-ROOT-MIRROR: the kinds of roots that an invalidation names while the VM lives.
+template <class D = Concrete>
+constexpr BoolOf<D> mirror_roots_stay(U64Of<D> root_types) {
+  return (root_types & model::kMirrorRoots) == 0;
 }
 
 // MMU-DIRTY-WRTRACK.

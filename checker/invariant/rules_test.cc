@@ -48,6 +48,7 @@ TEST(Rules, BothDomainsAgree) {
     EXPECT_EQ(ve_suppressed<>(a), of(ve_suppressed<Term>(T(a))));
     EXPECT_EQ(within_maxphyaddr<>(a, 36), of(within_maxphyaddr<Term>(T(a), 36)));
     EXPECT_EQ(result_leaves_handler<>(a), of(result_leaves_handler<Term>(T(a))));
+    EXPECT_EQ(mirror_roots_stay<>(a), of(mirror_roots_stay<Term>(T(a))));
     EXPECT_EQ(prefault_ends_with<>(a), of(prefault_ends_with<Term>(T(a))));
     EXPECT_EQ(exclusive_finds_no_frozen<>(npt, a, false),
               of(exclusive_finds_no_frozen<Term>(npt, T(a), false)));

@@ -14,22 +14,24 @@ namespace cell = model::cell;
 namespace ev = model::ev;
 namespace tdx = model::tdx;
 
-namespace {
-
-// The S-EPT entry for `gfn` at KVM's `level`, as the module would walk to it; free where the walk
-// ends above.
-uint64_t sept_entry(const View& v, uint64_t gfn, int level) {
+uint64_t sept_entry(const View& v, uint64_t gfn, int level, bool* reached) {
   const tdx::TdConfig& td = v.platform->tds[0];
   uint32_t table = v.store.find_table(td.sept_root);
   const uint64_t gpa = gfn << model::kPageShift;
   for (int l = td.top_level(); table != kNoTable; l--) {
     const uint64_t e = v.store.get(cell::pte(table, tdx::sept_index(gpa, l)));
-    if (l == level - 1) return e;
+    if (l == level - 1) {
+      if (reached != nullptr) *reached = true;
+      return e;
+    }
     if (!tdx::walk_continues<>(e)) break;
     table = v.store.find_table(tdx::sept_hpa<>(e, l) >> model::kPageShift);
   }
+  if (reached != nullptr) *reached = false;
   return tdx::kSeptFreeEntry;
 }
+
+namespace {
 
 // Does the S-EPT page `table` of module level `level` map a gfn of [start, end)?
 bool sept_leaf_below(const View& v, uint32_t table, int level, uint64_t base, uint64_t start,
@@ -101,8 +103,9 @@ void Monitor::private_removal(const ev::ExternalSet& e) {
   if (view_.field(CellKind::kVmBugged) != 0) return;
   const bool present = model::is_shadow_present_pte<>(e.new_spte);
   if (present && !model::is_last_spte<>(e.new_spte, e.level)) return;  // it is split
+  // What becomes private in place takes nothing from what is private already.
   const bool asked = recall(kWalking) == 0 || recall(kAttrFilter) == 0 ||
-                     (recall(kAttrFilter) & model::kFilterPrivate) != 0;
+                     ((recall(kAttrFilter) & model::kFilterPrivate) != 0 && recall(kToPrivate) == 0);
   check(id("TDX-DATA-KEPT"),
         (asked && !present) ||
             !tdx::is_state<>(sept_entry(view_, e.gfn, e.level), tdx::SeptEntryState::kMapped));

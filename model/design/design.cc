@@ -46,6 +46,7 @@ constexpr Design linux_6_12() {
   d.prefault_eagain_on_invalid_slot = false;
   d.gmem_overlap_eexist = false;
   d.attributes_tracepoint = false;
+  d.reload_frees_obsolete = false;
   return d;
 }
 
@@ -102,6 +103,7 @@ constexpr Design upstream_6_16() {
   d.source = "Linux 6.16: tdx.c, lockless ageing (6.15); without the deadlock fixes of 6.18";
   d.ageing = Ageing::kLocklessValidRoots;
   d.straddling_joins = true;  // 6.15
+  d.reload_frees_obsolete = true;
   d.premap_count = true;
   return d;
 }

@@ -224,6 +224,7 @@ struct Design {
   bool early_retry_puts = true;      // a fault that retries after the page was found gives it back
   bool lost_refreshes = true;        // a lost exchange leaves what it found in iter.old_spte
   bool slot_synchronizes = true;     // a memslot update waits for kvm->srcu
+  bool reload_frees_obsolete = true; // kvm_mmu_reload drops an obsolete root, and loads another
 
   // --- memory barriers ---
   SeqBarriers seq_barriers = SeqBarriers::kBoth;

@@ -124,7 +124,8 @@ enum class Fn : uint8_t {
   kInvBegin, kInvEnd,   // seq, in_progress, range start, range end: values before
   kInvAdd,              // start, end, then the same
   kMmuUnmapGfnRange, kUnmapGfnRange, kTdpUnmapGfnRange,  // start, end, slot, filter, may_block,
-                                                         // flush; returns flush
+                                                         // flush; returns flush. Of the first the
+                                                         // last: pages become private in place
   kZapAllFast, kMmuZapAllFast,
   kCommitMemslot,       // change, id, old id
   kSetMemslot,          // returns 0 or an error

@@ -100,7 +100,7 @@ Run fast_page_fault(W& w, FastPageFault& m) {
 
 struct TdpMmuWalk {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   int8_t leaf = -1;
   int8_t root_level = 0;
   uint64_t gfn = 0;

@@ -20,7 +20,7 @@ struct Fault {
   uint64_t mmu_seq = 0;
   uint64_t mmio_gen = 0;  // memslot generation for an MMIO SPTE
   uint32_t slot = kNoSlot;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   uint8_t max_level = kPgLevel4K;
   uint8_t req_level = kPgLevel4K;
   uint8_t goal_level = kPgLevel4K;

@@ -13,7 +13,7 @@ namespace mmucheck::model {
 
 struct GuestAccept {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   int8_t level = kPgLevel4K;
   uint8_t tries = 0;
   bool entered = false;  // by this operation

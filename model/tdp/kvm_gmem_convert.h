@@ -138,7 +138,8 @@ Run gmem_split_and_zap(W& w, GmemZap& m) {
     m.unmap.end = m.slots.part.end;
     m.unmap.attr_filter = detail::gmem_filter(w, m.slots.part, m.change);
     MMU_EMIT(m, 5, ev::Enter{ev::Fn::kMmuUnmapGfnRange, kNoTable,
-                             {m.unmap.start, m.unmap.end, m.unmap.slot, m.unmap.attr_filter, 1}});
+                             {m.unmap.start, m.unmap.end, m.unmap.slot, m.unmap.attr_filter, 1,
+                              m.change == GmemChange::kToPrivate}});
     MMU_CALL(m, 6, kvm_unmap_gfn_range(w, m.unmap));
     m.flush |= m.unmap.flush;
   }

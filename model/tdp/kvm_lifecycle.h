@@ -19,7 +19,7 @@ uint64_t vcpu_root_slot(const W& w, uint32_t vcpu, uint64_t index) {
 
 struct MmuLoad {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   bool mirror = false;
   AllocRoot alloc = {};
 };
@@ -45,9 +45,24 @@ Run kvm_mmu_load(W& w, MmuLoad& m) {
   MMU_END(m);
 }
 
+// kvm_mmu_reload: does a vCPU that is about to use its root load another one first? A vCPU that runs
+// was kicked out to drop what is obsolete; one whose ioctl makes faults for it was not.
+template <class W>
+bool reload_loads(const W& w, uint32_t vcpu) {
+  const uint32_t root = vcpu_root(w, vcpu, false);
+  return root == kNoTable || (w.design.reload_frees_obsolete && is_obsolete_root(w, root));
+}
+
+// A pre-fault on an obsolete root retries in its ioctl, which is where nobody gives the vCPU another
+// one (kvm_tdp_map_page).
+template <class W>
+bool retries_for_ever(const W& w, const Fault& f) {
+  return f.prefetch && w.design.stale_tests_root && is_obsolete_root(w, vcpu_root(w, f.vcpu, false));
+}
+
 struct FreeRoots {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   uint8_t index = 0;
   uint64_t roots_to_free = 0;  // bit 0: the current root, bit 1 + i: prev_roots[i]
   uint64_t root = 0;           // table + 1
@@ -122,7 +137,7 @@ void load_root_of_role(W& w, uint32_t vcpu, uint32_t role) {
 
 struct MmuDestroy {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
 };
 
 // kvm_mmu_destroy: where a vCPU's reference to the mirror root goes.

@@ -109,7 +109,7 @@ struct RawSeamcall {  // a call that no hook made
   uint8_t pc = 0;
   tdx::Leaf leaf = tdx::Leaf::kMemTrack;
   int8_t level = 0;
-  uint8_t vcpu = 0;  // that makes a TDCALL, enters or is flushed
+  uint16_t vcpu = 0;  // that makes a TDCALL, enters or is flushed
   uint32_t lp = 0;   // CPU
   uint64_t gfn = 0;
   uint64_t hpa = 0;
@@ -179,7 +179,7 @@ Run raw_seamcall(W& w, RawSeamcall& m) {
 
 struct VcpuInit {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   RawSeamcall init = {};
 };
 
@@ -233,7 +233,7 @@ Run vp_enter_zero_step(W& w, ZeroStepEnter& m) {
 
 struct MapPrivatePfn {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   uint64_t gfn = 0;
   int32_t ret = 0;
   TdpMmuMap map = {};

@@ -129,7 +129,7 @@ uint32_t find_valid_root(W& w, uint32_t role) {
 
 struct AllocRoot {
   uint8_t pc = 0;
-  uint8_t vcpu = 0;
+  uint16_t vcpu = 0;
   bool mirror = false;
   bool failed = false;
   uint32_t role = 0;
