@@ -12,7 +12,7 @@
 
 namespace mmucheck::replay {
 
-inline constexpr uint64_t kVcpuNumbers = 256;
+inline constexpr uint64_t kVcpuNumbers = 4096 * 4;  // KVM_MAX_VCPU_IDS
 inline constexpr uint64_t kFrameLimit = uint64_t{1} << 40;  // 52 address bits
 inline constexpr uint64_t kAddressLimit = kFrameLimit << 12;
 

@@ -1,6 +1,10 @@
 #include "checker/replay/observed_rules.h"
 
+#include <algorithm>
+
 #include "checker/trace/event_kinds.h"
+#include "model/tdp/kvm_invalidate.h"
+#include "model/tdp/tlb.h"
 
 namespace mmucheck::replay {
 
@@ -43,6 +47,8 @@ class Rules {
       case K::kSetSpte:
         rule(id("MMU-FAULT-LEVEL"), same(f::set_spte::level));
         break;
+      case K::kSpteRequested: requested(); break;
+      case K::kFastPageFault: fast_fault(); break;
       case K::kSplitHugePage:
         rule(id("MMU-DIRTY-SPLIT"),
              invariant::splittable<>(e_.get(f::split_huge_page::spte),
@@ -54,6 +60,7 @@ class Rules {
         ranges();
         break;
     }
+    if (broken_.empty()) left_out();
     return std::move(broken_);
   }
 
@@ -69,19 +76,62 @@ class Rules {
   bool other_event(K kind) const {
     return step_.predicted != nullptr && step_.predicted->kind == kind && kind != e_.kind;
   }
+  // Of a root that still maps a gfn of the range that it is to be visited for.
+  bool a_root_is_due() const {
+    namespace x = f::zap_leafs_root;
+    if (!other_event(K::kZapLeafsRoot)) return false;
+    const Predicted& p = *step_.predicted;
+    const uint32_t root = view_.store.find_table(p.f[x::spt_pfn]);
+    const uint64_t end = std::min(p.f[x::end], p.f[x::start] + invariant::Monitor::kRangeLimit);
+    model::CachedTranslation leaf;
+    for (uint64_t gfn = p.f[x::start]; root != kNoTable && gfn < end; gfn++) {
+      if (model::translation_of(view_, root, gfn, &leaf)) return true;
+    }
+    return false;
+  }
   bool a_change_is_due() const { return other_event(K::kChangedSpte) || other_event(K::kSpteChanged); }
+
+  // What is seen in place of something else that was due.
+  void left_out() {
+    if (step_.predicted == nullptr || same_kind()) return;
+    const auto flushes = [](K kind) {
+      return kind == K::kFlushAll || kind == K::kFlushRange || kind == K::kFlushMemslot;
+    };
+    rule(id("MMU-TLB-COVERED"), !flushes(step_.predicted->kind) || flushes(e_.kind));
+    if (step_.predicted->kind == K::kInvBegin || step_.predicted->kind == K::kInvAdd) {
+      const bool unmaps = e_.kind == K::kChangedSpte || e_.kind == K::kSpteChanged ||
+                          e_.kind == K::kTdpUnmapGfnRange || e_.kind == K::kUnmapGfnRange ||
+                          e_.kind == K::kZapLeafsRoot;
+      rule(id("MMU-INV-UNMAP"), !unmaps);
+    }
+  }
 
   void change(size_t as_at, size_t gfn_at, size_t level_at, size_t old_at, size_t new_at) {
     const Predicted* p = step_.predicted;
     const auto value = [&](size_t i) {
       return e_.has(i) ? e_.get(i) : p != nullptr && p->kind == e_.kind ? p->f[i] : 0;
     };
-    const uint64_t old_spte = value(old_at), new_spte = value(new_at);
     const uint64_t gfn = value(gfn_at) & ~view_.vm.gfn_direct_bits;
     const int level = static_cast<int>(value(level_at));
+    // What is not shown is what is there, where one root has it.
+    const uint64_t old_spte = e_.has(old_at) || same_kind()
+                                  ? value(old_at)
+                                  : entry_at(static_cast<uint32_t>(value(as_at)), gfn, level);
+    const uint64_t new_spte = value(new_at);
     change_rules(gfn, level, old_spte, new_spte);
     if (level < 1 || level > model::kMaxRootLevel) return;
     const model::ChangeKind<> k = model::classify_change<>(old_spte, new_spte, level);
+    if (same_kind() && e_.has(old_at) && p->f[gfn_at] == value(gfn_at) &&
+        p->f[level_at] == value(level_at)) {
+      rule(id("MMU-SPTE-REPLACED"), !lost_bits(p->f[old_at], old_spte, level));
+    }
+    if (k.is_leaf && !k.was_leaf) fault_maps(gfn);
+    if (step_.fault != nullptr && k.was_leaf && k.is_leaf) {
+      rule(id("MMU-FAULT-FLUSH"), !model::leaf_change_needs_flush<>(view_.fmt, old_spte, new_spte));
+    }
+    if (step_.zaps && same_kind() && e_.has(as_at)) {
+      rule(id("MMU-ZAP-PRECISE"), e_.get(as_at) == p->f[as_at]);
+    }
     if (k.is_leaf) {
       leaf(static_cast<uint32_t>(value(as_at)), gfn, level, new_spte);
     } else if (k.is_present) {
@@ -95,14 +145,66 @@ class Rules {
       rule(id("MMU-ZAP-PRECISE"),
            invariant::zap_was_asked_for<>(gfn, level, step_.zap_start, step_.zap_end, false));
     }
-    if (p != nullptr && p->kind == e_.kind && step_.zaps && e_.has(gfn_at)) {
-      rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at]);
+    if (same_kind() && step_.zaps && e_.has(gfn_at)) {
+      rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at] ||
+                                     static_cast<uint64_t>(level) < p->f[level_at]);
     }
     if (step_.harvests_log && (p == nullptr || !same(new_at))) {
       rule(id("MMU-DIRTY-DBIT"), !(model::spte_ad_need_write_protect<>(view_.fmt, old_spte) &&
                                    (old_spte ^ new_spte) == view_.fmt.dirty));
       rule(id("MMU-DIRTY-LOST"), !model::is_writable_pte<>(new_spte) &&
                                      (new_spte & view_.fmt.dirty & old_spte) == 0);
+    }
+  }
+
+  // Did what was replaced have bits that only the CPU, or a fast page fault, puts there, and that are
+  // not in what the writer took it for?
+  bool lost_bits(uint64_t replaced, uint64_t taken_for, int level) const {
+    const uint64_t apart = replaced & ~taken_for;
+    const uint64_t theirs = model::kPtWritable | view_.fmt.dirty;
+    return model::spte_need_atomic_write<>(view_.fmt, taken_for, level) && (apart & theirs) != 0 &&
+           ((replaced ^ taken_for) & ~(theirs | view_.fmt.accessed)) == 0;
+  }
+
+  // Of a valid root of the address space that has something there.
+  uint64_t entry_at(uint32_t as_id, uint64_t gfn, int level) const {
+    for (uint32_t root = model::first_root(view_); root != kNoTable;
+         root = model::list_next_root(view_, root)) {
+      if (model::role_as_id(view_.role(root)) != as_id || view_.root_invalid(root)) continue;
+      const uint64_t spte = entry_of_root(root, gfn, level);
+      if (spte != model::kNonpresent) return spte;
+    }
+    return model::kNonpresent;
+  }
+  uint64_t entry_of_root(uint32_t root, uint64_t gfn, int level) const {
+    const uint64_t at = gfn | (view_.is_mirror(root) ? 0 : view_.vm.gfn_direct_bits);
+    for (uint32_t table = root; table != kNoTable;) {
+      const int here = model::role_level(view_.role(table));
+      const uint64_t spte = view_.store.get(model::cell::pte(table, model::spte_index<>(at, here)));
+      if (here == level) return spte;
+      if (!model::is_shadow_present_pte<>(spte) || model::is_last_spte<>(spte, here)) break;
+      table = view_.store.find_table(model::spte_to_pfn<>(spte));
+    }
+    return model::kNonpresent;
+  }
+
+  // The fault maps, or goes on to, where the model had it try again.
+  void fault_maps(uint64_t gfn) {
+    if (step_.fault == nullptr || a_map_is_due()) return;
+    const model::Fault& fault = *step_.fault;
+    const uint32_t root =
+        model::vcpu_root(view_, fault.vcpu, view_.vm.has_mirror && fault.is_private);
+    if (root != kNoTable && view_.root_invalid(root)) return rule(id("MMU-ROOT-INSTALL"), false);
+    if (fault.slot == model::kNoSlot) return;
+    rule(id("MMU-INV-DONE"), !model::mmu_invalidate_retry_gfn(view_, fault.mmu_seq, gfn));
+  }
+  // Of the fault's results that come before a map, those that lead to one.
+  bool a_map_is_due() const {
+    if (step_.predicted == nullptr) return false;
+    switch (step_.predicted->kind) {
+      case K::kFaultStaleRet: return step_.predicted->f[f::fault_stale_ret::stale] == 0;
+      case K::kFaultinRet: return step_.predicted->f[f::faultin_ret::ret] == 0;
+      default: return true;
     }
   }
 
@@ -124,12 +226,9 @@ class Rules {
     rule(id("MMU-SPTE-RSVD"), invariant::within_maxphyaddr<>(spte, view_.host.maxphyaddr));
     rule(id("MMU-NX-EXEC"),
          invariant::nx_huge_leaf<>(view_.fmt, spte, level, view_.host.nx_huge_pages));
+    tracked(as_id, gfn, spte);
     const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
     if (slot == model::kNoSlot) return;
-    const uint64_t base = model::slot_get(view_, slot, SlotField::kBase);
-    rule(id("MMU-DIRTY-WRTRACK"),
-         invariant::tracked_not_writable<>(
-             spte, view_.store.get(model::cell::of(CellKind::kWriteTrack, slot, gfn - base)) != 0));
     if (level == model::kPgLevel4K || level > model::kMaxHugepageLevel) return;
     rule(id("MMU-DIRTY-HUGE"),
          invariant::logged_leaf_small<>(spte, level, model::slot_dirty_track_enabled(view_, slot)));
@@ -139,6 +238,50 @@ class Rules {
              (step_.host_level == 0 || level <= step_.host_level));
     rule(id("MMU-ATTR-MIXED"),
          !(model::lpage_disallow(view_, slot, gfn, level) & model::kLpageMixed));
+  }
+
+  // A larger leaf than the model would have.
+  void requested() {
+    namespace x = f::spte_requested;
+    if (step_.fault == nullptr || same(x::level)) return;
+    const int level = static_cast<int>(e_.get(x::level));
+    if (level <= model::kPgLevel4K || level > model::kMaxHugepageLevel ||
+        e_.get(x::level) <= step_.predicted->f[x::level]) {
+      return;
+    }
+    const uint64_t gfn = step_.fault->gfn;
+    const uint32_t slot = model::gfn_to_memslot(view_, fault_as_id(), gfn);
+    if (slot == model::kNoSlot) return;
+    rule(id("MMU-ATTR-MIXED"), !view_.vm.has_private_mem ||
+                                   !(model::lpage_disallow(view_, slot, gfn, level) &
+                                     model::kLpageMixed));
+    rule(id("MMU-FAULT-LEVELMAX"), false);
+  }
+  uint32_t fault_as_id() const {
+    const uint32_t root = model::vcpu_root(view_, step_.fault->vcpu, false);
+    return root == kNoTable ? 0 : model::role_as_id(view_.role(root));
+  }
+
+  // What a fast page fault is seen to leave behind.
+  void fast_fault() {
+    namespace x = f::fast_page_fault;
+    if (same(x::new_spte) || step_.fault == nullptr) return;
+    const uint64_t spte = e_.get(x::new_spte);
+    if (!model::is_shadow_present_pte<>(spte)) return;
+    rule(id("MMU-SPTE-MMUW"), model::legal_writable<>(view_.fmt, spte));
+    rule(id("MMU-SPTE-HOSTW"), model::legal_mmu_writable<>(view_.fmt, spte));
+    tracked(fault_as_id(), step_.fault->gfn, spte);
+  }
+  void tracked(uint32_t as_id, uint64_t gfn, uint64_t spte) {
+    const uint32_t slot = model::gfn_to_memslot(view_, as_id, gfn);
+    if (slot == model::kNoSlot) return;
+    const uint64_t page = gfn - model::slot_get(view_, slot, SlotField::kBase);
+    const bool on = view_.store.get(model::cell::of(CellKind::kWriteTrack, slot, page)) != 0;
+    // A fast page fault would make it writable.
+    const bool mmu_writable =
+        model::is_shadow_present_pte<>(spte) && model::is_mmu_writable_spte<>(view_.fmt, spte);
+    rule(id("MMU-DIRTY-WRTRACK"),
+         invariant::tracked_not_writable<>(spte, on) && !(on && mmu_writable));
   }
 
   void lock_of_change(bool shared) {
@@ -183,6 +326,7 @@ class Rules {
         rule(id("MMU-ROOT-REF"),
              !e_.has(f::zap_leafs_root::refs) || e_.get(f::zap_leafs_root::refs) != 0);
         rule(id("MMU-LOCK-ANY"), step_.predicted != nullptr || locked);
+        owed(f::zap_leafs_root::flush);
         if (view_.vm.has_mirror && step_.attr_filter != 0 && e_.has(f::zap_leafs_root::role)) {
           const bool mirror = model::role_mirror(static_cast<uint32_t>(e_.get(f::zap_leafs_root::role)));
           rule(id("MMU-MIRROR-FILTER"),
@@ -195,7 +339,17 @@ class Rules {
         rule(id("MMU-WALK-PROGRESS"), same(f::iter_restart::next_gfn));
         break;
       case K::kInvalidateAllRoots:
+        if (view_.vm.has_mirror && view_.field(CellKind::kMmReleased) == 0 &&
+            !invariant::mirror_roots_stay<>(e_.get(f::invalidate_all_roots::root_types))) {
+          rule(id("MMU-ROOT-MIRROR"), false);
+          break;
+        }
         rule(id("MMU-ROOT-INVLOCK"), view_.locked_for_write());
+        break;
+      case K::kZapInvalidatedRoots:
+        if (view_.vm.has_mirror && e_.get(f::zap_invalidated_roots::shared) != 0) {
+          rule(id("MMU-MIRROR-REMOVAL"), same(f::zap_invalidated_roots::shared));
+        }
         break;
       case K::kMmuZapAllFast:
         rule(id("MMU-SLOT-ZAPLOCK"), view_.locked_for_write());
@@ -205,6 +359,8 @@ class Rules {
       default: break;
     }
   }
+  // A flush that was owed is not any more, and nobody has flushed.
+  void owed(size_t flush) { rule(id("MMU-TLB-COVERED"), e_.get(flush) != 0 || same(flush)); }
   bool role_invalid(size_t field) const {
     return !e_.has(field) || model::role_invalid(view_.design, static_cast<uint32_t>(e_.get(field)));
   }
@@ -236,6 +392,7 @@ class Rules {
                  !model::role_invalid(view_.design, static_cast<uint32_t>(e_.get(x::root_role))));
         rule(id("MMU-FAULT-ALIAS"),
              !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e_.get(x::gfn)}));
+        if (step_.fault != nullptr && !same_kind()) fault_maps(step_.fault->gfn);
         if (view_.vm.has_mirror && e_.has(x::addr)) mirror_fault();
         if (view_.vm.has_private_mem && e_.has(x::is_private)) {
           const uint64_t attributes = model::detail::mem_attr(view_, e_.get(x::gfn));
@@ -249,6 +406,10 @@ class Rules {
         const bool fixed = step_.predicted != nullptr && step_.predicted->kind == K::kTdpMapRet &&
                            step_.predicted->f[0] == static_cast<uint64_t>(model::RetPf::kFixed);
         rule(id("MMU-FAULT-RET"), invariant::result_leaves_handler<>(ret));
+        if (ret == static_cast<uint64_t>(model::RetPf::kFixed) && step_.fault != nullptr &&
+            !same_kind()) {
+          fault_maps(step_.fault->gfn);
+        }
         if (step_.prefault) rule(id("MMU-FAULT-PREFAULT"), invariant::prefault_ends_with<>(ret));
         // Nobody else was at the entry, or the model would have lost its exchange too.
         rule(id("MMU-FAULT-LOOP"), !(fixed && ret == 1));
@@ -259,9 +420,35 @@ class Rules {
         rule(id("MMU-INV-RETRY"), invariant::open_invalidation_has_range<>(
                                       view_.field(CellKind::kInvalidateInProgress),
                                       view_.field(CellKind::kInvalidateStart)));
+        if (step_.fault != nullptr && differs(f::fault_stale_ret::stale)) stale_otherwise();
+        break;
+      case K::kFaultinRet:
+        // It tries again inside the section of SRCU that the slot's update waits for.
+        if (step_.fault != nullptr && differs(f::faultin_ret::ret) &&
+            e_.get(f::faultin_ret::ret) == static_cast<uint64_t>(model::RetPf::kRetry)) {
+          rule(id("MMU-LOCK-LIVE"), !tries_by_itself() || !slot_goes());
+        }
         break;
       default: break;
     }
+  }
+
+  bool same_kind() const { return step_.predicted != nullptr && step_.predicted->kind == e_.kind; }
+  bool differs(size_t field) const { return !same_kind() || !same(field); }
+
+  void stale_otherwise() {
+    if (e_.get(f::fault_stale_ret::stale) == 0) return fault_maps(step_.fault->gfn);
+    // Nothing is invalidated: its root is obsolete, and a pre-fault keeps that.
+    rule(id("MMU-LOCK-LIVE"),
+         !step_.fault->prefetch || view_.field(CellKind::kInvalidateInProgress) != 0);
+  }
+  // KVM_PRE_FAULT_MEMORY does, and tdx_handle_ept_violation() for private memory.
+  bool tries_by_itself() const {
+    return step_.fault->prefetch || (view_.vm.has_mirror && step_.fault->is_private);
+  }
+  bool slot_goes() const {
+    const uint32_t slot = model::gfn_to_memslot(view_, fault_as_id(), step_.fault->gfn);
+    return slot != model::kNoSlot && model::slot_get(view_, slot, SlotField::kInvalid) != 0;
   }
 
   void mirror_fault() {
@@ -289,9 +476,11 @@ class Rules {
         break;
       case K::kTdpUnmapGfnRangeRet:
       case K::kZapLeafsRootRet:
-        rule(id("MMU-INV-DONE"), !a_change_is_due());
-        rule(id("MMU-TLB-COVERED"), e_.get(0) != 0 || same(0));
+        rule(id("MMU-INV-DONE"), !a_change_is_due() && !a_root_is_due());
+        owed(0);
         break;
+      case K::kTdpUnmapGfnRange: owed(f::tdp_unmap_gfn_range::flush); break;
+      case K::kZapLeafs: owed(f::zap_leafs::flush); break;
       case K::kGmemInvalidateEnd: rule(id("MMU-GMEM-TRUNC"), !a_change_is_due()); break;
       case K::kCommitMemslot:
         if (step_.removes_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());

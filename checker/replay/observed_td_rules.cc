@@ -88,6 +88,11 @@ void seen_status(const ObservedStep& step, std::vector<Id>& broken) {
   const bool waits = seen.code() == tdx::StatusCode::kPreviousTlbEpochBusy ||
                      seen.code() == tdx::StatusCode::kTlbTrackingNotDone;
   if (waits && expected.ok()) broken.push_back(id("TDX-EPOCH-COUNT"));
+  const bool adds = *leaf == Leaf::kMemSeptAdd || *leaf == Leaf::kMemPageAdd ||
+                    *leaf == Leaf::kMemPageAug;
+  if (adds && seen.code() == tdx::StatusCode::kEptWalkFailed && expected.ok()) {
+    broken.push_back(id("TDX-SEPT-ORDER"));
+  }
   if (!seen.ok() || expected.ok()) return;
   const Id rule = property_of(expected.code(), *leaf, step.call_level > model::kPgLevel4K);
   if (rule != invariant::kNoId) broken.push_back(rule);
@@ -156,6 +161,33 @@ void seen_instead(const ObservedStep& step, std::vector<Id>& broken) {
   }
 }
 
+// An entry is added that the module cannot reach: the one above it is not there.
+void seen_add(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
+  namespace x = f::mock_page_aug;  // and of the other two
+  const trace::Event& e = step.seen;
+  if (e.kind != K::kMockSeptAdd && e.kind != K::kMockPageAdd && e.kind != K::kMockPageAug) return;
+  const Predicted* p = step.predicted;
+  const auto shown = [&](size_t field, uint64_t otherwise) {
+    return e.has(field) ? e.f[field]
+           : p != nullptr && p->kind == e.kind && p->has(field) ? p->f[field] : otherwise;
+  };
+  const int level = static_cast<int>(shown(x::level, model::kPgLevel4K));
+  if (level < model::kPgLevel4K || level > model::kMaxRootLevel || !e.has(x::gpa)) return;
+  bool reached = false;
+  invariant::sept_entry(view, e.f[x::gpa] >> model::kPageShift, level, &reached);
+  if (!reached) broken.push_back(id("TDX-SEPT-ORDER"));
+}
+
+// A hook fails that nobody undoes: what it was to take from the S-EPT is gone from the mirror.
+void seen_hook(const ObservedStep& step, std::vector<Id>& broken) {
+  const Predicted* p = step.predicted;
+  if (step.seen.kind != K::kMockSetExternalRet || p == nullptr || p->kind != step.seen.kind ||
+      step.fault != nullptr) {
+    return;
+  }
+  if (step.seen.f[0] != 0 && p->f[0] == 0) broken.push_back(id("MMU-MIRROR-HOOK"));
+}
+
 // A change of a mirror entry, seen in a fault.
 void seen_leaf(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
   namespace x = f::changed_spte;
@@ -212,11 +244,46 @@ bool takes_private(const View& view, const trace::Event& e) {
   }
 }
 
-// What an unmap of shared memory alone is seen to do.
-void seen_unmap(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
-  const bool shared_only = step.attr_filter != 0 && !(step.attr_filter & model::kFilterPrivate);
-  if (!shared_only || view.design.unmap_filter != model::UnmapFilter::kAttrFilter) return;
-  if (takes_private(view, step.seen)) broken.push_back(id("MMU-MIRROR-FILTER"));
+uint64_t place_of_removal(const trace::Event& e) {
+  switch (e.kind) {
+    case K::kMockRangeBlock: return e.get(f::mock_range_block::gpa) >> model::kPageShift;
+    case K::kMockPageRemove: return e.get(f::mock_page_remove::gpa) >> model::kPageShift;
+    case K::kMockSetExternal: return e.get(f::mock_set_external::gfn);
+    case K::kChangedSpte: return e.get(f::changed_spte::gfn);
+    default: return e.get(f::spte_changed::gfn);
+  }
+}
+
+// And that shared memory goes, at a gfn that has no private page?
+bool takes_shared(const View& view, const trace::Event& e) {
+  const auto gone = [&](size_t gfn_at, size_t level_at, size_t new_at) {
+    const uint64_t gfn = e.get(gfn_at) & ~view.vm.gfn_direct_bits;
+    return e.has(new_at) && !model::is_shadow_present_pte<>(e.get(new_at)) &&
+           e.get(level_at) == model::kPgLevel4K && maps_leaf(view, false, gfn) &&
+           !maps_leaf(view, true, gfn);
+  };
+  namespace x = f::changed_spte;
+  namespace y = f::spte_changed;
+  if (e.kind == K::kChangedSpte) return gone(x::gfn, x::level, x::new_spte);
+  return e.kind == K::kSpteChanged && gone(y::gfn, y::level, y::new_spte);
+}
+
+// What an unmap of one kind is seen to do to the other, and any operation to what guests accepted.
+void seen_removal(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
+  const bool filtered = view.design.unmap_filter == model::UnmapFilter::kAttrFilter;
+  if (filtered && step.attr_filter != 0 && !(step.attr_filter & model::kFilterPrivate)) {
+    if (takes_private(view, step.seen)) broken.push_back(id("MMU-MIRROR-FILTER"));
+    return;
+  }
+  if (filtered && step.attr_filter != 0 && !(step.attr_filter & model::kFilterShared)) {
+    if (takes_shared(view, step.seen)) broken.push_back(id("MMU-MIRROR-FILTER"));
+  }
+  if (step.private_may_go || !takes_private(view, step.seen)) return;
+  const uint64_t gfn = place_of_removal(step.seen);
+  if (tdx::is_state<>(invariant::sept_entry(view, gfn, model::kPgLevel4K),
+                      tdx::SeptEntryState::kMapped)) {
+    broken.push_back(id("TDX-DATA-KEPT"));
+  }
 }
 
 }  // namespace
@@ -225,7 +292,9 @@ std::vector<Id> td_broken_by(const View& view, const ObservedStep& step) {
   std::vector<Id> broken;
   seen_status(step, broken);
   seen_instead(step, broken);
-  seen_unmap(view, step, broken);
+  seen_removal(view, step, broken);
+  seen_add(view, step, broken);
+  seen_hook(step, broken);
   if (step.private_fault) {
     if (step.seen.kind == K::kChangedSpte) seen_leaf(view, step, broken);
     if (step.seen.kind == K::kSplitHugePage) broken.push_back(id("MMU-MIRROR-SPLIT"));

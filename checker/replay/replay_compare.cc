@@ -229,7 +229,7 @@ void Replayer::witness(const Event& e, VmModel& v, uint64_t sptep, uint64_t valu
 }
 
 void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
-  if (p.kind != e.kind) return diverge(e, t, event_text(p), "", 0, 0, p.kind);
+  if (p.kind != e.kind) return diverge(e, t, event_text(p), "", 0, 0, p.kind, &p);
   const trace::KindInfo* info = &trace::kind_info(e.kind);
   for (size_t i = 0; i < trace::kMaxFields; i++) {
     if (!p.has(i) || !e.has(i) || p.f[i] == e.f[i]) continue;
@@ -242,7 +242,8 @@ void Replayer::compare(const Event& e, Thread& t, const Predicted& p) {
       continue;
     }
     return diverge(e, t, event_text(p),
-                   info ? std::string(info->fields[i].name) : std::string(), p.f[i], e.f[i]);
+                   info ? std::string(info->fields[i].name) : std::string(), p.f[i], e.f[i],
+                   trace::EventKind::kNone, &p);
   }
   if (e.kind == K::kSpteChanged) verdict_.spte_changes.predicted++;
 }
@@ -273,7 +274,8 @@ void Replayer::explain(const Event& e, VmModel& v, report::Divergence& d) {
 }
 
 void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
-                       const std::string& field, uint64_t want, uint64_t seen, K expected_kind) {
+                       const std::string& field, uint64_t want, uint64_t seen, K expected_kind,
+                       const Predicted* predicted) {
   VmModel* v = vm_of(e, t);
   Surprise surprise;
   surprise.event = &e;
@@ -310,7 +312,7 @@ void Replayer::diverge(const Event& e, Thread& t, const std::string& expected,
     d.value_seen = fmt::format("{} {:x}", field, seen);
   }
   if (v != nullptr) explain(e, *v, d);
-  if (v == nullptr || !take_violations(e, *v, d)) verdict_.divergences.push_back(std::move(d));
+  if (v == nullptr || !take_violations(e, *v, d, predicted)) verdict_.divergences.push_back(std::move(d));
   t.stack.clear();
   t.queue.clear();
   t.queue_at = 0;

@@ -56,6 +56,8 @@ struct PendingInputs {
   std::optional<uint64_t> external_page;
   int external_result = 0;               // what a scripted hook answers
   model::tdx::Status seamcall_status;    // what takes the place of the module's answer
+  struct LeafStatus { model::tdx::Leaf leaf; model::tdx::Status status; };
+  std::optional<LeafStatus> seamcall_leaf;  // the same, of the next call of one leaf
   bool others_froze = false;             // and that is a frozen entry
   bool others_first = false;  // another thread's store is logged after its effect
   uint64_t nx_pages = 0;
@@ -165,7 +167,10 @@ class ReplayEnv {
     return std::exchange(in_->external_result, 0);
   }
   model::TdxHook& hook() { return hooks_[thread_]; }
-  model::tdx::Status injected_status(model::tdx::Leaf) {
+  model::tdx::Status injected_status(model::tdx::Leaf leaf) {
+    if (in_->seamcall_leaf && in_->seamcall_leaf->leaf == leaf) {
+      return std::exchange(in_->seamcall_leaf, std::nullopt)->status;
+    }
     return std::exchange(in_->seamcall_status, {});
   }
   // The page is known when the SEAMCALL that takes it is seen.

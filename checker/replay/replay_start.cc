@@ -21,7 +21,6 @@ constexpr uint64_t kPrivateAccess = uint64_t{1} << 49;
 constexpr uint64_t kMnBlockable = 1;  // MMU_NOTIFIER_RANGE_BLOCKABLE
 constexpr uint64_t kSlotIdMask = 0xffff;
 constexpr uint64_t kPageOffset = (uint64_t{1} << model::kPageShift) - 1;
-constexpr uint32_t kMaxVcpus = 256;  // that a root is looked for at
 
 model::SlotWalk hva_walk(uint64_t start, uint64_t end) {
   model::SlotWalk w;
@@ -45,7 +44,7 @@ void Replayer::push(Thread& t, VmModel& v, const Event& e, Machine machine) {
 model::PageFault Replayer::page_fault(VmModel& v, uint32_t vcpu, uint64_t gpa, uint64_t error) {
   model::PageFault m;
   model::Fault& fault = m.fault;
-  fault.vcpu = static_cast<uint8_t>(vcpu);
+  fault.vcpu = static_cast<uint16_t>(vcpu);
   fault.addr = gpa;
   fault.gfn = (gpa >> model::kPageShift) & ~v.world.vm.gfn_direct_bits;
   fault.write = error & kWrite;
@@ -89,7 +88,7 @@ uint32_t Replayer::vcpu_with_root(VmModel& v, const Thread& t, uint64_t root_hpa
     return model::switch_to_cached_root(v.world, vcpu, root);
   };
   if (holds(t.vcpu)) return t.vcpu;
-  for (uint32_t vcpu = 0; vcpu < kMaxVcpus; vcpu++) {
+  for (uint32_t vcpu = 0; vcpu < v.vcpu_bound; vcpu++) {
     if (holds(vcpu)) return vcpu;
   }
   return t.vcpu;
@@ -192,7 +191,7 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     case K::kMapPrivatePfn: {
       MapPrivatePfn m;
       t.vcpu = static_cast<uint32_t>(e.get(f::map_private_pfn::vcpu_id));
-      m.vcpu = static_cast<uint8_t>(t.vcpu);
+      m.vcpu = static_cast<uint16_t>(t.vcpu);
       m.gfn = e.get(f::map_private_pfn::gfn);
       push(t, v, e, m);
       return true;
@@ -209,20 +208,21 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     case K::kMmuLoad: {
       MmuLoad m;
       t.vcpu = static_cast<uint32_t>(e.get(f::mmu_load::vcpu_id));
-      m.vcpu = static_cast<uint8_t>(t.vcpu);
+      m.vcpu = static_cast<uint16_t>(t.vcpu);
+      v.vcpu_bound = std::max(v.vcpu_bound, t.vcpu + 1);
       settle_current_root(v, t.vcpu);
       push(t, v, e, m);
       return true;
     }
     case K::kFreeRoots: {
       FreeRoots m;
-      m.vcpu = static_cast<uint8_t>(vcpu_with_root(v, t, e.get(f::free_roots::root_hpa)));
+      m.vcpu = static_cast<uint16_t>(vcpu_with_root(v, t, e.get(f::free_roots::root_hpa)));
       m.roots_to_free = e.get(f::free_roots::roots_to_free);
       // Both of a vCPU's MMUs are freed; the one without a root has nothing cached either.
       const bool none = e.get(f::free_roots::root_hpa) == ~uint64_t{0};
       if (none) return false;
       const uint32_t root = model::vcpu_root(v.world, m.vcpu, false);
-      for (uint32_t other = 0; other < kMaxVcpus; other++) {
+      for (uint32_t other = 0; other < v.vcpu_bound; other++) {
         if (other == m.vcpu || model::vcpu_root(v.world, other, false) != root) continue;
         v.freed_by_guess.push_back({root, m.vcpu});
         break;
@@ -233,9 +233,9 @@ bool Replayer::start(const Event& e, Thread& t, VmModel& v) {
     case K::kMmuDestroy: {
       MmuDestroy m;
       if (e.has(f::mmu_destroy::vcpu_id)) {
-        m.vcpu = static_cast<uint8_t>(e.get(f::mmu_destroy::vcpu_id));
+        m.vcpu = static_cast<uint16_t>(e.get(f::mmu_destroy::vcpu_id));
       } else {  // one that has a mirror root still
-        while (m.vcpu + 1u < kMaxVcpus && vcpu_root(v.world, m.vcpu, true) == kNoTable) m.vcpu++;
+        while (m.vcpu + 1u < v.vcpu_bound && vcpu_root(v.world, m.vcpu, true) == kNoTable) m.vcpu++;
       }
       push(t, v, e, m);
       return true;
@@ -413,7 +413,7 @@ void Replayer::take_fault_address(const Event& e, Thread& t) {
   if (m == nullptr || !m->address_unknown) return;
   namespace x = f::fault_address;
   m->address_unknown = false;
-  m->fault.vcpu = static_cast<uint8_t>(e.get_or(x::vcpu_id, m->fault.vcpu));
+  m->fault.vcpu = static_cast<uint16_t>(e.get_or(x::vcpu_id, m->fault.vcpu));
   m->fault.addr = e.get(x::gpa);
   m->fault.gfn = (m->fault.addr >> model::kPageShift) & ~op.vm->world.vm.gfn_direct_bits;
   m->fault.is_private = e.get(x::is_private) != 0;

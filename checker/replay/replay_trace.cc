@@ -4,6 +4,7 @@
 
 #include "checker/replay/missing_probe.h"
 #include "checker/replay/replayer.h"
+#include "checker/replay/synthetic/overlapping.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -84,7 +85,10 @@ report::Verdict replay_with(trace::EventSource& source, const Tick& tick, Engine
 report::Verdict replay_trace(trace::EventSource& source, const Tick& tick,
                              const ReplayOptions& options) {
   const trace::TraceInfo& info = source.info();
-  if (is_synthetic(info)) return replay_with(source, tick, SyntheticReplayer(info));
+  if (is_synthetic(info)) {
+    Overlapping ordered(source);
+    return replay_with(ordered, tick, SyntheticReplayer(info));
+  }
   if (needs_tracepoint_engine(info)) {
     return replay_with(source, tick, TracepointReplayer(info, options.execution));
   }
@@ -109,7 +113,10 @@ std::vector<VmState> state_with(trace::EventSource& source,
 
 std::optional<std::vector<VmState>> state_in_trace(
     trace::EventSource& source, const std::function<bool(const trace::Event&)>& at) {
-  if (is_synthetic(source.info())) return state_with<SyntheticReplayer>(source, at);
+  if (is_synthetic(source.info())) {
+    Overlapping ordered(source);
+    return state_with<SyntheticReplayer>(ordered, at);
+  }
   if (needs_tracepoint_engine(source.info())) return std::nullopt;
   return state_with<Replayer>(source, at);
 }

@@ -7,11 +7,27 @@ namespace mmucheck::replay {
 
 using K = trace::EventKind;
 
-// Only changes of entries: what else a recording shows may be out of order by an event or two.
-bool Replayer::take_violations(const trace::Event& e, const VmModel& v,
-                               const report::Divergence& d) {
-  if (e.kind != K::kChangedSpte && e.kind != K::kSpteChanged) return false;
-  const auto broken = broken_by(view_of(v), ObservedStep{e});
+namespace {
+
+// What a thread's own functions return, and a flush of its own that it has left out: no other thread
+// has a part in the order of these.
+bool of_one_thread(const trace::Event& e, const Predicted* p) {
+  if (p == nullptr) return false;
+  if (e.kind == K::kTdpUnmapGfnRangeRet || e.kind == K::kZapLeafsRootRet) return true;
+  if (p->kind == e.kind) return e.kind == K::kZapLeafsRoot || e.kind == K::kTdpUnmapGfnRange;
+  return p->kind == K::kFlushAll || p->kind == K::kFlushRange || p->kind == K::kFlushMemslot;
+}
+
+}  // namespace
+
+// Only changes of entries, and what is of one thread: what else a recording shows may be out of order
+// by an event or two.
+bool Replayer::take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d,
+                               const Predicted* p) {
+  const bool changes = e.kind == K::kChangedSpte || e.kind == K::kSpteChanged;
+  const bool own = of_one_thread(e, p);
+  if (!changes && !own) return false;
+  const auto broken = broken_by(view_of(v), ObservedStep{e, own ? p : nullptr});
   for (const invariant::Id rule : broken) {
     tally_.evaluated[rule]++;
     tally_.violated[rule]++;

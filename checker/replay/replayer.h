@@ -122,12 +122,14 @@ class Replayer {
   void compare(const trace::Event& e, Thread& t, const Predicted& p);
   void diverge(const trace::Event& e, Thread& t, const std::string& expected,
                const std::string& field, uint64_t want, uint64_t seen,
-               trace::EventKind expected_kind = trace::EventKind::kNone);
+               trace::EventKind expected_kind = trace::EventKind::kNone,
+               const Predicted* predicted = nullptr);
   static void explain(const trace::Event& e, VmModel& v, report::Divergence& d);
   void rcu_callback(const trace::Event& e);
   void take_findings(VmModel& v, const trace::Event& e, Thread* t);
   void take_missed(VmModel& v, const trace::Event& e, const Thread* t);
-  bool take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d);
+  bool take_violations(const trace::Event& e, const VmModel& v, const report::Divergence& d,
+                       const Predicted* p);
   void watch(VmModel& v);
   report::Place place(const trace::Event& e) const;
   void predicted(const trace::Event& e, const Predicted& p);

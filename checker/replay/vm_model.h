@@ -64,6 +64,7 @@ struct VmModel {
   // free_roots names a root, not a vCPU: which one it was taken to be, where several had that root.
   struct FreedByGuess { uint32_t root, vcpu; };
   std::vector<FreedByGuess> freed_by_guess;
+  uint32_t vcpu_bound = 1;      // vCPUs that have loaded a root have numbers below
   uint64_t missed_frees = 0;    // frames reused without a recorded callback
 };
 

@@ -48,6 +48,8 @@ constexpr Row kRows[] = {
     {"external_hook", "mirror/hooks-v8", "v8", "v8,external_hook=single"},
     {"external_hook", "mirror/hooks-v19", "v19", "v19,external_hook=single"},
     {"retry_tests_slot", "lock/live-nearly", "upstream-7.x", "upstream-7.x,retry_tests_slot=no"},
+    {"reload_frees_obsolete", "root/prefault-obsolete-6.15", "upstream-6.16",
+     "upstream-6.16,reload_frees_obsolete=no"},
     {"retry_eats_vm_dead", "lock/vm-dead", "upstream-6.16",
      "upstream-6.16,retry_eats_vm_dead=no"},
 };

@@ -72,10 +72,29 @@ void SyntheticReplayer::page_fault(const Event& e, Thread& t, Vm& v, PageFault m
   if (root != kNoTable) m.as_id = static_cast<uint8_t>(role_as_id(w.role(root)));
   if (w.platform != nullptr && m.fault.is_private) private_backing(t, v, m.fault.gfn);
   if (!t.in.fault_pfn) {
-    t.in.fault_pfn = FaultinPfn{kBackingFrame + m.fault.gfn, true, kMaxHugepageLevel};
+    const uint64_t frame = backing_frame(v, m.as_id, m.fault.gfn, m.fault.is_private);
+    t.in.fault_pfn = FaultinPfn{frame, true, kMaxHugepageLevel};
   }
   if (!t.in.host_level) t.in.host_level = host_level(v, m.as_id, m.fault.gfn);
   push(t, v, e, m);
+  t.fault = m.fault;
+}
+
+// What a root maps at the gfn is there still, or an invalidation would have taken it away. Where no
+// packet names a frame, all have that of their gfn.
+uint64_t SyntheticReplayer::backing_frame(const Vm& v, uint32_t as_id, uint64_t gfn,
+                                          bool is_private) const {
+  const ReplayWorld& w = v.model->world;
+  const bool mirror = is_private && w.vm.has_mirror;
+  if (!names_frames_) return kBackingFrame + gfn;
+  for (uint32_t root = first_root(w); root != kNoTable; root = list_next_root(w, root)) {
+    CachedTranslation leaf;
+    if (w.is_mirror(root) == mirror && role_as_id(w.role(root)) == as_id &&
+        translation_of(w, root, gfn, &leaf)) {
+      return leaf.pfn;
+    }
+  }
+  return kBackingFrame + gfn;
 }
 
 void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
@@ -97,7 +116,7 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
     }
     case K::kPageFault: {
       const uint64_t error = e.get(f::page_fault::error_code);
-      fault.vcpu = static_cast<uint8_t>(e.get(f::page_fault::vcpu_id));
+      fault.vcpu = static_cast<uint16_t>(e.get(f::page_fault::vcpu_id));
       fault.addr = e.get(f::page_fault::address);
       fault.write = error & kWrite;
       fault.exec = error & kFetch;
@@ -108,7 +127,7 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
     }
     case K::kPrefault: {
       namespace x = f::prefault;
-      fault.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      fault.vcpu = static_cast<uint16_t>(e.get(x::vcpu_id));
       fault.addr = e.get(x::gpa);
       fault.prefetch = true;
       fault.is_private = e.has(x::is_private)
@@ -120,7 +139,7 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
     }
     default: {
       namespace x = f::fault;
-      fault.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      fault.vcpu = static_cast<uint16_t>(e.get(x::vcpu_id));
       fault.addr = e.get(x::gfn) << kPageShift;
       fault.write = e.get(x::write) != 0;
       fault.exec = e.get(x::exec) != 0;
@@ -130,7 +149,11 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
       const int level = static_cast<int>(
           e.get_or(x::max_level, static_cast<uint64_t>(host_level(v, 0, e.get(x::gfn)))));
       FaultinPfn pfn;
-      pfn.pfn = e.get_or(x::pfn, kBackingFrame + e.get(x::gfn));
+      names_frames_ = names_frames_ || e.has(x::pfn);
+      pfn.pfn = e.has(x::pfn) ? e.get(x::pfn)
+                              : backing_frame(v, static_cast<uint32_t>(e.get(x::as_id)),
+                                              e.get(x::gfn) & ~w.vm.gfn_direct_bits,
+                                              fault.is_private);
       pfn.map_writable = e.get_or(x::map_writable, 1) != 0;
       // Private memory has no host page table: its level is that of the file's folio.
       pfn.max_level = static_cast<uint8_t>(fault.is_private ? level : kMaxHugepageLevel);
@@ -145,8 +168,7 @@ void SyntheticReplayer::start_fault(const Event& e, Thread& t, Vm& v) {
   page_fault(e, t, v, m);
   if (e.kind != K::kPrefault || t.stack.empty()) return;
   // kvm_mmu_reload() comes first, once: what becomes obsolete later keeps the pre-fault busy.
-  const uint32_t root = vcpu_root(w, fault.vcpu, false);
-  if (root != kNoTable && w.root_invalid(root)) load_root(e, t, v, fault.vcpu);
+  if (reload_loads(w, fault.vcpu)) load_root(e, t, v, fault.vcpu);
 }
 
 void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
@@ -180,15 +202,18 @@ void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
     return;
   }
   PageFault m;
-  m.fault.vcpu = static_cast<uint8_t>(vcpu);
+  m.fault.vcpu = static_cast<uint16_t>(vcpu);
   m.fault.addr = e.get(x::gpa);
   m.fault.gfn = gfn;
   m.fault.write = access.write;
   m.fault.exec = access.exec;
   m.fault.present = present;
   m.fault.rsvd = at.table != kNoTable && is_mmio_spte<>(w.fmt, at.spte);
+  // __vmx_handle_ept_violation() goes by the address, where a shared bit is part of it.
   m.fault.is_private = e.has(x::is_private) ? e.get(x::is_private) != 0
-                                            : mem_is_private(w, m.fault.gfn);
+                       : w.vm.has_mirror
+                           ? !is_addr_direct<>(w.vm.gfn_direct_bits, Gpa<>{m.fault.addr})
+                           : mem_is_private(w, m.fault.gfn);
   page_fault(e, t, v, m);
 }
 
@@ -219,8 +244,12 @@ void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcp
   ReplayWorld& w = v.model->world;
   const uint32_t current = vcpu_root(w, vcpu, false);
   if (current != kNoTable && !w.root_invalid(current)) cache_current_root(w, vcpu);
+  if (!w.env.roles.contains(vcpu)) {
+    w.store.touch(kRoles, model::kWrite);
+    w.env.roles[vcpu] = default_role(w.design, w.host, root_levels(w, levels_), 0);
+  }
   MmuLoad m;
-  m.vcpu = static_cast<uint8_t>(vcpu);
+  m.vcpu = static_cast<uint16_t>(vcpu);
   push(t, v, e, m);
   if (current != kNoTable && w.root_invalid(current)) {
     FreeRoots drop;
@@ -232,7 +261,7 @@ void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcp
 
 void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
   ReplayWorld& w = v.model->world;
-  const auto vcpu = static_cast<uint8_t>(e.get(0));  // the first field where there is one
+  const auto vcpu = static_cast<uint16_t>(e.get(0));  // the first field where there is one
   switch (e.kind) {
     case K::kVcpuCreate:
       verdict_.vcpus++;

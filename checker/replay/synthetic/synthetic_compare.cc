@@ -29,7 +29,10 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   if (op == nullptr) return step;
   if (primitive != nullptr) {
     step.zaps = std::holds_alternative<UnmapOp>(*primitive) ||
-                std::holds_alternative<ZapLeafsOp>(*primitive);
+                std::holds_alternative<ZapLeafsOp>(*primitive) ||
+                std::holds_alternative<ZapAllOp>(*primitive) ||
+                std::holds_alternative<ZapRootOp>(*primitive) ||
+                std::holds_alternative<ZapInvalidatedRootsOp>(*primitive);
     step.recovers_nx = std::holds_alternative<ZapSpOp>(*primitive);
     if (const auto* op_unmap = std::get_if<UnmapOp>(primitive)) {
       step.attr_filter = op_unmap->unmap.attr_filter;
@@ -52,6 +55,8 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   }
   if (const auto* range = std::get_if<model::InvalidateRange>(&m)) {
     step.attr_filter = range->attr_filter;
+    step.zap_start = range->unmap.start;
+    step.zap_end = range->unmap.end;
   }
   if (const auto* hole = std::get_if<model::GmemInvalidate>(&m)) {
     step.attr_filter = hole->zap.found ? hole->zap.unmap.attr_filter : hole->range.attr_filter;
@@ -66,7 +71,8 @@ ObservedStep observed_step(const Event& e, const Predicted* p, const Operation* 
   }
   step.zaps = std::holds_alternative<model::InvalidateRange>(m) ||
               std::holds_alternative<model::GmemInvalidate>(m) ||
-              std::holds_alternative<model::ZapGfnRange>(m);
+              std::holds_alternative<model::ZapGfnRange>(m) ||
+              std::holds_alternative<model::DestroyVm>(m) || step.removes_slot;
   return step;
 }
 
@@ -92,9 +98,16 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
   const std::string expected = p == nullptr ? "nothing: the operation is over" : event_text(*p);
   ObservedStep step = observed_step(e, p, task ? &task->op : nullptr,
                                     task && task->primitive ? &*task->primitive : nullptr);
+  step.fault = t.fault ? &*t.fault : nullptr;
+  if (task != nullptr && step.fault != nullptr) {
+    if (const auto* now = std::get_if<model::PageFault>(&task->op.machine)) step.fault = &now->fault;
+  }
+  step.private_may_go = t.private_may_go;
   // An operation that is over has not done what is seen of it.
   if (task == nullptr) {
     step.attr_filter = t.filter;
+    step.zap_start = t.zap_start;
+    step.zap_end = t.zap_end;
     step.harvests_log = t.harvests;
   }
   if (t.recovers && t.in.collapse) {

@@ -7,6 +7,7 @@
 #include "checker/replay/flatten.h"
 #include "checker/replay/observed_rules.h"
 #include "checker/replay/packets.h"
+#include "checker/replay/seamcall_probes.h"
 #include "checker/trace/event_kinds.h"
 #include "model/design/choices.h"
 
@@ -16,6 +17,7 @@ using K = trace::EventKind;
 namespace f = trace::f;
 using trace::Event;
 using trace::PacketClass;
+using invariant::id;
 
 namespace {
 
@@ -272,6 +274,7 @@ void SyntheticReplayer::input(const Event& e) {
       return;
     }
     case K::kFaultPfn:
+      names_frames_ = true;
       in.fault_pfn = model::FaultinPfn{e.get(f::fault_pfn::pfn),
                                        e.get_or(f::fault_pfn::map_writable, 1) != 0,
                                        static_cast<uint8_t>(e.get_or(f::fault_pfn::max_level, 3))};
@@ -311,6 +314,8 @@ void SyntheticReplayer::stimulus(const Event& e) {
   if (v->model->abandoned) return;
   waiting_.clear();
   v->model->env.set_time(events_, t.last_event);
+  t.fault.reset();
+  t.zap_start = t.zap_end = 0;
   start(e, t, *v);
   t.last_event = events_;
 }
@@ -328,11 +333,26 @@ void SyntheticReplayer::observation(const Event& e) {
   Vm* v = vm(e);
   if (v == nullptr) return refuse(e, "there is no such VM");
   if (v->model->abandoned) return;
+  for (auto& [tid, other] : threads_) {
+    if (&other != &t && !other.stack.empty() && !other.stack.back().stepped) run_to_end(e, other);
+  }
   look_for(t, e.kind);
+  busy_as_seen(e, t);
   const Predicted* p = advance(e, t);
+  t.in.seamcall_leaf.reset();
   if (v->model->abandoned) return;
   compare(e, t, *v, p);
   t.last_event = events_;
+}
+
+// The thread's next call of this leaf meets a lock.
+void SyntheticReplayer::busy_as_seen(const Event& e, Thread& t) const {
+  const SeamcallProbe* probe = returning_probe(e.kind);
+  if (probe == nullptr || !e.has(0) || !t.in.seamcall_status.ok()) return;
+  model::tdx::Status seen;
+  seen.v = e.f[0];
+  if (seen.code() != model::tdx::StatusCode::kOperandBusy) return;
+  t.in.seamcall_leaf = {probe->leaf, seen};
 }
 
 namespace {
@@ -344,7 +364,28 @@ uint8_t unmap_filter(const Machine& machine) {
     const bool to_private = (change->attributes & model::kMemoryAttributePrivate) != 0;
     return to_private ? model::kFilterShared : model::kFilterPrivate;
   }
+  if (const auto* hole = std::get_if<model::GmemInvalidate>(&machine)) {
+    return hole->zap.found ? hole->zap.unmap.attr_filter : hole->range.attr_filter;
+  }
   return 0;
+}
+
+// May private memory go that a guest has accepted? Not by what hosts do to memory of theirs.
+bool takes_private_memory(const Machine& machine) {
+  if (const auto* change = std::get_if<model::SetMemAttributes>(&machine)) {
+    return (change->attributes & model::kMemoryAttributePrivate) == 0;
+  }
+  if (const auto* convert = std::get_if<model::GmemConvert>(&machine)) {
+    return (convert->attributes & model::kMemoryAttributePrivate) == 0;
+  }
+  if (const auto* update = std::get_if<model::SetMemoryRegion>(&machine)) {
+    return update->region.npages == 0 || update->change == model::SlotChange::kMove;
+  }
+  return !std::holds_alternative<model::InvalidateRange>(machine) &&
+         !std::holds_alternative<model::AgeHva>(machine) &&
+         !std::holds_alternative<model::RecoverNxHugePages>(machine) &&
+         !std::holds_alternative<model::DirtyLogChunk>(machine) &&
+         !std::holds_alternative<model::PageFault>(machine);
 }
 
 }  // namespace
@@ -354,6 +395,7 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   t.filter = unmap_filter(machine);
   t.recovers = std::holds_alternative<model::SetMemoryRegion>(machine);
   t.harvests = std::holds_alternative<model::DirtyLogChunk>(machine);
+  t.private_may_go = takes_private_memory(machine);
   Task task;
   task.op.machine = std::move(machine);
   task.op.vm = v.model.get();
@@ -365,7 +407,17 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Primitive primitive) {
   push(t, v, e, Machine{});
   t.recovers = std::holds_alternative<RecoverOp>(primitive);
+  t.private_may_go = !std::holds_alternative<ZapAllOp>(primitive) && !t.recovers;
   if (!t.stack.empty()) t.stack.back().primitive = std::move(primitive);
+}
+
+// A fault that has tried so often in one place: was it going to try for ever?
+void SyntheticReplayer::given_up(VmModel& v, const Event& e, Thread& t, const Operation& op) {
+  const auto* fault = std::get_if<model::PageFault>(&op.machine);
+  if (fault == nullptr || !fault->fault.prefetch) return;
+  v.env.monitor->check(id("MMU-LOCK-LIVE"), !model::retries_for_ever(v.world, fault->fault));
+  for (const invariant::Id rule : v.env.monitor->broken()) violated(e, &t, rule, "", "");
+  v.env.monitor->broken().clear();
 }
 
 model::Run SyntheticReplayer::run(const Event& e, Thread& t, Task& task) {
@@ -382,7 +434,9 @@ model::Run SyntheticReplayer::run(const Event& e, Thread& t, Task& task) {
   const model::Run r =
       task.primitive ? run_primitive(v.world, *task.primitive) : run_operation(task.op);
   if (v.store.live_tables() != tables) t.in.new_table.reset();
-  if (retries && r != model::Run::kDone && t.queue.empty()) task.windows++;
+  if (retries && r != model::Run::kDone && t.queue.empty() && ++task.windows == kLocalTries) {
+    given_up(v, e, t, task.op);
+  }
   take_findings(v, e, &t);
   return r;
 }
@@ -390,6 +444,12 @@ model::Run SyntheticReplayer::run(const Event& e, Thread& t, Task& task) {
 void SyntheticReplayer::task_done(Thread& t) {
   Task& task = t.stack.back();
   if (std::holds_alternative<model::DestroyVm>(task.op.machine)) task.op.vm->destroyed = true;
+  if (const auto* fault = std::get_if<model::PageFault>(&task.op.machine)) t.fault = fault->fault;
+  if (const uint8_t filter = unmap_filter(task.op.machine); filter != 0) t.filter = filter;
+  if (const auto* range = std::get_if<model::InvalidateRange>(&task.op.machine)) {
+    t.zap_start = range->unmap.start;
+    t.zap_end = range->unmap.end;
+  }
   const trace::KindSet observed = task.observed;
   const bool stepped = task.stepped;
   const bool by_machine = task.by_machine;

@@ -1,11 +1,14 @@
 // checker/replay: hand-written and generated traces: stimuli that run against the model.
 //
 // A trace without capabilities is one. Its stimuli run in the order of the file: each one to its
-// end before the next stimulus of any thread, unless its thread was told to `step` since, which is
-// how a trace interleaves threads; what is left then runs at the thread's next stimulus or at the
-// end. Inputs stand behind their stimulus and hold until it ends. Page tables get frames from
-// kFirstFrame on unless a new_table input names one, a fault gets a frame from its gfn, and hosts
-// map 4K pages unless the trace says otherwise.
+// end before the next stimulus of any thread and the next observation of another one, unless its
+// thread was told to `step` since, which is how a trace interleaves threads; what is left then runs at
+// the thread's next stimulus or at the end. What is seen of an operation behind a stimulus or an
+// observation of another thread says the same as a step (overlapping.h, where the source is one). Inputs stand behind their stimulus and hold until it ends.
+// Page tables get frames from kFirstFrame on unless a new_table input names one, a fault gets the frame
+// that is mapped at its gfn, else one from its gfn, and hosts map 4K pages unless the trace says
+// otherwise. A BUSY that is seen of a hook's SEAMCALL is an input as in recordings: whoever holds the
+// lock need not be in the trace.
 // A `step` with `machine` counts the atomic steps of the model's machines instead of events: mmu_lock
 // then excludes, and what is left at the end stays where it is (stepped_state.h, checker/explore);
 // where the last steps of all that is left were tried in vain, they are stuck: MMU-LOCK-LIVE. The same
@@ -96,6 +99,9 @@ class SyntheticReplayer {
     uint8_t filter = 0;      // of the unmap that it began last; 0: it began something else
     bool recovers = false;   // huge pages, by what it began last
     bool harvests = false;   // a dirty log
+    bool private_may_go = true;  // by what it began last
+    uint64_t zap_start = 0, zap_end = 0;  // gfns of the last part of the notifier's range
+    std::optional<model::Fault> fault;    // the one that it began last, if that was a fault
     std::vector<Task> stack;
     PendingInputs in;
     std::vector<uint64_t> frames;  // of new tables, in order
@@ -149,6 +155,7 @@ class SyntheticReplayer {
   void hw_access(const trace::Event& e, Vm& v);
   void page_fault(const trace::Event& e, Thread& t, Vm& v, model::PageFault m);
   void private_backing(Thread& t, const Vm& v, uint64_t gfn) const;
+  uint64_t backing_frame(const Vm& v, uint32_t as_id, uint64_t gfn, bool is_private) const;
   int host_level(const Vm& v, uint32_t as_id, uint64_t gfn) const;
   std::optional<uint32_t> slot_of(const trace::Event& e, Vm& v, size_t slot, size_t as_id);
   void push(Thread& t, Vm& v, const trace::Event& e, Machine machine);
@@ -157,6 +164,8 @@ class SyntheticReplayer {
 
   // --- running ---
   model::Run run(const trace::Event& e, Thread& t, Task& task);
+  void given_up(VmModel& v, const trace::Event& e, Thread& t, const Operation& op);
+  void busy_as_seen(const trace::Event& e, Thread& t) const;
   bool run_to_end(const trace::Event& e, Thread& t);
   model::Run machine_step(const trace::Event& e, Thread& t);
   void look_for(Thread& t, trace::EventKind kind);
@@ -174,6 +183,7 @@ class SyntheticReplayer {
   HostFacts host_;
   bool design_given_ = false;
   bool told_not_modelled_ = false;
+  bool names_frames_ = false;  // a packet has named the frame of a page
   uint64_t levels_ = 4;
   trace::KindSet visible_, printed_;
   Sink sink_;

@@ -46,13 +46,13 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       return push(t, v, e, ReleaseHkid{});
     case K::kVcpuInit: {
       if (!known(e.get(f::vcpu_init::vcpu_id))) return;
-      return push(t, v, e, VcpuInit{0, static_cast<uint8_t>(e.get(f::vcpu_init::vcpu_id)), {}});
+      return push(t, v, e, VcpuInit{0, static_cast<uint16_t>(e.get(f::vcpu_init::vcpu_id)), {}});
     }
     case K::kMapPrivatePfn: {
       namespace x = f::map_private_pfn;
       if (!known(e.get(x::vcpu_id))) return;
       MapPrivatePfn m;
-      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.vcpu = static_cast<uint16_t>(e.get(x::vcpu_id));
       m.gfn = e.get(x::gfn);
       if (is_gfn_alias<>(w.vm.gfn_direct_bits, {m.gfn}) || m.gfn >= kFrameLimit) {
         bad_packet(verdict_.file, e, fmt::format("gfn {:#x} is not private", m.gfn));
@@ -68,7 +68,7 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       namespace x = f::guest_accept;
       if (!known(e.get(x::vcpu_id))) return;
       GuestAccept m;
-      m.vcpu = static_cast<uint8_t>(e.get(x::vcpu_id));
+      m.vcpu = static_cast<uint16_t>(e.get(x::vcpu_id));
       m.level = static_cast<int8_t>(e.get_or(x::level, 1));
       m.gfn = e.get(x::gpa) >> kPageShift;
       private_backing(t, v, m.gfn);
@@ -79,7 +79,7 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       RawSeamcall m;
       m.leaf = e.kind == K::kVcpuEnter ? tdx::Leaf::kVpEnter : tdx::Leaf::kTdExit;
       if (!known(e.get(f::vcpu_enter::vcpu_id))) return;
-      m.vcpu = static_cast<uint8_t>(e.get(f::vcpu_enter::vcpu_id));
+      m.vcpu = static_cast<uint16_t>(e.get(f::vcpu_enter::vcpu_id));
       if (e.kind == K::kVcpuEnter) m.lp = static_cast<uint32_t>(e.get(f::vcpu_enter::on_cpu));
       if (e.kind == K::kVcpuExit && w.field(CellKind::kTdvpsInside, m.vcpu) == 0) {
         return refuse(e, "the vCPU is not in the TD");
@@ -90,7 +90,7 @@ void SyntheticReplayer::start_td(const Event& e, Thread& t, Vm& v) {
       RawSeamcall m;
       m.leaf = tdx::Leaf::kVpFlush;
       if (!known(e.get(f::vcpu_migrate::vcpu_id))) return;
-      m.vcpu = static_cast<uint8_t>(e.get(f::vcpu_migrate::vcpu_id));
+      m.vcpu = static_cast<uint16_t>(e.get(f::vcpu_migrate::vcpu_id));
       m.lp = static_cast<uint32_t>(e.get(f::vcpu_migrate::from_cpu));
       return push(t, v, e, m);
     }
@@ -174,7 +174,7 @@ bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
     return true;
   }
   PageFault m;
-  m.fault.vcpu = static_cast<uint8_t>(vcpu);
+  m.fault.vcpu = static_cast<uint16_t>(vcpu);
   m.fault.addr = gpa;
   m.fault.gfn = gpa >> kPageShift;
   m.fault.write = true;
@@ -187,7 +187,7 @@ bool SyntheticReplayer::private_access(const Event& e, Thread& t, Vm& v) {
 // Private memory of a TD is that of a file, whose folios are as large as a host_level_change says.
 void SyntheticReplayer::private_backing(Thread& t, const Vm& v, uint64_t gfn) const {
   if (t.in.fault_pfn) return;
-  t.in.fault_pfn = FaultinPfn{kBackingFrame + gfn, true,
+  t.in.fault_pfn = FaultinPfn{backing_frame(v, 0, gfn, true), true,
                               static_cast<uint8_t>(host_level(v, 0, gfn))};
 }
 

@@ -3,6 +3,7 @@
 #include <deque>
 #include <utility>
 
+#include "checker/replay/synthetic/overlapping.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 
 namespace mmucheck::replay {
@@ -13,7 +14,8 @@ std::vector<report::Verdict> replay_under(trace::EventSource& source,
   std::deque<SyntheticReplayer> replayers;
   for (const model::Design& d : designs) replayers.emplace_back(source.info(), &d);
   bool stopped = false;
-  for (trace::Event e; !stopped && source.next(e);) {
+  Overlapping ordered(source);
+  for (trace::Event e; !stopped && ordered.next(e);) {
     for (SyntheticReplayer& r : replayers) r.event(e);
     if (tick) stopped = !tick();
   }
