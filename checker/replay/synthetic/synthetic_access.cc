@@ -259,12 +259,38 @@ void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcp
   }
 }
 
+// kvm_destroy_vm() destroys what vCPUs there are (kvm_destroy_vcpus); and it is not called before the
+// files of its guest_memfds are released, which refer to the VM (__kvm_gmem_create). Where the leafs of
+// a TD may outlive its key, private pages were no file's yet.
+void SyntheticReplayer::destroy_vm(const Event& e, Thread& t, Vm& v) {
+  const ReplayWorld& w = v.model->world;
+  push(t, v, e, DestroyVm{});
+  for (const uint32_t vcpu : v.vcpus) {
+    FreeRoots roots;
+    roots.vcpu = static_cast<uint16_t>(vcpu);
+    roots.roots_to_free = 0xf;
+    push(t, v, e, MmuDestroy{0, roots.vcpu});
+    push(t, v, e, roots);
+  }
+  v.vcpus.clear();
+  std::set<uint64_t> files;
+  for (uint32_t s = 0; s < slot_bound(w) && !w.design.leaf_reclaim; s++) {
+    if (slot_in_use(w, s)) files.insert(w.field(CellKind::kGmemBinding, s));
+  }
+  for (const uint64_t file : files) {
+    GmemRelease release;
+    release.gmem = file;
+    if (file != 0) push(t, v, e, release);
+  }
+}
+
 void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
   ReplayWorld& w = v.model->world;
   const auto vcpu = static_cast<uint16_t>(e.get(0));  // the first field where there is one
   switch (e.kind) {
     case K::kVcpuCreate:
       verdict_.vcpus++;
+      v.vcpus.insert(vcpu);
       while (w.platform != nullptr && v.model->vcpus.size() <= vcpu) v.model->add_td_vcpu();
       return;
     case K::kVcpuEnter:
@@ -292,11 +318,14 @@ void SyntheticReplayer::start_vcpu(const Event& e, Thread& t, Vm& v) {
       FreeRoots m;
       m.vcpu = vcpu;
       m.roots_to_free = e.kind == K::kRootFree ? 1 : 0xf;
-      if (e.kind == K::kVcpuDestroy) push(t, v, e, MmuDestroy{0, vcpu});
+      if (e.kind == K::kVcpuDestroy) {
+        v.vcpus.erase(vcpu);
+        push(t, v, e, MmuDestroy{0, vcpu});
+      }
       return push(t, v, e, m);
     }
     case K::kVmDestroy:
-    case K::kDestroyVm: return push(t, v, e, DestroyVm{});
+    case K::kDestroyVm: return destroy_vm(e, t, v);
     default:
       return refuse(e, "this version has no operation for it");
   }

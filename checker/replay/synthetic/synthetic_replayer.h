@@ -121,6 +121,7 @@ class SyntheticReplayer {
     std::unique_ptr<VmModel> model;
     std::unique_ptr<invariant::Monitor> monitor;
     std::map<uint64_t, uint64_t> gmem_holes;
+    std::set<uint32_t> vcpus;  // created, and not destroyed
     std::map<uint64_t, ShadowPage> shadow_pages;  // by their frames
     size_t shadow_leafs = 0;
   };
@@ -150,6 +151,7 @@ class SyntheticReplayer {
                     uint64_t kept);
   void check_gpaw(const trace::Event& e) const;
   bool private_access(const trace::Event& e, Thread& t, Vm& v);
+  void destroy_vm(const trace::Event& e, Thread& t, Vm& v);
   void load_root(const trace::Event& e, Thread& t, Vm& v, uint32_t vcpu);
   void guest_access(const trace::Event& e, Thread& t, Vm& v);
   void hw_access(const trace::Event& e, Vm& v);

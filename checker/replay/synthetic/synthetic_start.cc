@@ -1,7 +1,9 @@
 // How a stimulus of a hand-written trace becomes an operation: memslots, ranges, tables, dirty logs.
 #include <algorithm>
 
+#include "checker/replay/field_ranges.h"
 #include "checker/replay/flatten.h"
+#include "checker/replay/synthetic/recorded_stimuli.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
 
@@ -56,6 +58,10 @@ std::optional<uint32_t> SyntheticReplayer::slot_of(const Event& e, Vm& v, size_t
 }
 
 void SyntheticReplayer::start(const Event& e, Thread& t, Vm& v) {
+  if (const std::optional<Event> same = as_written(e, v.model->world)) {
+    check_field_ranges(verdict_.file, *same);
+    return start(*same, t, v);
+  }
   switch (e.kind) {
     case K::kMemslotCreate:
     case K::kMemslotMove:
