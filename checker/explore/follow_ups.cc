@@ -19,7 +19,7 @@ namespace f = trace::f;
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
+constexpr uint64_t kBytes = uint64_t{1} << model::kPageShift;  // of a page
 
 Packet packet(K kind, std::initializer_list<std::pair<size_t, uint64_t>> fields) {
   trace::Event e;
@@ -32,9 +32,9 @@ Packet packet(K kind, std::initializer_list<std::pair<size_t, uint64_t>> fields)
 std::vector<uint64_t> gfns_of(const trace::Event& e) {
   switch (e.kind) {
     case K::kFault: return {e.get(f::fault::gfn)};
-    case K::kGuestAccess: return {e.get(f::guest_access::gpa) / kPageBytes};
-    case K::kPrefault: return {e.get(f::prefault::gpa) / kPageBytes};
-    case K::kGuestAccept: return {e.get(f::guest_accept::gpa) / kPageBytes};
+    case K::kGuestAccess: return {e.get(f::guest_access::gpa) / kBytes};
+    case K::kPrefault: return {e.get(f::prefault::gpa) / kBytes};
+    case K::kGuestAccept: return {e.get(f::guest_accept::gpa) / kBytes};
     case K::kMapPrivatePfn: return {e.get(f::map_private_pfn::gfn)};
     case K::kSetAttributes: return {e.get(f::set_attributes::start)};
     case K::kMemslotCreate: return {e.get(f::memslot_create::base_gfn)};
@@ -68,7 +68,7 @@ std::vector<Packet> fault_of(const replay::VmModel& vm, uint32_t vcpu, uint64_t 
     if (pfn && *pfn != replay::kBackingFrame + gfn) return {};
     all.push_back(
         packet(K::kPageFault, {{f::page_fault::vcpu_id, vcpu},
-                               {f::page_fault::address, (gfn | w.vm.gfn_direct_bits) * kPageBytes},
+                               {f::page_fault::address, (gfn | w.vm.gfn_direct_bits) * kBytes},
                                {f::page_fault::error_code, kWrite}}));
     return all;
   }
@@ -171,16 +171,16 @@ void FollowUps::make_menu(const model::Design* design) {
     if (w.vm.has_mirror && is_private && !vcpus.empty() && model::td_runnable(w)) {
       namespace x = f::guest_accept;
       add(fmt::format("guest_accept gfn {:#x}", gfn), vcpus.back(),
-          {packet(K::kGuestAccept, {{x::vcpu_id, vcpus.back()}, {x::gpa, gfn * kPageBytes}})});
+          {packet(K::kGuestAccept, {{x::vcpu_id, vcpus.back()}, {x::gpa, gfn * kBytes}})});
     }
     const uint32_t slot = model::gfn_to_memslot(w, 0, gfn);
-    const uint64_t offset = (gfn - model::slot_get(w, slot, model::SlotField::kBase)) * kPageBytes;
+    const uint64_t offset = (gfn - model::slot_get(w, slot, model::SlotField::kBase)) * kBytes;
     const uint64_t hva = model::slot_get(w, slot, model::SlotField::kHva) + offset;
     add(fmt::format("notifier gfn {:#x}", gfn), {},
         {packet(K::kNotifierBegin,
-                {{f::notifier_begin::start, hva}, {f::notifier_begin::end, hva + kPageBytes}}),
+                {{f::notifier_begin::start, hva}, {f::notifier_begin::end, hva + kBytes}}),
          packet(K::kNotifierEnd,
-                {{f::notifier_end::start, hva}, {f::notifier_end::end, hva + kPageBytes}})});
+                {{f::notifier_end::start, hva}, {f::notifier_end::end, hva + kBytes}})});
     if (w.vm.has_private_mem) {
       namespace x = f::set_attributes;
       add(fmt::format("set_attributes gfn {:#x} to {}", gfn, is_private ? "shared" : "private"), {},
@@ -191,10 +191,10 @@ void FollowUps::make_menu(const model::Design* design) {
     }
     if (const uint64_t file = model::slot_get(w, slot, model::SlotField::kGmem); file != 0) {
       namespace x = f::gmem_punch;
-      const uint64_t in_file = model::slot_get(w, slot, model::SlotField::kGmemOffset) * kPageBytes;
+      const uint64_t in_file = model::slot_get(w, slot, model::SlotField::kGmemOffset) * kBytes;
       add(fmt::format("gmem_punch gfn {:#x}", gfn), {},
           {packet(K::kGmemPunch,
-                  {{x::gmem_fd, file - 1}, {x::offset, in_file + offset}, {x::len, kPageBytes}})});
+                  {{x::gmem_fd, file - 1}, {x::offset, in_file + offset}, {x::len, kBytes}})});
     }
     const uint64_t id = model::slot_get(w, slot, model::SlotField::kId);
     if (std::find(deleted.begin(), deleted.end(), id) != deleted.end()) continue;
