@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <string_view>
+#include <utility>
+
 #include "checker/replay/missing_probe.h"
+#include "checker/replay/packets.h"
 #include "checker/replay/replayer.h"
 #include "checker/replay/synthetic/overlapping.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
@@ -67,6 +71,26 @@ bool needs_tracepoint_engine(const trace::TraceInfo& info) {
   return info.capabilities_known && !full_engine_can(info.capabilities);
 }
 
+// Kernels whose rules were measured, or are known to be the same; of one without a version its
+// signs tell which it is.
+bool is_recorded_kernel(std::string_view version) {
+  return version.empty() || version.starts_with("6.12") || version.starts_with("7.2") ||
+         version.starts_with("7.3");
+}
+
+// The recording's kernel is another one than that whose rules it was judged by: what it did otherwise
+// it may do. A broken rule is broken in every kernel.
+void doubt_findings(report::Verdict& v, std::string_view rules) {
+  if (v.divergences.empty() || !v.violations.empty()) return;
+  const report::Place& first = v.divergences[0].place;
+  v.inconclusive.push_back(
+      fmt::format("line {}: {} is not what is known of {}; Linux {} may have other rules",
+                  first.line, first.event, rules, v.kernel));
+  v.mode = report::Mode::kPartial;
+  v.divergences.clear();
+  v.spte_changes.inferred += std::exchange(v.spte_changes.diverged, 0);
+}
+
 template <class Engine>
 report::Verdict replay_with(trace::EventSource& source, const Tick& tick, Engine&& replayer) {
   trace::Event e;
@@ -89,10 +113,11 @@ report::Verdict replay_trace(trace::EventSource& source, const Tick& tick,
     Overlapping ordered(source);
     return replay_with(ordered, tick, SyntheticReplayer(info));
   }
-  if (needs_tracepoint_engine(info)) {
-    return replay_with(source, tick, TracepointReplayer(info, options.execution));
-  }
-  return replay_with(source, tick, Replayer(info));
+  report::Verdict v = needs_tracepoint_engine(info)
+                          ? replay_with(source, tick, TracepointReplayer(info, options.execution))
+                          : replay_with(source, tick, Replayer(info));
+  if (!is_recorded_kernel(v.kernel)) doubt_findings(v, design_of(info.kernel)->source);
+  return v;
 }
 
 namespace {
