@@ -69,6 +69,7 @@ enum class CellKind : uint8_t {
   // Where machines are driven step by step (model/vm/step.h):
   kSlotsLock,      // kvm->slots_lock: 1 while held
   kRcuReaders,     // walks without mmu_lock under way
+  kMnActive,       // kvm->mn_active_invalidate_count
   kTlbVcpus,       // vCPUs with cached translations have numbers below
 
   // --- by object ---

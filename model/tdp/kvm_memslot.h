@@ -2,8 +2,8 @@
 // (kvm_arch_commit_memory_region, kvm_mmu_slot_apply_flags), mmu.c (kvm_arch_flush_shadow_memslot,
 // kvm_mmu_zap_all_fast, kvm_mmu_zap_memslot).
 //
-// What is refused, and with what error: kvm_memslot_checks.h. A refused update has no effect, but for
-// a slot that was to move to where none can be: its mappings have gone.
+// What is refused, and with what error: kvm_memslot_checks.h. A refused update has no effect, but
+// for a slot that was to move to where none can be: its mappings have gone.
 #pragma once
 
 #include "model/tdp/dirty.h"
@@ -186,8 +186,8 @@ template <class W>
 void end_update(W& w, const SetMemoryRegion& m) {
   w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 0);
 }
-// kvm_set_memslot, where kvm_prepare_memory_region failed: the old slot takes the place of its INVALID
-// copy again.
+// kvm_set_memslot, where kvm_prepare_memory_region failed: the old slot takes the place of its
+// INVALID copy again.
 template <class W>
 void revert_invalid_memslot(W& w, const SetMemoryRegion& m) {
   slot_set(w, m.slot, SlotField::kInvalid, 0);
@@ -254,6 +254,7 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
     w.set_field(CellKind::kMemslotUpdating, static_cast<uint32_t>(m.region.as_id), 1);
     w.env.open_window();
     MMU_STEP(m, 8);
+    if (notifiers_are_open(w)) return Run::kBlocked;
     if (m.change == SlotChange::kDelete || m.change == SlotChange::kMove) {
       // The INVALID copy is installed first; faults that see it retry.
       detail::invalidate_memslot(w, m.slot);
@@ -274,7 +275,9 @@ Run kvm_set_memory_region(W& w, SetMemoryRegion& m) {
         MMU_CALL(m, 3, kvm_unmap_gfn_range(w, m.unmap));
         if (m.unmap.flush) MMU_EMIT(m, 4, ev::Flush{ev::FlushKind::kAll, 0, 0});
         mmu_unlock(w, LockMode::kWrite);
+        MMU_LEFT_IF(m, 11, notifiers_are_open(w));
       }
+      if (notifiers_are_open(w)) return Run::kBlocked;
     }
     if (m.refused) {
       detail::revert_invalid_memslot(w, m);

@@ -144,6 +144,7 @@ Run invalidate_range_start(W& w, InvalidateRange& m) {
   m.found = false;
   m.flush = false;
   m.slots.started = false;
+  if (m.slots.kind == RangeKind::kHva) notifier_begins(w);
   while (next_slot_part(w, m.slots)) {
     if (!m.found) {
       m.found = true;
@@ -189,6 +190,7 @@ Run invalidate_range_end(W& w, InvalidateRangeEnd& m) {
     invalidate_end_seen(w);
     mmu_unlock(w, LockMode::kWrite);
   }
+  notifier_ends(w);
   MMU_END(m);
 }
 

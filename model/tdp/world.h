@@ -199,6 +199,21 @@ template <class W>
 void set_gmem_lock(W& w, uint64_t file, bool held) {
   if (w.env.lock_steps()) w.store.set(cell::of(CellKind::kGmemLock, 0, file), held);
 }
+// kvm->mn_active_invalidate_count: while a notifier is between invalidate_range_start and _end,
+// memslots are not replaced (kvm_swap_active_memslots), so that both halves find the same.
+template <class W>
+void notifier_begins(W& w) {
+  if (w.env.lock_steps()) w.store.add(cell::of(CellKind::kMnActive), 1);
+}
+template <class W>
+void notifier_ends(W& w) {
+  const bool open = w.env.lock_steps() && w.field(CellKind::kMnActive) != 0;
+  if (open) w.store.add(cell::of(CellKind::kMnActive), ~uint64_t{0});
+}
+template <class W>
+bool notifiers_are_open(const W& w) {
+  return w.env.lock_steps() && w.field(CellKind::kMnActive) != 0;
+}
 // A read-side section of kvm->srcu; `index` is what srcu_read_lock() returned.
 template <class W>
 uint8_t srcu_read_lock(W& w) {

@@ -30,6 +30,7 @@ constexpr Group group_of(CellKind kind) {
     case CellKind::kInvalidateInProgress:
     case CellKind::kInvalidateStart:
     case CellKind::kInvalidateEnd:
+    case CellKind::kMnActive:
     case CellKind::kSrcuIndex:
     case CellKind::kSrcuReaders: return kInvalidation;
     case CellKind::kRootHead:
