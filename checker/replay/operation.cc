@@ -47,15 +47,20 @@ struct Runner {
   Run operator()(GuestAccept& m) { return guest_accept(w, m); }
   Run operator()(GmemConvert& m) { return kvm_gmem_set_attributes(w, m); }
 
-  // Callers that take mmu_lock around one machine and show nothing of it.
+  // Callers that take mmu_lock around one machine and show nothing of it. The ioctls of dirty logs
+  // hold slots_lock, too, and find no slot that was deleted before.
   Run locked(DirtyLogChunk& m) {
     if (!m.locked_each) {
-      if (!w.env.lock_free(true)) return Run::kBlocked;
+      if (slots_lock_held(w) || !w.env.lock_free(true)) return Run::kBlocked;
+      if (!slot_in_use(w, m.slot)) return Run::kDone;
+      set_slots_lock(w, true);
       mmu_lock(w, LockMode::kWrite);
     }
     m.locked_each = true;
     const Run r = enable_log_dirty_pt_masked(w, m);
-    if (r == Run::kDone) mmu_unlock(w, LockMode::kWrite);
+    if (r != Run::kDone) return r;
+    mmu_unlock(w, LockMode::kWrite);
+    set_slots_lock(w, false);
     return r;
   }
   Run recover(RecoverNxHugePages& m) {

@@ -50,9 +50,16 @@ uint8_t filter_of(const Event& e) {
 
 std::optional<uint32_t> SyntheticReplayer::slot_of(const Event& e, Vm& v, size_t slot,
                                                    size_t as_id) {
-  const uint32_t found = id_to_memslot(v.model->world, static_cast<uint32_t>(e.get(as_id)),
-                                       e.get(slot));
+  const ReplayWorld& w = v.model->world;
+  const uint32_t found = id_to_memslot(w, static_cast<uint32_t>(e.get(as_id)), e.get(slot));
   if (found != kNoSlot) return found;
+  // One that was deleted, perhaps by another thread, is no mistake of the trace: the ioctl fails.
+  for (uint32_t s = 0; s < slot_bound(w); s++) {
+    if (slot_get(w, s, SlotField::kId) == e.get(slot) &&
+        slot_get(w, s, SlotField::kAsId) == e.get(as_id)) {
+      return std::nullopt;
+    }
+  }
   refuse(e, "there is no such memslot");
   return std::nullopt;
 }
