@@ -112,6 +112,7 @@ void SyntheticReplayer::config(const Event& e) {
       verdict_.format = ept ? "EPT" : "NPT";
       take_mmu_format(e, h);
       levels_ = e.get_or(m::levels, 4);
+      maxphyaddr_told_ = e.has(m::maxphyaddr);
       if (h.maxphyaddr < 32 || h.maxphyaddr > 52 || levels_ < 4 || levels_ > 5) {
         h.maxphyaddr = 48;
         levels_ = 4;
@@ -211,6 +212,9 @@ void SyntheticReplayer::create_vm(const Event& e) {
     m.env.slot_zap_quirk = c.get_or(x::slot_zap_quirk, 1) != 0;
     m.env.init_set = c.get(x::initially_set) != 0;
   }
+  // A host that has TDs of GPAW 52 has all address bits: the shared half begins at the last.
+  const bool wide = m.world.vm.gfn_direct_bits == model::gfn_direct_bits_for_gpaw(52);
+  if (wide && !maxphyaddr_told_) m.world.host.maxphyaddr = 52;
   if (td) m.become_td(m.world.vm.gfn_direct_bits == uint64_t{1} << 39 ? 52 : 48);
   if (const auto lacking = model::not_modelled(*host_.design);
       !lacking.empty() && has_private_side(m.world.vm) && !told_not_modelled_) {

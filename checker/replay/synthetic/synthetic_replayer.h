@@ -187,6 +187,7 @@ class SyntheticReplayer {
   bool told_not_modelled_ = false;
   bool names_frames_ = false;  // a packet has named the frame of a page
   uint64_t levels_ = 4;
+  bool maxphyaddr_told_ = false;
   trace::KindSet visible_, printed_;
   Sink sink_;
   invariant::Tally tally_;
