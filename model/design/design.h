@@ -72,7 +72,7 @@ enum class SeamcallBusy : uint8_t {
   kKickRetry,   // populate: the fault is retried; removal: all vCPUs are kicked out, once more
   kRetryFault,  // populate: the fault is retried; REMOVE, WBINVD, TRACK loop; a busy BLOCK is a bug
   kBug,         // any error is a bug
-  kBugButTrack, // v8: any but TRACK's, which loops
+  kBugButTrack,  // v8: any but TRACK's, which loops
 };
 enum class TrackOrder : uint8_t { kTrackThenKick, kKickThenTrack };
 enum class HkidRelease : uint8_t { kAfterKeyFreeid, kBeforeCacheWb };

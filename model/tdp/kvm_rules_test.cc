@@ -229,8 +229,8 @@ TEST(MemoryRegions, OfWhatNoSlotCanBeAreRefused) {
   };
   EXPECT_EQ(with(&MemoryRegion::flags, kMemReadonly | kMemLogDirtyPages), 0);
   EXPECT_EQ(with(&MemoryRegion::flags, kMemGuestMemfd), 0);
-  for (const uint64_t flags : {kMemGuestMemfd | kMemReadonly, kMemGuestMemfd | kMemLogDirtyPages,
-                               uint64_t{8}}) {
+  for (const uint64_t flags :
+       {kMemGuestMemfd | kMemReadonly, kMemGuestMemfd | kMemLogDirtyPages, uint64_t{8}}) {
     EXPECT_EQ(with(&MemoryRegion::flags, flags), detail::kEinval) << flags;
   }
   EXPECT_EQ(with(&MemoryRegion::as_id, 1), 0);

@@ -202,14 +202,18 @@ TEST(FtraceSource, FiveLevelHost) {
   EXPECT_EQ(format.get(f::mmu_format::levels), 5u);
 }
 
-// The shared half of a TD of GPAW 52 is zapped by raw gfns, which the walk reaches with 52 address bits.
+// The shared half of a TD of GPAW 52 is zapped by raw gfns, which the walk reaches with 52 address
+// bits.
 TEST(FtraceSource, ChangedEntriesSayHowWideAddressesAre) {
   const auto maxphyaddr_of = [](size_t changes, std::string_view gfn) {
-    std::string text = lines({"alloc_root: (a+0x4/0x210) vcpu=0x2 vcpu_id=1 kvm=0xffff8880063fa000 "
-                              "root_hpa=0xffffffffffffffff root_role=0x6f85 mirror=1"});
+    std::string text =
+        lines({"alloc_root: (a+0x4/0x210) vcpu=0x2 vcpu_id=1 kvm=0xffff8880063fa000 "
+               "root_hpa=0xffffffffffffffff root_role=0x6f85 mirror=1"});
     for (size_t i = 0; i < changes; i++) {
-      text += lines({fmt::format("kvm_tdp_mmu_spte_changed: as id 0 gfn {} level 1 old_spte 8000000000000000 "
-                                 "new_spte 6c8be67", gfn)});
+      text += lines(
+          {fmt::format("kvm_tdp_mmu_spte_changed: as id 0 gfn {} level 1 old_spte 8000000000000000 "
+                       "new_spte 6c8be67",
+                       gfn)});
     }
     const Imported r = import_text(text);
     return only(r.of(EventKind::kMmuFormat)).get(f::mmu_format::maxphyaddr);

@@ -106,8 +106,7 @@ bool Profiler::wanted(EventKind kind, bool first) const {
     case EventKind::kIterStart: return format_open;
     case EventKind::kSetSpte:
     case EventKind::kFastPageFault: return format_open || base_open;
-    case EventKind::kChangedSpte:
-      return max_level_ == 5 || format_open || base_votes_.size() != 1;
+    case EventKind::kChangedSpte: return max_level_ == 5 || format_open || base_votes_.size() != 1;
     default: return false;
   }
 }
