@@ -43,6 +43,12 @@ std::string to_text(const CompletionResult& c, const std::string& path, size_t l
                        c.place.line == 0 ? "" : fmt::format(", line {}", c.place.line));
   }
   if (!c.detail.empty()) out += fmt::format("    {}\n", c.detail);
+  if (!c.lacking.empty()) {
+    out += "    it would be legal behind these, too:\n";
+    for (size_t i = 0; i < c.lacking.size() && i < limit; i++) {
+      out += "    " + event_line(c.lacking[i].event(), false) + "\n";
+    }
+  }
   for (const replay::CompletedGap& gap : c.gaps) {
     out += fmt::format("  lost          {}\n", gap_text(gap));
     if (c.answer != Completion::kConsistent) continue;
@@ -72,11 +78,14 @@ Json to_json(const CompletionResult& c, const std::string& path) {
                     {"count", gap.count == 0 ? Json(nullptr) : Json(gap.count)},
                     {"witness", std::move(witness)}});
   }
+  Json lacking = Json::array();
+  for (const trace::OwnedEvent& e : c.lacking) lacking.push_back(event_json(e.event()));
   return {{"schema", kJsonSchema},
           {"file", path},
           {"answer", name_of(c.answer)},
           {"reason", c.reason.empty() ? Json(nullptr) : Json(c.reason)},
           {"detail", c.detail.empty() ? Json(nullptr) : Json(c.detail)},
+          {"lacking", std::move(lacking)},
           {"line", c.place.line == 0 ? Json(nullptr) : Json(c.place.line)},
           {"gaps", std::move(gaps)},
           {"replays", c.attempts}};

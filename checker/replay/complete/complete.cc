@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <optional>
 
 #include "checker/replay/complete/recording.h"
@@ -14,13 +15,22 @@ namespace {
 
 // Candidates tried in a row without the first finding coming later in the recording.
 constexpr int kMaxWithoutProgress = 6;
-// A thread that the recording does not have: its first event needs no history.
-constexpr uint32_t kNewThread = 0x7fffffff;
+
+// For a fault of that entry.
+bool makes_table_of(const Missing& lack, const TablesNeeded::Place& entry) {
+  namespace r = trace::f::spte_requested;
+  return std::any_of(lack.events.begin(), lack.events.end(), [&](const Event& e) {
+    return e.kind == trace::EventKind::kSpteRequested && e.get(r::gfn) == entry.gfn &&
+           static_cast<int>(e.get(r::level)) == entry.level;
+  });
+}
 
 class Search {
  public:
-  Search(GappedRecording& recording, const std::function<bool()>& tick)
-      : recording_(recording), tick_(tick) {}
+  // `another`: a place of which what was lost may have made another table, from a root on.
+  Search(GappedRecording& recording, const std::function<bool()>& tick,
+         const std::optional<TablesNeeded::Needed>& another = std::nullopt)
+      : recording_(recording), tick_(tick), another_(another) {}
 
   bool run() {
     const std::optional<Attempt> first = attempt();
@@ -92,7 +102,15 @@ class Search {
       stuck_ = finding;
     }
     if (without_progress > kMaxWithoutProgress) return false;
+    std::vector<Missing> lacks;
     for (const Missing& lack : finding.lacks) {
+      if (!lack.another_root) {
+        lacks.push_back(lack);
+      } else if (another_ && makes_table_of(lack, another_->place)) {
+        lacks.insert(lacks.begin(), lack);
+      }
+    }
+    for (const Missing& lack : lacks) {
       for (const Missing& c : candidates(lack)) {
         for (const GappedRecording::Spot& spot : recording_.spots(c.before)) {
           size_t token = 0;
@@ -114,6 +132,7 @@ class Search {
 
   GappedRecording& recording_;
   const std::function<bool()>& tick_;
+  std::optional<TablesNeeded::Needed> another_;
   uint64_t attempts_ = 0, replayed_ = 0;
   uint64_t explained_at_ = 0;  // when more of the recording than ever was explained
   size_t stuck_reached_ = 0;
@@ -150,11 +169,13 @@ std::string tables_text(const TablesNeeded::Needed& n) {
   add(n.links, "link");
   add(n.pages, "kvm_mmu_get_page");
   add(n.changes, "change");
-  return fmt::format(
-      "{} of gfn {:x} level {} in address space {}, at most {} of them before the "
-      "loss: takes {} at least ({})",
+  std::string text = fmt::format(
+      "{} of gfn {:x} level {} in address space {}, at most {} of them before the loss: "
+      "takes {} at least ({})",
       number(n.tables, "table"), n.place.gfn, n.place.level, n.place.as_id, n.there,
       number(n.events(), "lost event"), lost);
+  if (n.elsewhere != 0) text += fmt::format(", and {} more in the other space", n.elsewhere);
+  return text;
 }
 
 }  // namespace
@@ -190,15 +211,24 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
     return result;
   }
   const std::optional<TablesNeeded::Needed> tables = recording.tables_needed();
-  if (tables && tables->events() > recording.lost().value_or(SIZE_MAX)) {
+  if (tables && tables->events() + tables->elsewhere > recording.lost().value_or(SIZE_MAX)) {
     result.answer = Completion::kInconsistent;
     result.reason = info_of(TpRule::kChain).id;
     result.place.line = tables->line;
     result.detail = tables_text(*tables);
     return result;
   }
+  const GappedRecording recorded = recording;
   Search search(recording, tick);
-  if (search.run()) {
+  bool found = search.run();
+  result.attempts = search.attempts();
+  if (!found && !search.before_loss() && tables) {
+    recording = recorded;
+    Search with_root(recording, tick, tables);
+    found = with_root.run();
+    result.attempts += with_root.attempts();
+  }
+  if (found) {
     result.answer = Completion::kConsistent;
     for (size_t i = 0; i < result.gaps.size(); i++) result.gaps[i].witness = recording.witness(i);
   } else if (search.before_loss()) {
@@ -210,8 +240,10 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
         search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;
     result.place = search.stuck().place;
     result.detail = tables ? tables_text(*tables) : "";
+    if (!search.stuck().lacks.empty()) {
+      for (const Event& e : search.stuck().lacks.front().events) result.lacking.emplace_back(e);
+    }
   }
-  result.attempts = search.attempts();
   return result;
 }
 

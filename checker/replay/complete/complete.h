@@ -12,7 +12,9 @@
 //                 explains that. Behind a gap two changes of one entry contradict each other
 //                 where fewer events were lost than it takes to make another table that one of
 //                 them can be of (tables_needed.h).
-//   undetermined  neither, within the bounds below; `detail` is what must have been lost.
+//   undetermined  neither, within the bounds below; `detail` is what must have been lost, `lacking`
+//                 what would help where the search got stuck.
+// Where tables are missing a second search may put in another root, for the entry that needs it.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
 // without getting further, at most as many events in a gap as were lost there, kMaxPerGap where
 // their number is unknown.
@@ -54,6 +56,9 @@ struct CompletionResult {
   std::string reason;              // inconsistent, undetermined: why
   report::Place place;             // of the event that this is about
   std::string detail;              // what lost events must have done, as far as that is known
+  // Undetermined: events before `place` with which it would be legal, and for which no room or no
+  // place was found.
+  std::vector<trace::OwnedEvent> lacking;
   std::vector<CompletedGap> gaps;  // in the order of the recording
   uint64_t attempts = 0;           // replays that it took
 };

@@ -255,20 +255,30 @@ size_t TablesNeeded::without_table(const Place& entry) const {
 }
 
 std::optional<TablesNeeded::Needed> TablesNeeded::needed(size_t lost) const {
-  std::optional<Needed> most;
+  std::map<int, Needed> most;  // by address space: no event is of two
   for (const auto& [place, told] : changes_) {
     bool too_many = false;
     const auto any = [](const Told&) { return true; };
     tables_of(place, any, [&, &entry = place](const Told& change, size_t tables) {
       Needed n = needs(entry, tables);
       n.line = change.line;
-      too_many = n.events() > lost;
-      if (n.events() > 0 && (!most || n.events() > most->events())) most = n;
+      Needed& known = most[entry.as_id];
+      if (n.events() > known.events()) known = n;
+      size_t all = 0;
+      for (const auto& [space, needed] : most) all += needed.events();
+      too_many = all > lost;
       return !too_many;
     });
     if (too_many) break;
   }
-  return most;
+  std::optional<Needed> sum;
+  for (const auto& [space, needed] : most) {
+    if (needed.events() == 0) continue;
+    const size_t others = sum ? sum->events() + sum->elsewhere : 0;
+    if (!sum || needed.events() > sum->events()) sum = needed;
+    sum->elsewhere = others == 0 ? 0 : others + needed.events() - sum->events();
+  }
+  return sum;
 }
 
 }  // namespace mmucheck::replay

@@ -50,6 +50,7 @@ class TablesNeeded {
     size_t roots = 0, links = 0;  // lost, at least
     size_t pages = 0;             // kvm_mmu_get_page of these links
     size_t changes = 0;           // of entries of the new tables
+    size_t elsewhere = 0;         // events that another address space needs
     size_t events() const { return roots + links + pages + changes; }
   };
   // How many tables there were at a place, at most, when the first events were lost.
@@ -64,8 +65,8 @@ class TablesNeeded {
 
   // All recorded events, in their order; `at` is 1 and up.
   void add(const trace::Event& e, size_t at, Phase phase);
-  // Of the first place where more than `lost` were needed, else of that which needs most; nullopt:
-  // none needs any.
+  // Of the places looked at the one that needs most events, and how many another address space
+  // needs besides; ends where that is more than `lost`. nullopt: none needs any.
   std::optional<Needed> needed(size_t lost) const;
 
  private:

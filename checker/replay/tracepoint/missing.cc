@@ -14,6 +14,8 @@ namespace {
 
 // A subtree whose removal would take more events than this is not written out.
 constexpr size_t kMaxRemoval = 4096;
+// Pages of tables that nothing tells of, downwards.
+constexpr uint64_t kLastPage = 0xfffff;
 
 bool points_to_table(uint64_t spte, int level) {
   return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
@@ -35,7 +37,7 @@ Event anyone(Event e) {
 void TracepointReplayer::lack(std::vector<Event> events, uint64_t before) {
   if (!lacking_sink_) return;
   std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
-  if (!events.empty()) lacks_.push_back({before == 0 ? now_ : before, std::move(events)});
+  if (!events.empty()) lacks_.push_back({before == 0 ? now_ : before, std::move(events), false});
 }
 
 Event TracepointReplayer::missing_change(const Event& e, int as_id, uint64_t gfn, int level,
@@ -199,7 +201,71 @@ std::vector<Missing> TracepointReplayer::lacking_now(const Event& e, const Chang
     lack_step(e, *row, c);
   }
   if (!any) lack_table(e, c);
+  lack_root(e, c);
   return std::exchange(lacks_, std::move(before));
+}
+
+// What a fault installs in an empty entry that is read as `seen` then, and the fault; a change
+// behind it where there is one.
+std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change& c) const {
+  const uint64_t pfn = model::spte_to_pfn<>(c.old_spte);
+  const uint64_t ad = values_.fmt.accessed | values_.fmt.dirty;
+  const uint64_t writable = model::kPtWritable | values_.fmt.mmu_writable;
+  for (const uint64_t then : {c.old_spte, c.old_spte | model::kPtWritable, c.old_spte | writable,
+                              c.old_spte | values_.fmt.dirty}) {
+    for (const uint64_t leaf : {then, then & ~values_.fmt.dirty, then & ~ad}) {
+      if (!may_read(values_, leaf, then, c.level)) continue;
+      const LeafRequest request{pfn, c.level, true, true};
+      const auto how = explain_leaf(values_, request, model::kNonpresent, leaf);
+      const bool changes = then != c.old_spte;
+      if (!how || (changes && explain_step(values_, then, c.old_spte) == LeafStep::kNone)) continue;
+      std::vector<Event> events;
+      if (!how->prefetch) {
+        events.push_back(
+            like(e, K::kPageFault, {{f::page_fault::address, c.gfn << model::kPageShift}}));
+      }
+      events.push_back(missing_request(e, c.gfn, pfn, c.level));
+      events.push_back(missing_change(e, c.as_id, c.gfn, c.level, model::kNonpresent, leaf));
+      namespace s = f::set_spte;
+      events.push_back(
+          like(e, K::kSetSpte,
+               {{s::gfn, c.gfn}, {s::level, static_cast<uint64_t>(c.level)}, {s::spte, leaf}}));
+      if (changes) {
+        events.push_back(missing_change(e, c.as_id, c.gfn, c.level, then, c.old_spte));
+      }
+      return events;
+    }
+  }
+  return {};
+}
+
+// Another root was made, and tables below it down to an entry that holds `c.old_spte`.
+void TracepointReplayer::lack_root(const Event& e, const Change& c) {
+  if (!lacking_sink_ || !sees(K::kGetPage) || root_level_ != 4 || values_.td || c.as_id < 0) return;
+  std::vector<Event> map;
+  if (maps_page(c.old_spte, c.level)) {
+    map = missing_map(e, c);
+  } else if (c.old_spte == model::kNonpresent) {
+    map = {missing_request(e, c.gfn, c.gfn, std::min(c.level, model::kMaxHugepageLevel))};
+  }
+  if (map.empty()) return;
+  namespace g = f::get_page;
+  std::vector<Event> events{like(e, K::kGetPage, {{g::gfn, 0}, {g::level, 4}, {g::direct, 1}})};
+  const auto request = std::find_if(map.begin(), map.end(),
+                                    [](const Event& m) { return m.kind == K::kSpteRequested; }) +
+                       1;
+  events.insert(events.end(), map.begin(), request);
+  uint64_t page = kLastPage;
+  for (int level = root_level_ - 1; level >= c.level; level--, page--) {
+    while (book_.by_pfn(page) != nullptr) page--;
+    const uint64_t table = model::make_nonleaf_spte<>(values_.fmt, page, !values_.fmt.ad_enabled);
+    const std::vector<Event> link = missing_link(e, c.as_id, c.gfn, level, table);
+    events.insert(events.end(), link.begin(), link.end());
+  }
+  events.insert(events.end(), request, map.end());
+  for (Event& m : events) m.thread = kNewThread;
+  lack(std::move(events));
+  lacks_.back().another_root = true;
 }
 
 // No table covers the entry: a link is lacking, if the entry above it is there.

@@ -14,11 +14,16 @@
 
 namespace mmucheck::replay {
 
+// A thread that no recording has: its first event needs no history.
+inline constexpr uint32_t kNewThread = 0x7fffffff;
+
 struct Missing {
   // Number of the event (1..; that of the calls of event()) before which they must come.
   uint64_t before = 0;
   // In order. Thread 0: any thread.
   std::vector<trace::Event> events;
+  // They make another root, and tables below it: explains most, and is seldom what happened.
+  bool another_root = false;
 };
 
 // One divergence; `lacks` are alternatives, the likeliest first, none where no event would help.

@@ -206,9 +206,11 @@ class TracepointReplayer {
   std::vector<Missing> lacking_now(const trace::Event& e, const Change& c);
   void lack_step(const trace::Event& e, const TableRow& row, const Change& c);
   void lack_table(const trace::Event& e, const Change& c);
+  void lack_root(const trace::Event& e, const Change& c);
   trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
                               uint64_t old_spte, uint64_t new_spte) const;
   trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level) const;
+  std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c) const;
   trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level) const;
   std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
                                          uint64_t table) const;
