@@ -4,6 +4,7 @@
 #include "checker/replay/observed_rules.h"
 #include "checker/replay/seamcall_probes.h"
 #include "checker/trace/event_kinds.h"
+#include "model/tdp/seamcall.h"
 #include "model/tdx/sept_entry.h"
 #include "model/tdx/status.h"
 
@@ -93,6 +94,11 @@ void seen_status(const ObservedStep& step, std::vector<Id>& broken) {
   if (adds && seen.code() == tdx::StatusCode::kEptWalkFailed && expected.ok()) {
     broken.push_back(id("TDX-SEPT-ORDER"));
   }
+  const bool error = !seen.ok() && seen.code() != tdx::StatusCode::kOperandBusy;
+  if (error && expected.ok() && broken.empty() && step.seen.kind != K::kSeamcallRet &&
+      model::belongs_to_hooks(*leaf)) {
+    broken.push_back(id("TDX-BUG-SEAMCALL"));
+  }
   if (!seen.ok() || expected.ok()) return;
   const Id rule = property_of(expected.code(), *leaf, step.call_level > model::kPgLevel4K);
   if (rule != invariant::kNoId) broken.push_back(rule);
@@ -148,8 +154,19 @@ void seen_end(const ObservedStep& step, std::vector<Id>& broken) {
 }
 
 // A call of KVM's that was left out: what came in its place is there, and it is not.
-void seen_instead(const ObservedStep& step, std::vector<Id>& broken) {
+void seen_instead(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
   const Predicted* p = step.predicted;
+  if (step.seen.kind == K::kMockRangeBlock && step.seen.has(f::mock_range_block::gpa) &&
+      (p == nullptr || p->kind != step.seen.kind)) {
+    // What is blocked now was removed before.
+    const uint64_t gfn = step.seen.f[f::mock_range_block::gpa] >> model::kPageShift;
+    const int level = static_cast<int>(
+        step.seen.get_or(f::mock_range_block::level, model::kPgLevel4K));
+    bool reached = false;
+    const uint64_t entry = level < model::kPgLevel4K || level > model::kMaxRootLevel
+                               ? 0 : invariant::sept_entry(view, gfn, level, &reached);
+    if (reached && tdx::is_sept_free<>(entry)) broken.push_back(id("TDX-SEPT-TRACKED"));
+  }
   if (p == nullptr || p->kind == step.seen.kind || probe_of(step.seen.kind) == nullptr) return;
   switch (p->kind) {
     case K::kMockWbinvd: broken.push_back(id("TDX-PAGE-RETURN")); return;
@@ -291,7 +308,7 @@ void seen_removal(const View& view, const ObservedStep& step, std::vector<Id>& b
 std::vector<Id> td_broken_by(const View& view, const ObservedStep& step) {
   std::vector<Id> broken;
   seen_status(step, broken);
-  seen_instead(step, broken);
+  seen_instead(view, step, broken);
   seen_removal(view, step, broken);
   seen_add(view, step, broken);
   seen_hook(step, broken);

@@ -124,6 +124,7 @@ class ReplayEnv {
   bool slot_zap_quirk = true;
   bool mmio_info_cache = true;
   bool noinline_build = false;  // functions that are usually inlined were probed
+  bool in_order = false;        // events stand where things happened, as in a trace that is written
   std::unordered_map<uint32_t, uint32_t> roles;  // by vCPU
   // Pages of which sizes the host maps, the latest last; 4K elsewhere. A hand-written trace says so.
   struct HostRange { uint32_t slot; uint64_t start, end; int level; };
@@ -154,7 +155,9 @@ class ReplayEnv {
     return !held(model::CellKind::kLockWriter) &&
            !(write && held(model::CellKind::kLockReaders));
   }
-  uint64_t begun_seq(uint64_t taken, uint64_t now) const { return each_step_ ? taken : now; }
+  uint64_t begun_seq(uint64_t taken, uint64_t now) const {
+    return each_step_ || in_order ? taken : now;
+  }
   void before(model::Point point, uint32_t table, uint32_t index);
   bool need_resched(const model::TdpIter& it);
   bool hardware_first(uint32_t table, uint32_t index, uint64_t old_spte);

@@ -469,7 +469,7 @@ void Replayer::run_to_window(const Event& e, Thread& t) {
 bool Replayer::finish_operations(const Event& e, Thread& t) {
   if (t.queue_at < t.queue.size()) {
     const Predicted p = t.queue[t.queue_at];
-    diverge(e, t, std::string(trace::kind_name(p.kind)), "", 0, 0, p.kind);
+    diverge(e, t, std::string(trace::kind_name(p.kind)), "", 0, 0, p.kind, &p);
     return false;
   }
   while (!t.stack.empty() && !may_nest(t.stack.back(), e.kind)) {
@@ -496,7 +496,7 @@ bool Replayer::finish_operations(const Event& e, Thread& t) {
     take_findings(*op.vm, e, &t);
     if (!t.queue.empty()) {
       const Predicted p = t.queue.front();
-      diverge(e, t, std::string(trace::kind_name(p.kind)), "", 0, 0, p.kind);
+      diverge(e, t, std::string(trace::kind_name(p.kind)), "", 0, 0, p.kind, &p);
       return false;
     }
     if (r == model::Run::kBlocked) {

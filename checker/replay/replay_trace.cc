@@ -157,7 +157,8 @@ void predict_trace(trace::EventSource& source,
     }
     replayer.set_prediction_sink(
         [&](const trace::Event& at, const Predicted& p) { line(line_of(at, p)); }, printed);
-    while (source.next(e)) replayer.event(e);
+    Overlapping ordered(source);
+    while (ordered.next(e)) replayer.event(e);
     replayer.finish(source.info());
     return;
   }

@@ -15,6 +15,9 @@ bool of_one_thread(const trace::Event& e, const Predicted* p) {
   if (p == nullptr) return false;
   if (e.kind == K::kTdpUnmapGfnRangeRet || e.kind == K::kZapLeafsRootRet) return true;
   if (p->kind == e.kind) return e.kind == K::kZapLeafsRoot || e.kind == K::kTdpUnmapGfnRange;
+  if (p->kind == K::kInvBegin || p->kind == K::kInvAdd) {
+    return e.kind == K::kUnmapGfnRange || e.kind == K::kTdpUnmapGfnRange;
+  }
   return p->kind == K::kFlushAll || p->kind == K::kFlushRange || p->kind == K::kFlushMemslot;
 }
 

@@ -6,6 +6,7 @@
 #include <fstream>
 
 #include "checker/replay/replay_trace.h"
+#include "checker/replay/synthetic/overlapping.h"
 #include "tools/mmucheck/session.h"
 #include "tools/mmucheck/strip_observations.h"
 
@@ -95,6 +96,17 @@ TEST(Recordings, PredictionsNeedNoObservations) {
   }
 }
 
+// In some, what is seen says in which order threads go on.
+bool seen_order(const std::string& path) {
+  const auto plain = Session().open(path), looked_at = Session().open(path);
+  replay::Overlapping ordered(*looked_at);
+  trace::Event e;
+  while (plain->next(e)) {
+    if (!ordered.next(e)) return true;
+  }
+  return ordered.next(e);
+}
+
 TEST(HandWritten, PredictionsNeedNoObservations) {
   size_t compared = 0;
   for (const auto& entry : fs::recursive_directory_iterator("traces")) {
@@ -104,6 +116,7 @@ TEST(HandWritten, PredictionsNeedNoObservations) {
     // What contradicts the model is followed up to there only.
     const auto judged = Session().open(path);
     if (report::outcome_of(replay::replay_trace(*judged)) != report::Outcome::kHolds) continue;
+    if (seen_order(path)) continue;
     const auto whole = Session().open(path);
     StripObservations stripped(Session().open(path));
     EXPECT_EQ(first_difference(predictions(stripped), predictions(*whole)), "");

@@ -184,9 +184,12 @@ void SyntheticReplayer::create_vm(const Event& e) {
     std::erase_if(t.stack, [&](const Task& task) { return task.op.vm->id == number; });
   }
   vms_.erase(number);
+  auto config = vm_configs_.find(e.vm);
+  if (config == vm_configs_.end()) config = vm_configs_.find(0);
   Vm v;
   v.model = std::make_unique<VmModel>(number, host_, visible_);
   VmModel& m = *v.model;
+  m.env.in_order = true;
   m.vm_type = e.get(f::vm_create::vm_type);
   m.env.frames_from(kFirstFrame * number);
   m.world.vm.default_type = m.vm_type == kVmTypeDefault;
@@ -197,8 +200,6 @@ void SyntheticReplayer::create_vm(const Event& e) {
   if (td && host_.mmu.format == model::PageTableFormat::kEpt) {
     m.world.fmt = model::with_td_mmio_value(m.world.fmt);
   }
-  auto config = vm_configs_.find(e.vm);
-  if (config == vm_configs_.end()) config = vm_configs_.find(0);
   if (config != vm_configs_.end()) {
     namespace x = f::vm_config;
     const Event& c = config->second;
