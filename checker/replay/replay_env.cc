@@ -145,15 +145,9 @@ struct Cells {
 void ReplayEnv::flush_tlbs(const model::ev::Flush& e) {
   Cells cells{store_};
   if (cells.field(CellKind::kTlbVcpus) == 0 || e.kind == model::ev::FlushKind::kRequest) return;
-  uint64_t start = 0, end = ~uint64_t{0};
-  if (e.kind == model::ev::FlushKind::kRange) {
-    start = e.a & ~gfn_alias_;
-    end = start + e.b;
-  } else if (e.kind == model::ev::FlushKind::kMemslot) {
-    start = model::slot_get(cells, e.slot, model::SlotField::kBase);
-    end = start + model::slot_get(cells, e.slot, model::SlotField::kNpages);
-  }
-  model::tlb_flush(cells, start, end);
+  // Without Hyper-V there is no flush of a range: kvm_flush_remote_tlbs_range() flushes all. (With it,
+  // what is cached of a huge page goes with any part of it.)
+  model::tlb_flush(cells, 0, ~uint64_t{0});
 }
 
 void ReplayEnv::note_store(const model::ev::Store& e) {

@@ -239,11 +239,13 @@ void SyntheticReplayer::hw_access(const Event& e, Vm& v) {
   set_accessed_dirty(w, at, write);
 }
 
-// kvm_mmu_load drops an obsolete root first.
+// kvm_mmu_load drops an obsolete root first; a valid one is kept while there is room for previous roots.
 void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcpu) {
   ReplayWorld& w = v.model->world;
   const uint32_t current = vcpu_root(w, vcpu, false);
-  if (current != kNoTable && !w.root_invalid(current)) cache_current_root(w, vcpu);
+  const bool full = vcpu_root_slot(w, vcpu, kFirstPrevRoot + kPrevRoots - 1) != 0;
+  const bool drops = current != kNoTable && (full || w.root_invalid(current));
+  if (current != kNoTable && !drops) cache_current_root(w, vcpu);
   if (!w.env.roles.contains(vcpu)) {
     w.store.touch(kRoles, model::kWrite);
     w.env.roles[vcpu] = default_role(w.design, w.host, root_levels(w, levels_), 0);
@@ -251,7 +253,7 @@ void SyntheticReplayer::load_root(const Event& e, Thread& t, Vm& v, uint32_t vcp
   MmuLoad m;
   m.vcpu = static_cast<uint16_t>(vcpu);
   push(t, v, e, m);
-  if (current != kNoTable && w.root_invalid(current)) {
+  if (drops) {
     FreeRoots drop;
     drop.vcpu = m.vcpu;
     drop.roots_to_free = 1;
