@@ -71,6 +71,10 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
     lack_children(e, b, b.next, i);
     diverge(e, TpRule::kRemoval, fmt::format("entry {}: all of the table change", b.next));
   }
+  if (b.as_id >= 0 && c.as_id != b.as_id) {
+    diverge(e, TpRule::kRemoval, fmt::format("address space {}: that of the table", b.as_id));
+  }
+  b.as_id = c.as_id;
   if (i > b.next) b.gap = true;
   if (!present) {
     if (b.gap && !b.hole) {

@@ -81,6 +81,7 @@ class TracepointReplayer {
     int level = 0;
     size_t next = 0, seen = 0;
     bool gap = false, hole = false;
+    int as_id = -1;  // -1: not told yet
     report::Place place;
   };
   struct Passed {  // the thread's last changes, for the order of a walk

@@ -481,6 +481,9 @@ TEST_P(Tracepoints, ARemovalGoesOnBehindALoss) {
   other = s;
   other.events.erase(other.events.begin() + static_cast<std::ptrdiff_t>(at));
   EXPECT_EQ(first(other), (Found{"TP-REMOVAL", at}));
+  other = s;
+  other.events[at].f[f::spte_changed::as_id] = 1;
+  EXPECT_EQ(first(other), (Found{"TP-REMOVAL", at}));
 }
 
 TEST_P(Tracepoints, ARemovalMayBeOfAFaultThatWasLost) {
