@@ -122,7 +122,8 @@ TEST(Choices, RowsDifferInWhatIsArguedAbout) {
             (Names{"removal_protocol", "mirror_removal"}));
   EXPECT_EQ(differing("seamcall-lock-only", "naive"),
             (Names{"seamcall_lock", "seamcall_lock_spans_set"}));
-  EXPECT_EQ(differing("upstream-6.16", "upstream-6.14"), (Names{"ageing", "premap_count", "straddling_joins"}));
+  EXPECT_EQ(differing("upstream-6.16", "upstream-6.14"),
+            (Names{"ageing", "premap_count", "reload_frees_obsolete", "straddling_joins"}));
   EXPECT_EQ(get(row("v8"), "hook_errors"), "dropped");
   EXPECT_EQ(get(row("v8"), "page_pins"), "yes");
   EXPECT_EQ(get(row("v19"), "unmap_filter"), "only-private-shared");

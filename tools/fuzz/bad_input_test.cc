@@ -268,7 +268,7 @@ TEST_F(BadInput, WhatNoTdCanHaveIsRefusedAtItsPacket) {
       {"packet { vm_destroy { } }\n", "guest_access { gpa: 0x10000 is_private: true }",
        "the TD was destroyed"},
       {"", "vcpu_create { vcpu_id: 4294967296 }", "vcpu_id is 4294967296"},
-      {"", "vcpu_create { vcpu_id: 256 }", "vcpu_id is 256"},
+      {"", "vcpu_create { vcpu_id: 16384 }", "vcpu_id is 16384"},
       {"", "vcpu_enter { vcpu_id: 18446744073709551615 }", "vcpu_id is 18446744073709551615"},
       {"", "vm_config { gpaw: 50 }", "gpaw is 50"},
       {"", "vm_config { gpaw: 52 direct_gfn_bits: 0x800000000 }", "direct_gfn_bits is 0x800000000"},
