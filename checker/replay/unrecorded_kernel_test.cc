@@ -1,6 +1,7 @@
 // A recording of a kernel whose rules nobody has measured: what is not as expected is no finding.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <string>
 #include <vector>
 
@@ -50,26 +51,22 @@ report::Verdict verdict_of(const std::string& version, uint64_t new_spte, uint64
 }
 
 constexpr uint64_t kOtherPfn = 0x2000e67, kGone = 0;
-constexpr const char* kKnown[] = {"", "6.12.117", "7.2.13", "7.3.4"};
-constexpr const char* kUnknown[] = {"6.6.30", "6.14.2", "6.18.1", "7.0.1"};
+constexpr std::array kKnown = {"", "6.12.117", "7.2.13", "7.3.4"};
+constexpr std::array kUnknown = {"6.6.30", "6.14.2", "6.18.1", "7.0.1"};
 
 TEST(UnrecordedKernel, BreaksWhatNoKernelMay) {
-  for (const char* version : kKnown) {
-    EXPECT_EQ(report::outcome_of(verdict_of(version, kOtherPfn, kOtherPfn)),
-              report::Outcome::kViolated)
-        << version;
-  }
-  for (const char* version : kUnknown) {
-    EXPECT_EQ(report::outcome_of(verdict_of(version, kOtherPfn, kOtherPfn)),
-              report::Outcome::kViolated)
-        << version;
+  for (const auto& versions : {kKnown, kUnknown}) {
+    for (const char* version : versions) {
+      EXPECT_EQ(report::outcome_of(verdict_of(version, kOtherPfn, kOtherPfn)),
+                report::Outcome::kViolated)
+          << version;
+    }
   }
 }
 
 TEST(UnrecordedKernel, MayDoOtherwise) {
   for (const char* version : kKnown) {
-    EXPECT_EQ(report::outcome_of(verdict_of(version, kGone, kOtherPfn)),
-              report::Outcome::kDiverged)
+    EXPECT_EQ(report::outcome_of(verdict_of(version, kGone, kOtherPfn)), report::Outcome::kDiverged)
         << version;
   }
   for (const char* version : kUnknown) {

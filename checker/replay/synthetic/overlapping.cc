@@ -14,11 +14,12 @@ using K = trace::EventKind;
 
 namespace {
 
-// What a thread has begun last, and whether others have begun or shown something since.
+// What a thread has begun last.
 struct Begun {
   size_t at = 0;
-  bool stepped = false;   // the trace says itself when it goes on
-  bool overtaken = false;
+  bool stepped = false;  // the trace says itself when it goes on
+  // Stimuli and observations: of all threads up to its own, and of this thread since.
+  uint64_t before = 0, own = 0;
 };
 
 // The places of stimuli whose operations are seen again behind what another thread begins or shows.
@@ -26,21 +27,22 @@ std::set<size_t> overlapped(const std::deque<trace::OwnedEvent>& packets) {
   std::set<size_t> found;
   std::map<uint32_t, Begun> threads;
   size_t at = 0;
+  uint64_t all = 0;  // stimuli and observations
   for (const trace::OwnedEvent& packet : packets) {
     const Event e = packet.event();
     const auto own = threads.find(e.thread);
-    if (e.cls == PacketClass::kStimulus || e.cls == PacketClass::kObservation) {
-      for (auto& [thread, begun] : threads) {
-        if (thread != e.thread) begun.overtaken = true;
-      }
-    }
     if (e.cls == PacketClass::kStimulus) {
-      threads[e.thread] = {at, false, false};
+      threads[e.thread] = {at, false, ++all, 0};
     } else if (own != threads.end() && e.kind == K::kStep) {
       own->second.stepped = true;
-    } else if (own != threads.end() && e.cls == PacketClass::kObservation &&
-               own->second.overtaken && !own->second.stepped) {
-      found.insert(own->second.at);
+    } else if (e.cls == PacketClass::kObservation) {
+      if (own != threads.end()) {
+        Begun& begun = own->second;
+        const bool overtaken = all > begun.before + begun.own;
+        if (overtaken && !begun.stepped) found.insert(begun.at);
+        begun.own++;
+      }
+      all++;
     }
     at++;
   }
