@@ -9,7 +9,6 @@
 
 #include "checker/explore/stepper.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
-#include "checker/replay/vm_state.h"
 #include "checker/trace/event_kinds.h"
 
 namespace mmucheck::explore {
@@ -18,8 +17,6 @@ using K = trace::EventKind;
 namespace f = trace::f;
 
 namespace {
-
-constexpr uint64_t kBytes = uint64_t{1} << model::kPageShift;  // of a page
 
 Packet packet(K kind, std::initializer_list<std::pair<size_t, uint64_t>> fields) {
   trace::Event e;
@@ -32,9 +29,9 @@ Packet packet(K kind, std::initializer_list<std::pair<size_t, uint64_t>> fields)
 std::vector<uint64_t> gfns_of(const trace::Event& e) {
   switch (e.kind) {
     case K::kFault: return {e.get(f::fault::gfn)};
-    case K::kGuestAccess: return {e.get(f::guest_access::gpa) / kBytes};
-    case K::kPrefault: return {e.get(f::prefault::gpa) / kBytes};
-    case K::kGuestAccept: return {e.get(f::guest_accept::gpa) / kBytes};
+    case K::kGuestAccess: return {e.get(f::guest_access::gpa) / kPageBytes};
+    case K::kPrefault: return {e.get(f::prefault::gpa) / kPageBytes};
+    case K::kGuestAccept: return {e.get(f::guest_accept::gpa) / kPageBytes};
     case K::kMapPrivatePfn: return {e.get(f::map_private_pfn::gfn)};
     case K::kSetAttributes: return {e.get(f::set_attributes::start)};
     case K::kMemslotCreate: return {e.get(f::memslot_create::base_gfn)};
@@ -42,47 +39,30 @@ std::vector<uint64_t> gfns_of(const trace::Event& e) {
   }
 }
 
-// The host frame of `gfn`, where a direct root maps it.
-std::optional<uint64_t> mapped_pfn(const replay::VmModel& vm, uint64_t gfn) {
-  for (const replay::RootState& root : replay::state_of(vm).roots) {
-    for (const replay::MappedRange& r : root.ranges) {
-      if (root.mirror || !r.leaf || gfn < r.gfn || gfn > r.last_gfn()) continue;
-      return r.pfn + (gfn - r.gfn);
-    }
-  }
-  return std::nullopt;
-}
-
-// A write to the page; the vCPU loads a root first where its own is obsolete. The host has the page
-// that is mapped, or that the trace's last fault on it found. Empty: it cannot be told.
-std::vector<Packet> fault_of(const replay::VmModel& vm, uint32_t vcpu, uint64_t gfn,
+// A write to the page; the vCPU loads a root first where its own is obsolete.
+std::vector<Packet> fault_of(const replay::ReplayWorld& w, uint32_t vcpu, uint64_t gfn,
                              bool is_private, const std::vector<Packet>& before) {
-  const auto& w = vm.world;
   std::vector<Packet> all;
   if (w.root_invalid(model::vcpu_root(w, vcpu, false))) {
     all.push_back(packet(K::kRootLoad, {{f::root_load::vcpu_id, vcpu}}));
   }
-  std::optional<uint64_t> pfn = is_private ? std::nullopt : mapped_pfn(vm, gfn);
   if (w.vm.gfn_direct_bits != 0 && !is_private) {  // a fault by its address: with the shared bit
     constexpr uint64_t kWrite = 2;                 // PFERR_WRITE_MASK
-    if (pfn && *pfn != replay::kBackingFrame + gfn) return {};
     all.push_back(
         packet(K::kPageFault, {{f::page_fault::vcpu_id, vcpu},
-                               {f::page_fault::address, (gfn | w.vm.gfn_direct_bits) * kBytes},
+                               {f::page_fault::address, (gfn | w.vm.gfn_direct_bits) * kPageBytes},
                                {f::page_fault::error_code, kWrite}}));
     return all;
   }
-  Packet fault = packet(K::kFault, {{f::fault::gfn, gfn}});
-  for (const Packet& p : before) {
+  Packet fault = packet(K::kFault, {{f::fault::vcpu_id, vcpu},
+                                    {f::fault::gfn, gfn},
+                                    {f::fault::write, 1},
+                                    {f::fault::is_private, is_private}});
+  for (const Packet& p : before) {  // the host's page is as large as the last fault found it
     const trace::Event e = p.event();
-    if (e.kind != K::kFault || e.get(f::fault::gfn) != gfn) continue;
-    if (e.has(f::fault::pfn)) fault.set(f::fault::pfn, e.get(f::fault::pfn));
-    if (e.has(f::fault::max_level)) fault.set(f::fault::max_level, e.get(f::fault::max_level));
+    if (e.kind != K::kFault || e.get(f::fault::gfn) != gfn || !e.has(f::fault::max_level)) continue;
+    fault.set(f::fault::max_level, e.get(f::fault::max_level));
   }
-  if (pfn) fault.set(f::fault::pfn, *pfn);
-  fault.set(f::fault::vcpu_id, vcpu);
-  fault.set(f::fault::write, 1);
-  fault.set(f::fault::is_private, is_private);
   all.push_back(std::move(fault));
   return all;
 }
@@ -163,24 +143,22 @@ void FollowUps::make_menu(const model::Design* design) {
   for (const uint64_t gfn : pages) {
     const bool is_private = w.vm.has_private_mem && model::mem_is_private(w, gfn);
     for (const uint32_t vcpu : vcpus) {
-      const auto packets = fault_of(vm, vcpu, gfn, is_private, prefix_.prefix);
-      if (packets.empty()) continue;
       add(fmt::format("fault vcpu {} gfn {:#x}{}", vcpu, gfn, is_private ? " private" : ""), vcpu,
-          packets);
+          fault_of(w, vcpu, gfn, is_private, prefix_.prefix));
     }
     if (w.vm.has_mirror && is_private && !vcpus.empty() && model::td_runnable(w)) {
       namespace x = f::guest_accept;
       add(fmt::format("guest_accept gfn {:#x}", gfn), vcpus.back(),
-          {packet(K::kGuestAccept, {{x::vcpu_id, vcpus.back()}, {x::gpa, gfn * kBytes}})});
+          {packet(K::kGuestAccept, {{x::vcpu_id, vcpus.back()}, {x::gpa, gfn * kPageBytes}})});
     }
     const uint32_t slot = model::gfn_to_memslot(w, 0, gfn);
-    const uint64_t offset = (gfn - model::slot_get(w, slot, model::SlotField::kBase)) * kBytes;
+    const uint64_t offset = (gfn - model::slot_get(w, slot, model::SlotField::kBase)) * kPageBytes;
     const uint64_t hva = model::slot_get(w, slot, model::SlotField::kHva) + offset;
     add(fmt::format("notifier gfn {:#x}", gfn), {},
         {packet(K::kNotifierBegin,
-                {{f::notifier_begin::start, hva}, {f::notifier_begin::end, hva + kBytes}}),
+                {{f::notifier_begin::start, hva}, {f::notifier_begin::end, hva + kPageBytes}}),
          packet(K::kNotifierEnd,
-                {{f::notifier_end::start, hva}, {f::notifier_end::end, hva + kBytes}})});
+                {{f::notifier_end::start, hva}, {f::notifier_end::end, hva + kPageBytes}})});
     if (w.vm.has_private_mem) {
       namespace x = f::set_attributes;
       add(fmt::format("set_attributes gfn {:#x} to {}", gfn, is_private ? "shared" : "private"), {},
@@ -191,10 +169,10 @@ void FollowUps::make_menu(const model::Design* design) {
     }
     if (const uint64_t file = model::slot_get(w, slot, model::SlotField::kGmem); file != 0) {
       namespace x = f::gmem_punch;
-      const uint64_t in_file = model::slot_get(w, slot, model::SlotField::kGmemOffset) * kBytes;
+      const uint64_t in_file = model::slot_get(w, slot, model::SlotField::kGmemOffset) * kPageBytes;
       add(fmt::format("gmem_punch gfn {:#x}", gfn), {},
           {packet(K::kGmemPunch,
-                  {{x::gmem_fd, file - 1}, {x::offset, in_file + offset}, {x::len, kBytes}})});
+                  {{x::gmem_fd, file - 1}, {x::offset, in_file + offset}, {x::len, kPageBytes}})});
     }
     const uint64_t id = model::slot_get(w, slot, model::SlotField::kId);
     if (std::find(deleted.begin(), deleted.end(), id) != deleted.end()) continue;
@@ -217,11 +195,7 @@ Scenario FollowUps::scenario(const FollowUp& follow_up) const {
         item.vcpu ? thread_of.try_emplace(*item.vcpu, tid + 1).first->second : tid + 1;
     tid = std::max(tid, its);
     for (Operation op : item.operations) {
-      for (Packet& p : op.packets) {
-        trace::Event e = p.event();
-        e.thread = its;
-        p = Packet(e);
-      }
+      op.set_thread(its);
       s.threads[its].push_back(std::move(op));
     }
   }

@@ -12,8 +12,6 @@ namespace f = trace::f;
 
 namespace {
 
-constexpr uint64_t kPageBytes = 4096;
-
 K kind_of(const Packet& p) { return p.event().kind; }
 bool faults(const std::vector<Operation>& operations) {
   return kind_of(operations.front().packets.front()) == K::kFault;
@@ -58,11 +56,7 @@ void scale_vcpus(Scenario& s, unsigned vcpus) {
     const uint32_t tid = s.threads.rbegin()->first + 1;
     std::vector<Operation> operations = s.threads.at(threads.front());
     for (Operation& op : operations) {
-      for (Packet& p : op.packets) {
-        trace::Event e = p.event();
-        e.thread = tid;
-        p = Packet(e);
-      }
+      op.set_thread(tid);
       Packet& stimulus = op.packets.front();
       if (kind_of(stimulus) != K::kFault) {
         throw std::invalid_argument("--vcpus: a vCPU of this scenario does more than fault");

@@ -95,6 +95,14 @@ void take_pinned(Scenario& s, const Event& e) {
 
 }  // namespace
 
+void Operation::set_thread(uint32_t tid) {
+  for (Packet& p : packets) {
+    Event e = p.event();
+    e.thread = tid;
+    p = Packet(e);
+  }
+}
+
 size_t Scenario::operations() const {
   size_t n = 0;
   for (const auto& [tid, operations] : threads) n += operations.size();

@@ -21,11 +21,15 @@ inline constexpr size_t kMaxOperations = 64;
 inline constexpr uint64_t kMaxOutcomes = 16;
 inline constexpr uint64_t kMaxStates = 100'000'000;
 
+inline constexpr uint64_t kPageBytes = 4096;
+
 using Packet = trace::OwnedEvent;
 
 struct Operation {
   std::string name;             // of the stimulus
   std::vector<Packet> packets;  // the stimulus, then its inputs
+
+  void set_thread(uint32_t tid);
 };
 
 // What exploring the file under `design` finds, without reductions.

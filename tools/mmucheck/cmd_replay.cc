@@ -87,10 +87,6 @@ int print_and_go_on(Session& session, const ReplayOptions& options, const std::s
     print_verdict(session, options, verdict, design, nullptr);
     return code;
   }
-  if (!replay::is_synthetic(session.open(path)->info())) {
-    return session.fail(report::kExitUsage,
-                        path + ": --then-explore goes on behind hand-written traces only");
-  }
   ThenExplored then;
   try {
     then = then_explore(session, path, design, options.design, options.then_explore,
@@ -110,12 +106,17 @@ int replay_file(Session& session, ReplayOptions& options, const std::string& pat
     progress.tick();
     return !session.stopped();
   };
+  const bool hand_written = replay::is_synthetic(source->info());
+  if (options.then_explore != 0 && !hand_written) {
+    return session.fail(report::kExitUsage,
+                        path + ": --then-explore goes on behind hand-written traces only");
+  }
   if (!options.all_designs && options.given == nullptr) {
     const report::Verdict verdict =
         replay::replay_trace(*source, tick, {.execution = options.execution});
     return print_and_go_on(session, options, path, verdict, nullptr);
   }
-  if (!replay::is_synthetic(source->info())) {
+  if (!hand_written) {
     return session.fail(report::kExitUsage,
                         path +
                             ": a recording of a real kernel has that kernel's design and no "
