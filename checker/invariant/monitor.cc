@@ -438,6 +438,7 @@ void Monitor::unmapped(uint64_t flush) {
   const bool judged = recall(kUnmapsOpen) == 1 && recall(kUnmapsOverlap) == 0;
   if (recall(kUnmapsOpen) > 0) keep(kUnmapsOpen, recall(kUnmapsOpen) - 1);
   keep(kWalking, false);
+  keep(kToPrivate, false);
   if (recall(kUnmapsOpen) == 0) keep(kUnmapsOverlap, false);
   if (!judged) return;
   check(id("MMU-TLB-COVERED"), flush != 0 || recall(kLeafGone) == 0);
