@@ -14,6 +14,7 @@ inline constexpr unsigned kMaxRecordedCells = 256;
 class CellSet {
  public:
   void add(CellNumber c) { words_.at(c / 64) |= uint64_t{1} << c % 64; }
+  bool has(CellNumber c) const { return (words_.at(c / 64) >> c % 64 & 1) != 0; }
   bool meets(const CellSet& o) const {
     uint64_t both = 0;
     for (size_t i = 0; i < words_.size(); i++) both |= words_[i] & o.words_[i];

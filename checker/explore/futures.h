@@ -47,18 +47,34 @@ class Futures {
   bool learn(Place place, const T& touched, Place to) {
     return learn(place, touched, to, 0, touched);
   }
-  // All that another one has learned.
-  bool join(const Futures& o) {
-    if (!o.places_.empty()) grow(static_cast<Place>(o.places_.size() - 1));
+  // Would learn() add nothing to what the place can do and where it leads?
+  template <class T>
+  bool knows(Place place, const T& touched, Place to) const {
+    Touched known = future(place);
+    return !known.join(touched) && place < places_.size() &&
+           std::any_of(places_[place].to.begin(), places_[place].to.end(),
+                       [&](const Edge& e) { return e.other == to && e.barred == 0; });
+  }
+  // All that another one has learned, of other places: place(p), touching as(touched).
+  template <class PlaceOf, class As>
+  bool join(const Futures& o, const PlaceOf& place, const As& as) {
     bool news = false;
     for (Place p = 0; p < o.places_.size(); p++) {
-      places_[p].own.join(o.places_[p].own);
+      const Place to = place(p);
+      grow(to);
+      places_[to].own.join(as(o.places_[p].own));
       for (unsigned k = 0; k < Kinds; k++) {
-        news |= places_[p].future[k].join(o.places_[p].future[k]);
+        news |= places_[to].future[k].join(as(o.places_[p].future[k]));
       }
-      for (const Edge& e : o.places_[p].to) news |= lead(p, e.other, e.barred);
+      for (const Edge& e : o.places_[p].to) {
+        grow(place(e.other));
+        news |= lead(to, place(e.other), e.barred);
+      }
     }
     return news;
+  }
+  bool join(const Futures& o) {
+    return join(o, [](Place p) { return p; }, [](const Touched& t) -> const Touched& { return t; });
   }
   // What a place can do, those before it can. Places that are behind others have the higher numbers
   // mostly. True when that was news.
@@ -132,6 +148,24 @@ std::optional<unsigned> thread_to_run_alone(unsigned threads, Moves&& moves, boo
   return std::nullopt;
 }
 
+// When a search that proves nothing is better begun anew: it has come to twice as many states as
+// when it last saw something new, so most that there is to be seen is known.
+class InVain {
+ public:
+  void begin() { last_.reset(); }
+  void news() { fresh_ = true; }  // since the last block
+  // Behind a block, by when there are so many states.
+  bool behind_block(uint64_t states) {
+    if (std::exchange(fresh_, false)) last_ = states;
+    return last_ && states / 2 >= std::max(*last_, kWorthIt);
+  }
+
+ private:
+  static constexpr uint64_t kWorthIt = 10'000;
+  bool fresh_ = false;
+  std::optional<uint64_t> last_;
+};
+
 // Searches until nothing new is seen, or something is found that needs no more. `wrong`: what a
 // system says of a reduction that is, which is no news where it knew too little.
 template <class System>
@@ -141,7 +175,7 @@ SearchResult<typename System::State> reduced_search(System& system, const Search
   for (;;) {
     // Workers tell what they have seen as they end, with the search.
     SearchResult<typename System::State> r = Search<System>(system, bounds).run(tick);
-    const bool stopped = !r.bound.empty() && r.bound != "max-depth";
+    const bool stopped = !r.bound.empty() && r.bound != "max-depth" && r.bound != kInVain;
     // A path is a path.
     const bool found =
         !bounds.all && !r.violations.empty() && r.violations.front().property != wrong;

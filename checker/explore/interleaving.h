@@ -85,7 +85,7 @@ class Interleaving {
     const Interleaving& system;
     template <class Steps>
     Fate expand(const State& s, Steps& steps) {
-      return system.expand(s, steps);
+      return system.each_successor(s, [&](const State& next) { steps.made(next); });
     }
   };
   Worker worker() const { return {*this}; }
@@ -93,9 +93,9 @@ class Interleaving {
   PackedCells<Width> cells(const State& s) const { return {layout_.fields(), s}; }
   const M& machines() const { return machines_; }
 
- private:
-  template <class Steps>
-  Fate expand(const State& s, Steps& steps) const {
+  // visit(successor), for each step of each thread.
+  template <class Visit>
+  Fate each_successor(const State& s, const Visit& visit) const {
     bool moved = false;
     for (unsigned thread = 0; thread < machines_.threads(); thread++) {
       for (unsigned choice = 0;; choice++) {
@@ -103,14 +103,18 @@ class Interleaving {
         const Stepped how = machines_.step(next, thread, choice);
         if (how == Stepped::kBlocked) break;
         moved = true;
-        steps.made(next.state());
+        visit(next.state());
         if (how == Stepped::kRan) break;
       }
     }
-    if (moved) return Fate::kMoved;
+    return moved ? Fate::kMoved : at_rest(s);
+  }
+  // Of a state in which nothing moves.
+  Fate at_rest(const State& s) const {
     return machines_.over(cells(s)) ? Fate::kEnded : Fate::kStuck;
   }
 
+ private:
   const M& machines_;
   CellLayout layout_;
 };

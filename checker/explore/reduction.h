@@ -22,6 +22,8 @@
 #include <mutex>
 #include <vector>
 
+#include "checker/explore/block_order.h"
+#include "checker/explore/exchange.h"
 #include "checker/explore/footprint.h"
 #include "checker/explore/futures.h"
 
@@ -37,8 +39,6 @@ struct Reductions {
   // states have permuted successors.
   bool self_check = false;
 };
-
-using SymmetricBlocks = std::vector<std::vector<std::vector<CellNumber>>>;
 
 // What the tests break.
 struct NoFaults {
@@ -58,7 +58,9 @@ class Reduced {
       : machines_(machines),
         system_(machines),
         reductions_(reductions),
-        groups_(machines.symmetric()) {}
+        groups_(machines.symmetric()),
+        order_(system_.layout(), groups_),
+        exchanges_(exchanges(groups_, system_.layout().cells(), program_counters())) {}
 
   Codec codec() const { return system_.codec(); }
   State initial() const { return canonical(system_.initial()); }
@@ -69,26 +71,23 @@ class Reduced {
   // After a search: something was seen that it did not know of, so it proves nothing. It is known
   // now.
   bool must_repeat() {
-    const bool more = known_.join(learned_);
+    vain_.begin();
+    bool more = known_.join(learned_);
+    more |= visible_.join(seen_visible_);
+    while (reductions_.symmetry && know_of_all_alike()) {
+    }
     known_.close();
-    return visible_.join(seen_visible_) || more;
+    return more;
   }
+
+  // Behind a block of a search, while nobody works: it must be repeated, and may as well be now.
+  bool in_vain(uint64_t states) const { return vain_.behind_block(states); }
 
   class Worker;
   Worker worker() const { return Worker(*this); }
 
   // The first of its permutations.
-  State canonical(const State& s) const {
-    if (!reductions_.symmetry) return s;
-    Cells cells = system_.cells(s);
-    for (const auto& blocks : groups_) {
-      std::vector<std::vector<unsigned>> values;
-      for (const auto& block : blocks) values.push_back(values_of(cells, block));
-      std::sort(values.begin(), values.end());
-      for (size_t b = 0; b < blocks.size(); b++) put(cells, blocks[b], values[b]);
-    }
-    return cells.state();
-  }
+  State canonical(const State& s) const { return reductions_.symmetry ? order_.first(s) : s; }
 
  private:
   using Cells = PackedCells<Width>;
@@ -104,6 +103,37 @@ class Reduced {
   }
   using Learned = Futures<StepFootprint>;
   uint32_t place(unsigned thread, unsigned at) const { return thread * machines_.places() + at; }
+  uint32_t exchanged(const Exchange& x, uint32_t at) const {
+    return place(x.threads[at / machines_.places()], at % machines_.places());
+  }
+  // In a permuted state another thread of the group does the same: true when that was news.
+  bool know_of_all_alike() {
+    bool more = false;
+    for (const Exchange& x : exchanges_) {
+      const Learned known = known_;
+      more |= known_.join(
+          known, [&](uint32_t at) { return exchanged(x, at); },
+          [&](const StepFootprint& f) { return x.of(f); });
+      more |= visible_.join(x.of(visible_));
+    }
+    return more;
+  }
+  // The cell that tells where a thread is.
+  std::vector<CellNumber> program_counters() const {
+    std::vector<CellNumber> all;
+    for (unsigned t = 0; t < machines_.threads(); t++) {
+      StepFootprint looked;
+      machines_.place(RecordingCells<Cells>(system_.cells(system_.initial()), looked), t);
+      CellNumber c = 0;
+      while (c < system_.layout().cells() && !looked.reads.has(c)) c++;
+      all.push_back(c);
+    }
+    return all;
+  }
+  void note_news() const {
+    const std::lock_guard<std::mutex> hold(lock_);
+    vain_.news();
+  }
   void take(const Learned& learned, const CellSet& visible) const {
     const std::lock_guard<std::mutex> hold(lock_);
     learned_.join(learned);
@@ -114,9 +144,12 @@ class Reduced {
   Interleaving<M, Width> system_;
   Reductions reductions_;
   SymmetricBlocks groups_;
+  BlockOrder<Width> order_;
+  std::vector<Exchange> exchanges_;
   Learned known_;    // what this search reduces by
   CellSet visible_;  // cells that broken() looks at
-  mutable std::mutex lock_;
+  mutable std::mutex lock_;  // of what follows
+  mutable InVain vain_;
   mutable Learned learned_;
   mutable CellSet seen_visible_;
 };
@@ -130,28 +163,30 @@ class Reduced<M, Width, Faults>::Worker {
 
   template <class Steps>
   Fate expand(const State& s, Steps& steps) {
+    const Reductions& by = all_.reductions_;
+    if (by.self_check && !symmetric(s)) steps.violates(kWrongReduction);
+    if (!by.partial_order) return expand_all(s, steps);
+    look(s);
     const unsigned threads = all_.machines_.threads();
     moves_.resize(threads);
+    Candidates<Steps> candidates{*this, s, all_.system_.cells(s), steps};
+    if (const auto t = thread_to_run_alone(threads, candidates, !Faults::kPutsOffForEver)) {
+      if (by.self_check && !commutes(*t, s)) steps.violates(kWrongReduction);
+      for (const State& next : moves_[*t].successors) steps.made(all_.canonical(next));
+      return Fate::kMoved;
+    }
     bool moved = false;
-    for (unsigned t = 0; t < threads; t++) {
-      moves_[t] = moves_of(s, t);
-      moved |= !moves_[t].successors.empty();
-    }
-    if (all_.reductions_.self_check && !symmetric(s)) steps.violates(kWrongReduction);
-    if (!moved) return all_.machines_.over(all_.system_.cells(s)) ? Fate::kEnded : Fate::kStuck;
-    if (all_.reductions_.partial_order) {
-      look(s);
-      const Candidates<Steps> candidates{*this, all_.system_.cells(s), steps};
-      if (const auto t = thread_to_run_alone(threads, candidates, !Faults::kPutsOffForEver)) {
-        if (all_.reductions_.self_check && !commutes(*t, s)) steps.violates(kWrongReduction);
-        for (const State& next : moves_[*t].successors) steps.made(all_.canonical(next));
-        return Fate::kMoved;
-      }
-    }
     for (const Moves& m : moves_) {
+      moved |= !m.successors.empty();
       for (const State& next : m.successors) steps.made(all_.canonical(next));
     }
-    return Fate::kMoved;
+    return moved ? Fate::kMoved : all_.system_.at_rest(s);
+  }
+  // Without partial order reduction.
+  template <class Steps>
+  Fate expand_all(const State& s, Steps& steps) {
+    return all_.system_.each_successor(
+        s, [&](const State& next) { steps.made(all_.canonical(next)); });
   }
 
  private:
@@ -160,21 +195,25 @@ class Reduced<M, Width, Faults>::Worker {
     StepFootprint touched;
   };
 
-  Moves moves_of(const State& s, unsigned thread) {
-    Moves moves;
+  // Into moves_.
+  void run(const State& s, unsigned thread) {
+    Moves& moves = moves_[thread];
+    moves.successors.clear();
+    moves.touched = {};
     const Cells before = all_.system_.cells(s);
-    const unsigned place = all_.machines_.place(before, thread);
+    const uint32_t place = all_.place(thread, all_.machines_.place(before, thread));
     for (unsigned choice = 0;; choice++) {
       RecordingCells<Cells> next(before, moves.touched);
       const Stepped how = all_.machines_.step(next, thread, choice);
-      const unsigned to = all_.machines_.place(next.inner(), thread);
       if constexpr (Faults::kForgetsReads) forget(moves.touched, 0);
-      learned_.learn(all_.place(thread, place), moves.touched, all_.place(thread, to));
+      const uint32_t to = all_.place(thread, all_.machines_.place(next.inner(), thread));
+      if (learned_.learn(place, moves.touched, to) && !all_.known_.knows(place, moves.touched, to)) {
+        all_.note_news();
+      }
       if (how == Stepped::kBlocked) break;
       moves.successors.push_back(next.inner().state());
       if (how == Stepped::kRan) break;
     }
-    return moves;
   }
   static void forget(StepFootprint& touched, CellNumber c) {
     CellSet others;
@@ -195,11 +234,13 @@ class Reduced<M, Width, Faults>::Worker {
 
   template <class Steps>
   struct Candidates {  // what thread_to_run_alone() asks
-    const Worker& worker;
+    Worker& worker;
+    const State& state;
     Cells cells;
     const Steps& steps;
 
     bool may_go(unsigned t) const {
+      worker.run(state, t);
       const Moves& m = worker.moves_[t];
       return !m.successors.empty() && !m.touched.writes.meets(worker.all_.visible_);
     }

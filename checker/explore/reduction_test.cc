@@ -120,6 +120,32 @@ TEST(Reduction, AnyNumberOfWorkersGivesTheSame) {
   }
 }
 
+TEST(InVain, WhenNothingWasNewWhileTheStatesDoubled) {
+  InVain vain;
+  vain.begin();
+  EXPECT_FALSE(vain.behind_block(1'000'000));  // nothing was ever new
+  vain.news();
+  EXPECT_FALSE(vain.behind_block(1'100'000));
+  vain.news();
+  EXPECT_FALSE(vain.behind_block(1'200'000));
+  EXPECT_FALSE(vain.behind_block(2'399'999));
+  EXPECT_TRUE(vain.behind_block(2'400'000));
+  vain.begin();
+  EXPECT_FALSE(vain.behind_block(10'000'000));
+}
+
+TEST(Exchange, OfBlocksExchangesTheirThreads) {
+  const std::vector<Exchange> all = exchanges({{{1, 2}, {3, 4}, {5, 6}}, {{7}}}, 8, {3, 1, 7, 5});
+  ASSERT_EQ(all.size(), 2u);
+  EXPECT_EQ(all[0].cells, (std::vector<CellNumber>{0, 3, 4, 1, 2, 5, 6, 7}));
+  EXPECT_EQ(all[0].threads, (std::vector<unsigned>{1, 0, 2, 3}));
+  EXPECT_EQ(all[1].threads, (std::vector<unsigned>{3, 1, 2, 0}));
+  CellSet two;
+  two.add(2);
+  EXPECT_TRUE(all[0].of(two).has(4));
+  EXPECT_FALSE(all[0].of(two).has(2));
+}
+
 // --- reductions that are wrong ---
 
 // Programs of which the broken reduction loses something, and those in which self_check sees it.

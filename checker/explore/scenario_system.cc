@@ -80,11 +80,15 @@ void ScenarioSystem::settle() const {
     steps_.learn(step.tree, step.asked, step.found, step.outcome, step.changes);
   }
   settled_++;
-  if (options_.partial_order && futures_.learn()) news_ = true;
+  if (options_.partial_order && futures_.learn()) {
+    news_ = true;
+    vain_.news();
+  }
 }
 
 // That a reduction is wrong is no news where it knew too little.
 bool ScenarioSystem::must_repeat() {
+  vain_.begin();
   const bool wrong = wrong_.exchange(false);
   const bool closed = futures_.close();
   if (std::exchange(news_, false) || closed) return true;

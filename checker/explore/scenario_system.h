@@ -108,6 +108,8 @@ class ScenarioSystem {
   void settle() const;
   // After a search: steps were seen that it did not know of, so it proves nothing.
   bool must_repeat();
+  // Behind a block of it: it may as well be repeated now.
+  bool in_vain(uint64_t states) const { return vain_.behind_block(states); }
   // Invariants that the workers have evaluated; of `only`, 1 or 0.
   uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
   // While nobody works.
@@ -162,6 +164,7 @@ class ScenarioSystem {
   mutable uint64_t settled_ = 0;              // times
   mutable ThreadFutures futures_;
   mutable bool news_ = false;
+  mutable InVain vain_;
   mutable std::atomic<bool> wrong_ = false;  // a move did not commute with one that it put off
   State initial_{};
   mutable std::mutex lock_;  // of what follows

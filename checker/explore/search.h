@@ -26,7 +26,8 @@
 // - worker(): an object of its own for each thread, whose expand(state, steps) calls steps.made()
 //   for each successor, or steps.violates(), always in the same order, and answers a Fate. Where
 //   that leaves out some, expand_all() does not; the order of those that violate is the same.
-// - settle(), where there is one: called behind each block while no worker works.
+// - settle(), where there is one: called behind each block while no worker works; then
+//   in_vain(states), where there is one: true gives the search up (kInVain).
 #pragma once
 
 #define XXH_INLINE_ALL
@@ -47,6 +48,8 @@
 namespace mmucheck::explore {
 
 inline constexpr unsigned kNothing = 0xffffffffu;
+// The bound of a search that its system has given up, to have it repeated (in_vain()).
+inline constexpr const char* kInVain = "in vain";
 // No thread can move, and some are not over.
 inline constexpr unsigned kDeadlock = 0xfffffffeu;
 
@@ -438,6 +441,9 @@ void Search<S>::do_block(uint64_t from, uint64_t to) {
   };
   workers == 1 ? part(0) : crew_.run(part);
   if constexpr (requires { system_.settle(); }) system_.settle();
+  if constexpr (requires { system_.in_vain(result_.states); }) {
+    if (system_.in_vain(result_.states)) result_.bound = kInVain;
+  }
   uint64_t waiting, room;
   if (!keep_up() || !make_room(&waiting, &room)) {
     result_.bound = "memory";
