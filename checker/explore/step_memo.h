@@ -90,12 +90,13 @@ class StepMemo {
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: an outcome, no node
-  static constexpr uint64_t kPerSlot = 16;  // bytes, for the next step
+  static constexpr uint64_t kPerSlot = 20;  // bytes, for the next step
   struct Node {
     uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
+    uint32_t last = kNone;          // branch of it: where its ids begin
   };
   struct Branch {
-    uint32_t node = 0, ids = 0;  // where they begin
+    uint32_t node = 0, ids = 0;  // where they begin, behind where those of the node's one before do
     uint32_t hash = 0;
     uint32_t to = kNone;  // kNone: free
   };
@@ -143,14 +144,15 @@ class StepMemo {
   // Nodes that ask for the same share where that stands.
   void ask(uint32_t node, std::span<const Slot> slots) {
     auto [at, fresh] = lists_.try_emplace({slots.begin(), slots.end()}, slots_.size());
-    nodes_[node] = {at->second, static_cast<uint32_t>(slots.size())};
+    nodes_[node].first = at->second;
+    nodes_[node].count = static_cast<uint32_t>(slots.size());
     if (fresh) slots_.insert(slots_.end(), slots.begin(), slots.end());
   }
   // A node that asks for the first `same` slots of another one; or, where even the first one
   // differs, since a footprint lacks something, for those that are asked now.
   uint32_t split_of(uint32_t node, uint32_t same, std::span<const Slot> asked) {
     const auto split = static_cast<uint32_t>(nodes_.size());
-    nodes_.push_back({nodes_[node].first, same});
+    nodes_.push_back({nodes_[node].first, same, kNone});
     if (same == 0) ask(split, asked);
     return split;
   }
@@ -158,20 +160,17 @@ class StepMemo {
   void move_branches(uint32_t from, uint32_t to) {
     const uint32_t same = nodes_[to].count, all = nodes_[from].count;
     if (same == 0 || nodes_[to].first != nodes_[from].first) return;
-    std::vector<Branch> moved;
-    for (const Branch& b : branches_) {
-      if (b.to != kNone && b.node == from) moved.push_back(b);
-    }
-    for (const Branch& b : moved) {
-      const std::vector<Id> ids(ids_.begin() + b.ids, ids_.begin() + b.ids + all);
+    for (uint32_t at = nodes_[from].last; at != kNone; at = ids_[at - 1]) {
+      const std::vector<Id> ids(ids_.begin() + at, ids_.begin() + at + all);
+      const uint32_t leads_to = branches_[look(from, ids)].to;
       while ((used_ + 2) * 3 >= branches_.size() * 2) grow();
       uint32_t& between = branches_[branch(to, std::span(ids).first(same))].to;
       if (between == kNone) {
         between = static_cast<uint32_t>(nodes_.size());
-        nodes_.push_back({nodes_[from].first + same, all - same});
+        nodes_.push_back({nodes_[from].first + same, all - same, kNone});
       }
       const uint32_t node = between;
-      branches_[branch(node, std::span(ids).subspan(same))].to = b.to;
+      branches_[branch(node, std::span(ids).subspan(same))].to = leads_to;
     }
   }
 
@@ -211,7 +210,9 @@ class StepMemo {
     const uint32_t at = look(node, ids);
     Branch& b = branches_[at];
     if (b.to == kNone) {
-      b = {node, static_cast<uint32_t>(ids_.size()), hash(node, ids), kNone};
+      ids_.push_back(nodes_[node].last);
+      nodes_[node].last = static_cast<uint32_t>(ids_.size());
+      b = {node, nodes_[node].last, hash(node, ids), kNone};
       ids_.insert(ids_.end(), ids.begin(), ids.end());
       used_++;
     }
