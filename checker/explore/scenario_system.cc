@@ -14,7 +14,7 @@ using replay::SteppedState;
 namespace {
 
 constexpr uint32_t kMoveKinds = 8;         // more than there are
-constexpr size_t kKinds = 1u << 15;        // of which the moves are known, at most
+constexpr unsigned kKindsBits = 16;        // so many kinds of threads of which the moves are known
 constexpr size_t kMostLearned = 1u << 15;  // steps that not all workers know yet
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 // What the Stepper counts, as cells of no table.
@@ -125,7 +125,7 @@ Worker::Worker(const ScenarioSystem& system)
     : system_(&system),
       stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.options_.busy)),
       threads_(threads_of(system.scenario_)),
-      kinds_(kKinds),
+      kinds_(size_t{1} << kKindsBits),
       steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()),
              system.memo_bytes_ / kStepsShare) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
@@ -200,9 +200,11 @@ void Worker::allowed() {
 // They depend on the thread and on what the stepper counts.
 void Worker::moves_of(Slot thread) {
   const Id own = loaded_.lanes[thread], counted = loaded_.lanes[progress_slot()];
-  Kinds& k = kinds_[(own * 0x9e3779b9u ^ counted * 0x85ebca6bu ^ thread) % kKinds];
+  const uint64_t mixed = (uint64_t{own} << 32 | counted << 8 | thread) * 0x9e3779b97f4a7c15ull;
+  Kinds& k = kinds_[(mixed ^ mixed >> 29) * 0xd6e8feb86659fd93ull >> (64 - kKindsBits)];
   if (k.thread != thread || k.own != own || k.counted != counted) {
-    put();
+    put_thread(thread);
+    put_progress();
     k = {thread, own, counted, 0};
     for (const Move& m : stepper_->moves()) {
       if (m.thread == threads_[thread]) k.kinds |= 1u << static_cast<unsigned>(m.kind);
@@ -219,11 +221,12 @@ StepMemo::Outcome Worker::run(const Move& m) {
   StepMemo::Outcome o;
   bool known = false;
   for (const StepMemo* steps : std::array{&system_->steps_, &steps_}) {
-    const StepMemo::Outcome* const found = !known ? steps->find(tree, at) : nullptr;
-    if (found == nullptr) continue;
+    if (known) break;
+    const auto found = steps->find(tree, at, found_);
+    if (!found) continue;
     known = true;
     o = *found;
-    made_ = steps->changes(o);
+    made_ = found_;
   }
   if (!known) {
     o = run_model(m);
@@ -335,18 +338,25 @@ void Worker::follow_turn(const Move& m) {
 
 // --- the stepper ---
 
+void Worker::put_thread(Slot thread) {
+  const Id now = loaded_.lanes[thread];
+  if (held_[thread] == now) return;
+  SteppedState::put_thread(stepper_->slots(), threads_[thread], system_->contents_[thread].bytes(now),
+                           kept(thread, now).thread);
+  held_[thread] = now;
+}
+
+void Worker::put_progress() {
+  const Id now = loaded_.lanes[progress_slot()];
+  if (held_[progress_slot()] == now) return;
+  stepper_->set_own(kept(progress_slot(), now).progress->own);
+  held_[progress_slot()] = now;
+}
+
 void Worker::put() {
-  replay::SyntheticReplayer& to = stepper_->slots();
   const std::array<Id, kLanes>& now = loaded_.lanes;
-  for (Slot t = 0; t < progress_slot(); t++) {
-    if (held_[t] != now[t]) {
-      SteppedState::put_thread(to, threads_[t], system_->contents_[t].bytes(now[t]),
-                               kept(t, now[t]).thread);
-    }
-  }
-  if (held_[progress_slot()] != now[progress_slot()]) {
-    stepper_->set_own(kept(progress_slot(), now[progress_slot()]).progress->own);
-  }
+  for (Slot t = 0; t < progress_slot(); t++) put_thread(t);
+  put_progress();
   std::vector<SteppedState::Change> changes;
   for (SteppedState::Slot s = 0; s < SteppedState::kSlots; s++) {
     const Slot i = slot_of(s);
@@ -354,7 +364,7 @@ void Worker::put() {
     const Contents& contents = system_->contents_[i];
     changes.push_back({s, &contents.bytes(held_[i]), &contents.bytes(now[i])});
   }
-  SteppedState::put(to, changes);
+  SteppedState::put(stepper_->slots(), changes);
   held_ = now;
 }
 

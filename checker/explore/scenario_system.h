@@ -312,6 +312,8 @@ class ScenarioSystem::Worker {
 
   // --- the stepper ---
   void put();  // makes its state the loaded one
+  void put_thread(Slot thread);  // of that no more than these
+  void put_progress();
   Id content(Slot slot, const Turn& turn);
   Turn turn_of(Id progress) const { return kept(progress_slot(), progress).progress->turn; }
   const Kept& kept(Slot slot, Id id) const { return system_->contents_[slot].kept(id); }
@@ -326,6 +328,7 @@ class ScenarioSystem::Worker {
   std::array<Id, kLanes> held_{};  // by the stepper
   std::vector<Move> moves_;
   std::vector<StepMemo::Change> changes_;     // of a step that the model has made
+  std::vector<StepMemo::Change> found_;       // of one that is remembered
   std::span<const StepMemo::Change> made_{};  // of any, until the next one
   uint64_t made_hash_ = 0;                    // what they make of the state's
   // Which kinds of moves a thread has that holds `own`, the last time; by a hash.

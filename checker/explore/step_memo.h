@@ -35,61 +35,52 @@ class StepMemo {
     unsigned property = 0;
     const StepNote* note = nullptr;  // of whoever keeps one, nothing here looks at it
     uint64_t hash = 0;               // what its changes add to that of a state
-    uint32_t first = 0, count = 0;   // of its changes
   };
 
   // `trees`: kinds of steps; `bytes`: what it takes at most, about.
   StepMemo(uint32_t trees, uint64_t bytes) : trees_(trees), limit_(bytes) { clear(); }
 
-  // `at(slot)` is what the slot holds. nullptr: not known; else valid until the next learn().
+  // `at(slot)` is what the slot holds. Nothing: not known; else `changes` are those of the outcome.
   template <class At>
-  const Outcome* find(uint32_t tree, const At& at) const {
+  std::optional<Outcome> find(uint32_t tree, const At& at, std::vector<Change>& changes) const {
     std::array<Id, kMostSlots> ids;
     for (uint32_t node = roots_[tree];;) {
       const Node& n = nodes_[node];
-      if (n.count == 0) return nullptr;
+      if (n.count == 0) return std::nullopt;
       for (uint32_t i = 0; i < n.count; i++) ids[i] = at(slots_[n.first + i]);
       const uint32_t to = branches_[look(node, {ids.data(), n.count})].to;
-      if (to == kNone) return nullptr;
-      if (to >= kOutcome) return &outcomes_[to - kOutcome];
+      if (to == kNone) return std::nullopt;
+      if (to >= kOutcome) return outcome(&pool_[to - kOutcome], changes);
       node = to;
     }
-  }
-  std::span<const Change> changes(const Outcome& o) const {
-    return std::span(changes_).subspan(o.first, o.count);
   }
 
   // A step of `tree` that asked for these slots, in that order, once each, and what it found there;
   // it asked at least for one.
-  void learn(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found, Outcome o,
-             std::span<const Change> changes) {
-    if (bytes() + asked.size() * kPerSlot > limit_) clear();
-    o.first = static_cast<uint32_t>(changes_.size());
-    o.count = static_cast<uint32_t>(changes.size());
-    changes_.insert(changes_.end(), changes.begin(), changes.end());
-    while (!put(tree, asked, found, static_cast<uint32_t>(outcomes_.size()))) {
+  void learn(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found,
+             const Outcome& o, std::span<const Change> changes) {
+    if (bytes() + (asked.size() + changes.size()) * kPerSlot > limit_) clear();
+    const Leaf leaf{o, changes};
+    while (!put(tree, asked, found, leaf)) {
     }
-    outcomes_.push_back(o);
   }
 
   // All is forgotten.
   void clear() {
-    if (outcomes_.empty() && !nodes_.empty()) return;
+    if (pool_.empty() && !nodes_.empty()) return;
     nodes_.assign(trees_, {});
     roots_.resize(trees_);
     for (uint32_t t = 0; t < trees_; t++) roots_[t] = t;
     slots_.clear();
     lists_.clear();
-    ids_.clear();
-    outcomes_.clear();
-    changes_.clear();
+    pool_.clear();
     branches_.assign(size_t{1} << 12, {});
     used_ = 0;
   }
 
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
-  static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: an outcome, no node
+  static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: where one is, no node
   static constexpr uint64_t kPerSlot = 20;  // bytes, for the next step
   struct Node {
     uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
@@ -101,15 +92,43 @@ class StepMemo {
     uint32_t to = kNone;  // kNone: free
   };
 
+  struct Leaf {
+    const Outcome& outcome;
+    std::span<const Change> changes;
+  };
+
   uint64_t bytes() const {
-    return branches_.size() * sizeof(Branch) + (ids_.size() + slots_.size()) * sizeof(Id) +
-           nodes_.size() * sizeof(Node) + outcomes_.size() * sizeof(Outcome) +
-           changes_.size() * sizeof(Change);
+    return branches_.size() * sizeof(Branch) + pool_.size() * sizeof(Id) +
+           slots_.size() * sizeof(Slot) + nodes_.size() * sizeof(Node);
+  }
+
+  // --- outcomes: where they were found out, right behind what was found in the slots ---
+  uint32_t add(const Leaf& leaf) {
+    const auto at = static_cast<uint32_t>(pool_.size());
+    const Outcome& o = leaf.outcome;
+    const auto note = reinterpret_cast<uintptr_t>(o.note);
+    const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
+    const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
+    const auto count = static_cast<uint32_t>(leaf.changes.size());
+    pool_.insert(pool_.end(), {count << 1 | o.made, o.property, high(note), low(note),
+                               high(o.hash), low(o.hash)});
+    for (const Change& c : leaf.changes) pool_.insert(pool_.end(), {c.slot, c.to});
+    return kOutcome + at;
+  }
+  static Outcome outcome(const uint32_t* at, std::vector<Change>& changes) {
+    const auto both = [](const uint32_t* of) { return uint64_t{of[0]} << 32 | of[1]; };
+    const uint32_t count = at[0] >> 1;
+    changes.resize(count);
+    for (uint32_t i = 0; i < count; i++) changes[i] = {at[6 + 2 * i], at[7 + 2 * i]};
+    return {.made = (at[0] & 1) != 0,
+            .property = at[1],
+            .note = reinterpret_cast<const StepNote*>(static_cast<uintptr_t>(both(at + 2))),
+            .hash = both(at + 4)};
   }
 
   // True: done. False: a node was split, and the way through it is another one.
   bool put(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found,
-           uint32_t outcome) {
+           const Leaf& leaf) {
     std::optional<uint32_t> above;  // the branch that leads to the node
     for (uint32_t node = roots_[tree];;) {
       if (nodes_[node].count == 0) ask(node, asked);
@@ -131,7 +150,7 @@ class StepMemo {
       found = found.subspan(n.count);
       uint32_t& to = branches_[*above].to;
       if (asked.empty()) {
-        to = kOutcome + outcome;
+        to = add(leaf);
         return true;
       }
       if (to >= kOutcome) {  // or where it was an outcome, since a footprint lacked something
@@ -160,8 +179,8 @@ class StepMemo {
   void move_branches(uint32_t from, uint32_t to) {
     const uint32_t same = nodes_[to].count, all = nodes_[from].count;
     if (same == 0 || nodes_[to].first != nodes_[from].first) return;
-    for (uint32_t at = nodes_[from].last; at != kNone; at = ids_[at - 1]) {
-      const std::vector<Id> ids(ids_.begin() + at, ids_.begin() + at + all);
+    for (uint32_t at = nodes_[from].last; at != kNone; at = pool_[at - 1]) {
+      const std::vector<Id> ids(pool_.begin() + at, pool_.begin() + at + all);
       const uint32_t leads_to = branches_[look(from, ids)].to;
       while ((used_ + 2) * 3 >= branches_.size() * 2) grow();
       uint32_t& between = branches_[branch(to, std::span(ids).first(same))].to;
@@ -195,7 +214,7 @@ class StepMemo {
     const uint32_t h = hash(node, ids);
     for (size_t i = h & (branches_.size() - 1);; i = (i + 1) & (branches_.size() - 1)) {
       const Branch& b = branches_[i];
-      if (b.to == kNone || (b.hash == h && b.node == node && same(ids, &ids_[b.ids]))) {
+      if (b.to == kNone || (b.hash == h && b.node == node && same(ids, &pool_[b.ids]))) {
         return static_cast<uint32_t>(i);
       }
     }
@@ -210,10 +229,10 @@ class StepMemo {
     const uint32_t at = look(node, ids);
     Branch& b = branches_[at];
     if (b.to == kNone) {
-      ids_.push_back(nodes_[node].last);
-      nodes_[node].last = static_cast<uint32_t>(ids_.size());
+      pool_.push_back(nodes_[node].last);
+      nodes_[node].last = static_cast<uint32_t>(pool_.size());
       b = {node, nodes_[node].last, hash(node, ids), kNone};
-      ids_.insert(ids_.end(), ids.begin(), ids.end());
+      pool_.insert(pool_.end(), ids.begin(), ids.end());
       used_++;
     }
     return at;
@@ -235,9 +254,7 @@ class StepMemo {
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
   std::map<std::vector<Slot>, uint32_t> lists_;  // where they stand in slots_
-  std::vector<Id> ids_;
-  std::vector<Outcome> outcomes_;
-  std::vector<Change> changes_;
+  std::vector<uint32_t> pool_;  // of branches what was found, and outcomes
   std::vector<Branch> branches_;
   size_t used_ = 0;
 };

@@ -29,20 +29,23 @@ TEST(StepMemo, GivesWhatTheStepGives) {
       const Slots s = {n & 3, n >> 2 & 3, n >> 4 & 3, n >> 6};
       const auto at = [&](StepMemo::Slot slot) { return s[slot]; };
       const Step step(s);
-      const StepMemo::Outcome* o = memo.find(1, at);
-      if (o == nullptr) {
+      std::vector<StepMemo::Change> changes;
+      std::optional<StepMemo::Outcome> o = memo.find(1, at, changes);
+      if (!o) {
         runs++;
         std::vector<StepMemo::Id> found;
         for (const StepMemo::Slot slot : step.asked) found.push_back(at(slot));
-        memo.learn(1, step.asked, found, {.made = true, .property = 7 + s[0]}, step.changes);
-        o = memo.find(1, at);
-        ASSERT_NE(o, nullptr);
+        memo.learn(1, step.asked, found, {.made = true, .property = 7 + s[0], .hash = ~uint64_t{n}},
+                   step.changes);
+        o = memo.find(1, at, changes);
+        ASSERT_TRUE(o.has_value());
       }
       EXPECT_TRUE(o->made);
       EXPECT_EQ(o->property, 7 + s[0]);
-      ASSERT_EQ(memo.changes(*o).size(), 1u);
-      EXPECT_EQ(memo.changes(*o)[0].to, step.changes[0].to);
-      EXPECT_EQ(memo.find(0, at), nullptr);
+      EXPECT_EQ(o->hash >> 8, ~uint64_t{0} >> 8);
+      ASSERT_EQ(changes.size(), 1u);
+      EXPECT_EQ(changes[0].to, step.changes[0].to);
+      EXPECT_FALSE(memo.find(0, at, changes).has_value());
     }
   }
   EXPECT_EQ(runs, 2 * 4 + 2 * 16u);  // what it looks at, not the 256 of them all
@@ -52,7 +55,8 @@ TEST(StepMemo, ForgetsWhenItIsFull) {
   StepMemo memo(1, 1 << 18);
   const std::vector<StepMemo::Slot> asked = {0};
   const auto known = [&](uint32_t n) {
-    return memo.find(0, [&](StepMemo::Slot) { return n; }) != nullptr;
+    std::vector<StepMemo::Change> changes;
+    return memo.find(0, [&](StepMemo::Slot) { return n; }, changes).has_value();
   };
   uint32_t n = 0;
   for (; n < 100'000 && (n == 0 || known(0)); n++) {
