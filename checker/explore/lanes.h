@@ -14,6 +14,7 @@
 #include <cstdint>
 #include <cstring>
 #include <numeric>
+#include <span>
 #include <vector>
 
 #include "checker/explore/interleaving.h"
@@ -27,6 +28,11 @@ struct LaneState {
   auto operator<=>(const LaneState&) const = default;
 };
 
+// What a step makes of a state: other contents in some slots, each the lane of its number.
+struct LaneChange {
+  uint32_t slot, to;
+};
+
 // What a content of this hash adds to that of a state.
 constexpr uint64_t hash_in_lane(unsigned lane, uint64_t hash_of_content) {
   uint64_t h = (hash_of_content + lane * 0x9e3779b97f4a7c15ull) * 0xd6e8feb86659fd93ull;
@@ -38,6 +44,7 @@ template <unsigned N>
 class LaneCodec {
  public:
   using State = LaneState<N>;
+  using Change = LaneChange;
   static constexpr size_t kWords = (size_t{N} * 32 + 63) / 64 + 1;
   struct Packed {
     std::array<uint64_t, kWords> words;  // the first words() of them
@@ -52,6 +59,13 @@ class LaneCodec {
   LaneCodec() { lay_out(); }
 
   unsigned bytes() const { return bytes_; }
+  unsigned words() const { return words_; }
+  Packed from_words(const uint64_t* from) const {
+    Packed p;
+    p.n = words_;
+    for (unsigned i = 0; i < words_; i++) p.words[i] = from[i];
+    return p;
+  }
   bool fits(const State& s) const {
     for (unsigned i = 0; i < N; i++) {
       if (uint64_t{s.lanes[i]} >> width_[i] != 0) return false;
@@ -63,6 +77,20 @@ class LaneCodec {
     clear(p);
     for (const Field& f : fields_) p.words[f.word] |= uint64_t{s.lanes[f.lane]} << f.shift;
     return p;
+  }
+  // Of a state what the changes make of it; there is room for their contents.
+  Packed changed(Packed p, std::span<const Change> changes) const {
+    for (const Change& c : changes) {
+      const Field& f = of_lane_[c.slot];
+      uint64_t& word = p.words[f.word];
+      word = (word & ~(uint64_t{f.mask} << f.shift)) | uint64_t{c.to} << f.shift;
+    }
+    return p;
+  }
+  static void changes(const State& from, const State& to, std::vector<Change>& all) {
+    for (unsigned i = 0; i < N; i++) {
+      if (from.lanes[i] != to.lanes[i]) all.push_back({i, to.lanes[i]});
+    }
   }
   State unpack(const Packed& p) const {
     State s;
@@ -153,6 +181,7 @@ class LaneCodec {
       fields_[i].shift = f.shift;
       fields_[i].mask = f.mask;
     }
+    for (const Field& f : fields_) of_lane_[f.lane] = f;
     bytes_ = rounded(layout);
     words_ = (bytes_ + 7) / 8;
     last_mask_ = bytes_ % 8 == 0 ? ~uint64_t{0} : (uint64_t{1} << (8 * (bytes_ % 8))) - 1;
@@ -185,6 +214,7 @@ class LaneCodec {
   }
 
   std::vector<Field> fields_;
+  std::array<Field, N> of_lane_{};
   std::array<uint8_t, N> width_{};
   std::array<std::vector<uint64_t>, N> adds_;
   std::array<uint64_t, N> first_{};

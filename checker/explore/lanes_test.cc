@@ -70,7 +70,7 @@ TEST(Lanes, StatesSurviveARecode) {
   Codec codec = codec_for(40);
   StateSet<Codec> set(codec);
   set.reserve(kStates, here, [](const State& s) { return s.hash; });
-  for (uint32_t i = 0; i < kStates; i++) set.insert(state(i, 40).hash, state(i, 40));
+  for (uint32_t i = 0; i < kStates; i++) set.insert(state(i, 40).hash, set.codec().pack(state(i, 40)));
   const uint64_t size = set.size();
   const unsigned bytes = set.codec().bytes();
   for (unsigned lane = 0; lane < kLanes; lane++) know(set.codec(), lane, 4000);
@@ -86,8 +86,8 @@ TEST(Lanes, StatesSurviveARecode) {
   EXPECT_EQ(set.size(), size);
   const State more = state(3, 4000 - kLanes);
   EXPECT_EQ(set.find(more.hash, more), kNoState);
-  EXPECT_TRUE(set.insert(more.hash, more));
-  EXPECT_FALSE(set.insert(more.hash, more));
+  EXPECT_TRUE(set.insert(more.hash, set.codec().pack(more)));
+  EXPECT_FALSE(set.insert(more.hash, set.codec().pack(more)));
 }
 
 }  // namespace

@@ -187,26 +187,23 @@ class ScenarioSystem::Worker {
   // Without a reduction, which it may leave out.
   template <class Steps>
   Fate expand_all(const State& s, Steps& steps) {
-    return each(s, [&](const Move&, unsigned property, const State& to) {
-      property != kNothing ? steps.violates(property) : steps.made(to);
+    return each_made(s, [&](const Move&, unsigned property) {
+      if (property != kNothing) {
+        steps.violates(property);
+      } else if constexpr (requires { steps.made(made_hash_, made_); }) {
+        steps.made(loaded_.hash + made_hash_, made_);
+      } else {
+        steps.made(successor());
+      }
     });
   }
   // The same, a move each: visit(move, property, successor); it has none where a property is
   // broken.
   template <class Visit>
   Fate each(const State& s, const Visit& visit) {
-    telling_ = false;
-    load(s);
-    allowed();
-    if (moves_.empty()) return Fate::kEnded;
-    bool moved = false;
-    for (const Move& m : moves_) {
-      const StepMemo::Outcome o = run(m);
-      if (!o.made) continue;
-      moved = true;
-      visit(m, o.property, o.property == kNothing ? successor() : State{});
-    }
-    return moved ? Fate::kMoved : stuck();
+    return each_made(s, [&](const Move& m, unsigned property) {
+      visit(m, property, property == kNothing ? successor() : State{});
+    });
   }
   // Its stepper, in that state.
   const Stepper& at(const State& s) {
@@ -293,6 +290,22 @@ class ScenarioSystem::Worker {
   Slot progress_slot() const { return static_cast<Slot>(threads_.size()); }
   Slot slot_of(replay::SteppedState::Slot s) const { return progress_slot() + 1 + s; }
   Slot slot_of_thread(uint32_t thread) const;
+  // visit(move, property): what is made of the loaded state say made_ and made_hash_.
+  template <class Visit>
+  Fate each_made(const State& s, const Visit& visit) {
+    telling_ = false;
+    load(s);
+    allowed();
+    if (moves_.empty()) return Fate::kEnded;
+    bool moved = false;
+    for (const Move& m : moves_) {
+      const StepMemo::Outcome o = run(m);
+      if (!o.made) continue;
+      moved = true;
+      visit(m, o.property);
+    }
+    return moved ? Fate::kMoved : stuck();
+  }
 
   static std::vector<uint32_t> threads_of(const Scenario& scenario);
   void load(const State& s);

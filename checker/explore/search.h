@@ -18,7 +18,8 @@
 // - kAlone: fewer parents than that are not worth waking another worker for.
 // - initial(): the first state.
 // - hash(state): 64 bits, well mixed. Which of several shortest paths is told depends on it.
-// - broken(state): the property that a state breaks, or kNothing.
+// - broken(state): the property that a state breaks, or kNothing; asked of the first state alone
+//   where the codec tells successors by what they change: what is broken there, steps break.
 // - memory(): bytes that the system itself has taken for states; working_bytes(n), where there is
 //   one: what it and n workers may take besides.
 // - choose(layers, property), where there is one: a path through one state of each layer, see
@@ -43,7 +44,7 @@
 #include <string>
 
 #include "checker/explore/crew.h"
-#include "checker/explore/state_set.h"
+#include "checker/explore/successors.h"
 
 namespace mmucheck::explore {
 
@@ -146,7 +147,7 @@ class Search {
   struct Hand {  // of one worker
     explicit Hand(const S& system) : worker(system.worker()) {}
     decltype(std::declval<const S&>().worker()) worker;
-    std::array<std::vector<State>, kShards> out;
+    Successors<Codec> out;
     Place parent_place;
     uint64_t before = 0;       // transitions, when the parent came
     uint64_t transitions = 0;  // of the block
@@ -162,7 +163,13 @@ class Search {
 
     void made(const State& s) {
       hand_.transitions++;
-      hand_.out[shard_of(search_.system_.hash(s))].push_back(s);
+      hand_.out.add(search_.system_.hash(s), s);
+    }
+    // The state that is expanded, but for these changes.
+    template <class Change>
+    void made(uint64_t hash, std::span<const Change> changes) {
+      hand_.transitions++;
+      hand_.out.add(hash, changes);
     }
     // The step leads nowhere: it breaks a property.
     void violates(unsigned property) {
@@ -185,12 +192,20 @@ class Search {
   using Level = std::array<uint32_t, kShards>;
 
   // Whatever a reduction left out when the level was expanded.
-  static void expand_fully(Hand& hand, const State& s, Steps& steps) {
+  static Fate expand_fully(Hand& hand, const State& s, Steps& steps) {
     if constexpr (requires { hand.worker.expand_all(s, steps); }) {
-      hand.worker.expand_all(s, steps);
+      return hand.worker.expand_all(s, steps);
     } else {
-      hand.worker.expand(s, steps);
+      return hand.worker.expand(s, steps);
     }
+  }
+  // expand(state), into what waits to be stored.
+  template <class Expand>
+  Fate each_successor(Hand& hand, unsigned shard, uint32_t index, const Expand& expand) const {
+    const auto packed = set_.packed(shard, index);
+    const State state = set_.codec().unpack(packed);
+    hand.out.of(state, packed, set_.codec());
+    return expand(state);
   }
   // Expands parents [from, to) of the level, counted through its shards.
   void expand(Hand& hand, uint64_t from, uint64_t to);
@@ -265,7 +280,9 @@ void Search<S>::expand(Hand& hand, uint64_t from, uint64_t to) {
   for_level(begin, level_end_, from, to, [&](unsigned shard, uint32_t index) {
     hand.parent_place = {shard, index};
     hand.before = hand.transitions;
-    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
+    const Fate fate = each_successor(hand, shard, index, [&](const State& state) {
+      return hand.worker.expand(state, steps);
+    });
     if (fate == Fate::kEnded) hand.end_states++;
     if (fate == Fate::kStuck) note(hand.stuck, {kDeadlock, hand.parent_place, {}});
     return true;
@@ -277,24 +294,28 @@ void Search<S>::store_shard(unsigned shard, uint64_t room) {
   constexpr size_t kBatch = 32;
   std::array<uint64_t, kBatch> hashes;
   for (const auto& hand : hands_) {
-    std::vector<State>& in = hand->out[shard];
-    for (size_t at = 0; at < in.size(); at += kBatch) {
-      const size_t n = std::min(kBatch, in.size() - at);
+    Successors<Codec>& in = hand->out;
+    const size_t all = in.size(shard);
+    for (size_t at = 0; at < all; at += kBatch) {
+      const size_t n = std::min(kBatch, all - at);
       for (size_t i = 0; i < n; i++) {
-        hashes[i] = system_.hash(in[at + i]);
+        hashes[i] = in.hash(shard, at + i, [this](const State& s) { return system_.hash(s); });
         set_.prefetch_slot(hashes[i]);
       }
       for (size_t i = 0; i < n; i++) set_.prefetch_state(hashes[i]);
       for (size_t i = 0; i < n && room != 0; i++) {
-        if (!set_.insert(hashes[i], in[at + i])) continue;
+        const auto& packed = in.packed(shard, at + i, set_.codec());
+        if (!set_.insert(hashes[i], packed)) continue;
         room--;
-        const unsigned property = system_.broken(in[at + i]);
-        if (property != kNothing) {
-          note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
+        if constexpr (!kKnowsChanges<Codec>) {
+          const unsigned property = system_.broken(packed);
+          if (property != kNothing) {
+            note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
+          }
         }
       }
     }
-    in.clear();
+    in.clear(shard);
   }
 }
 
@@ -307,6 +328,7 @@ bool Search<S>::keep_up() {
     if (bounds_.max_memory != 0 && memory() + set_.memory_of_recode(wider) > bounds_.max_memory) {
       return false;
     }
+    for (const auto& hand : hands_) hand->out.recode(wider, set_.codec());
     set_.recode(wider, [this](const std::function<void(unsigned)>& work) { each_shard(work); });
   }
   return true;
@@ -318,7 +340,7 @@ bool Search<S>::make_room(uint64_t* waiting, uint64_t* room) {
   *waiting = 0;
   for (unsigned shard = 0; shard < kShards; shard++) {
     uint64_t more = 0;
-    for (const auto& hand : hands_) more += hand->out[shard].size();
+    for (const auto& hand : hands_) more += hand->out.size(shard);
     *waiting += more;
     fullest = std::max(fullest, set_.size(shard) + more);
   }
@@ -343,12 +365,16 @@ auto Search<S>::first_parent(size_t level, const State& child) -> std::optional<
   Hand hand(system_);
   Steps steps(*this, hand);
   const unsigned target = shard_of(system_.hash(child));
+  const auto wanted = set_.codec().pack(child);
   std::optional<Place> found;
   for_level(begin, end, 0, all, [&](unsigned shard, uint32_t index) {
-    expand_fully(hand, set_.at(shard, index), steps);
-    const std::vector<State>& made = hand.out[target];
-    if (std::find(made.begin(), made.end(), child) != made.end()) found = {shard, index};
-    for (std::vector<State>& out : hand.out) out.clear();
+    each_successor(hand, shard, index, [&](const State& state) {
+      return expand_fully(hand, state, steps);
+    });
+    for (size_t i = 0; i < hand.out.size(target) && !found; i++) {
+      if (hand.out.packed(target, i, set_.codec()) == wanted) found = {shard, index};
+    }
+    hand.out.clear();
     return !found;
   });
   return found;
@@ -422,8 +448,10 @@ bool Search<S>::can_move_on() {
   Steps steps(*this, hand);
   const Level& begin = levels_.back();
   for_level(begin, level_end_, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
-    const Fate fate = hand.worker.expand(set_.at(shard, index), steps);
-    for (std::vector<State>& out : hand.out) out.clear();
+    const Fate fate = each_successor(hand, shard, index, [&](const State& state) {
+      return hand.worker.expand(state, steps);
+    });
+    hand.out.clear();
     if (fate == Fate::kStuck) note(stuck_, {kDeadlock, {shard, index}, {}});
     if (fate == Fate::kEnded) result_.end_states++;
     moved = moved || fate == Fate::kMoved;
@@ -461,6 +489,7 @@ void Search<S>::do_block(uint64_t from, uint64_t to) {
     }
   }
   for (const auto& hand : hands_) {
+    hand->out.clear();
     result_.transitions += std::exchange(hand->transitions, 0);
     result_.end_states += std::exchange(hand->end_states, 0);
     // Hands have their parents in ascending order, and blocks too.
@@ -494,7 +523,7 @@ auto Search<S>::run(const SearchTick& tick) -> SearchResult<State> {
   }
   const State first = system_.initial();
   const unsigned home = shard_of(system_.hash(first));
-  set_.insert(system_.hash(first), first);
+  set_.insert(system_.hash(first), set_.codec().pack(first));
   result_.states = 1;
   levels_.emplace_back();
   level_end_ = sizes();

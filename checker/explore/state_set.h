@@ -4,7 +4,8 @@
 // How a state is stored says a codec. It has the types State and Packed, which compares; bytes(),
 // at most 8 times the words of one; pack() and unpack(); load() and store(), which move whole
 // words; and fits(): some states it may have no room for; another codec may repack() what it has
-// packed then. Where it can tell a hash from what is packed, hash().
+// packed then. Where it can tell a hash from what is packed, hash(). Where successors are told by
+// what they change: the type Change, changes() of two states, and changed(), of a packed one.
 //
 // Everything is split by hash into kShards parts that know nothing of each other: workers that
 // insert into different shards share nothing. A state is named by its shard and its index there,
@@ -114,9 +115,10 @@ class StateSet {
     return chunks * chunk_bytes(codec);
   }
 
-  State at(unsigned shard, uint32_t index) const {
-    return codec_.unpack(codec_.load(place(shards_[shard], index)));
+  typename Codec::Packed packed(unsigned shard, uint32_t index) const {
+    return codec_.load(place(shards_[shard], index));
   }
+  State at(unsigned shard, uint32_t index) const { return codec_.unpack(packed(shard, index)); }
 
   // Makes room for `most` states in the fullest shard. `each(work)` runs work(shard) for all of
   // them, in any order; `hash` is the function that gave the hashes of the states.
@@ -147,9 +149,8 @@ class StateSet {
     return look(shard_of(hash), hash, codec_.pack(state)).second;
   }
   // False when it was there. There must be room: reserve(); and it must fit.
-  bool insert(uint64_t hash, const State& state) {
+  bool insert(uint64_t hash, const typename Codec::Packed& packed) {
     const unsigned shard = shard_of(hash);
-    const typename Codec::Packed& packed = codec_.pack(state);
     const auto [free_slot, found] = look(shard, hash, packed);
     if (found != kNoState) return false;
     Shard& s = shards_[shard];

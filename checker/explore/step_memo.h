@@ -17,6 +17,8 @@
 #include <span>
 #include <vector>
 
+#include "checker/explore/lanes.h"
+
 namespace mmucheck::explore {
 
 struct StepNote;
@@ -26,10 +28,7 @@ class StepMemo {
   using Slot = uint32_t;
   using Id = uint32_t;                       // of a content
   static constexpr size_t kMostSlots = 128;  // that a step may ask for
-  struct Change {
-    Slot slot;
-    Id to;
-  };
+  using Change = LaneChange;
   struct Outcome {
     bool made = false;  // else the thread waits
     unsigned property = 0;
@@ -81,7 +80,7 @@ class StepMemo {
  private:
   static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: where one is, no node
-  static constexpr uint64_t kPerSlot = 20;  // bytes, for the next step
+  static constexpr uint64_t kPerSlot = 20;                 // bytes, for the next step
   struct Node {
     uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
     uint32_t last = kNone;          // branch of it: where its ids begin
@@ -110,8 +109,8 @@ class StepMemo {
     const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
     const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
     const auto count = static_cast<uint32_t>(leaf.changes.size());
-    pool_.insert(pool_.end(), {count << 1 | o.made, o.property, high(note), low(note),
-                               high(o.hash), low(o.hash)});
+    pool_.insert(pool_.end(), {count << 1 | o.made, o.property, high(note), low(note), high(o.hash),
+                               low(o.hash)});
     for (const Change& c : leaf.changes) pool_.insert(pool_.end(), {c.slot, c.to});
     return kOutcome + at;
   }
@@ -254,7 +253,7 @@ class StepMemo {
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
   std::map<std::vector<Slot>, uint32_t> lists_;  // where they stand in slots_
-  std::vector<uint32_t> pool_;  // of branches what was found, and outcomes
+  std::vector<uint32_t> pool_;                   // of branches what was found, and outcomes
   std::vector<Branch> branches_;
   size_t used_ = 0;
 };
