@@ -168,8 +168,13 @@ class LaneCodec {
     std::vector<unsigned> bits;
     fields_.clear();
     for (unsigned i = 0; i < N; i++) {
-      width_[i] = adds_[i].empty() ? 0 : static_cast<uint8_t>(std::bit_width(adds_[i].size() - 1));
-      if (width_[i] == 0) continue;
+      if (adds_[i].size() < 2) {
+        width_[i] = 0;
+        continue;
+      }
+      // Half as many again without another layout: each takes all that is stored once more.
+      const size_t most = adds_[i].size() + adds_[i].size() / 2;
+      width_[i] = static_cast<uint8_t>(std::bit_width(std::min<size_t>(most, ~uint32_t{0}) - 1));
       bits.push_back(width_[i]);
       fields_.push_back({.lane = static_cast<uint8_t>(i), .word = 0, .shift = 0, .mask = 0});
     }

@@ -13,8 +13,6 @@ using replay::SteppedState;
 
 namespace {
 
-constexpr uint32_t kMoveKinds = 8;         // more than there are
-constexpr unsigned kKindsBits = 16;        // so many kinds of threads of which the moves are known
 constexpr size_t kMostLearned = 1u << 15;  // steps that not all workers know yet
 constexpr uint64_t kMemoBytes = uint64_t{48} << 20;
 // What the Stepper counts, as cells of no table.
@@ -30,7 +28,7 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
       options_(options),
       memo_bytes_(options.max_memory == 0 ? kMemoBytes
                                           : std::min(kMemoBytes, options.max_memory / 16)),
-      steps_(kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_),
+      steps_(Stepper::kMoveKinds * static_cast<uint32_t>(scenario.threads.size()), memo_bytes_),
       futures_(options.faults) {
   if (options.partial_order && options.preemptions) {
     throw std::logic_error("who was put off by partial order reduction is no preemption");
@@ -125,8 +123,9 @@ Worker::Worker(const ScenarioSystem& system)
     : system_(&system),
       stepper_(std::make_unique<Stepper>(system.scenario_, system.design_, system.options_.busy)),
       threads_(threads_of(system.scenario_)),
-      kinds_(size_t{1} << kKindsBits),
-      steps_(kMoveKinds * static_cast<uint32_t>(threads_.size()),
+      fit_(threads_.size()),
+      left_(threads_.size()),
+      steps_(Stepper::kMoveKinds * static_cast<uint32_t>(threads_.size()),
              system.memo_bytes_ / kStepsShare) {
   if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
   for (const uint32_t thread : threads_) {
@@ -197,21 +196,25 @@ void Worker::allowed() {
   }
 }
 
-// They depend on the thread and on what the stepper counts.
 void Worker::moves_of(Slot thread) {
   const Id own = loaded_.lanes[thread], counted = loaded_.lanes[progress_slot()];
-  const uint64_t mixed = (uint64_t{own} << 32 | counted << 8 | thread) * 0x9e3779b97f4a7c15ull;
-  Kinds& k = kinds_[(mixed ^ mixed >> 29) * 0xd6e8feb86659fd93ull >> (64 - kKindsBits)];
-  if (k.thread != thread || k.own != own || k.counted != counted) {
+  const auto known = [](std::vector<Stepper::Kinds>& all, size_t at) -> Stepper::Kinds& {
+    if (at >= all.size()) all.resize(at + at / 2 + 1);
+    return all[at];
+  };
+  Stepper::Kinds& fit = known(fit_[thread], own);
+  if (fit == 0) {
     put_thread(thread);
-    put_progress();
-    k = {thread, own, counted, 0};
-    for (const Move& m : stepper_->moves()) {
-      if (m.thread == threads_[thread]) k.kinds |= 1u << static_cast<unsigned>(m.kind);
-    }
+    fit = stepper_->kinds_that_fit(threads_[thread]);
   }
-  for (unsigned kind = 0; k.kinds >> kind != 0; kind++) {
-    if (k.kinds >> kind & 1) moves_.push_back({threads_[thread], MoveKind(kind)});
+  Stepper::Kinds& left = known(left_[thread], counted);
+  if (left == 0) {
+    put_progress();
+    left = stepper_->kinds_left(threads_[thread]);
+  }
+  const unsigned kinds = fit & left;
+  for (unsigned kind = 0; kinds >> kind != 0; kind++) {
+    if ((kinds >> kind & 1) != 0) moves_.push_back({threads_[thread], MoveKind(kind)});
   }
 }
 

@@ -344,13 +344,9 @@ class ScenarioSystem::Worker {
   std::vector<StepMemo::Change> found_;       // of one that is remembered
   std::span<const StepMemo::Change> made_{};  // of any, until the next one
   uint64_t made_hash_ = 0;                    // what they make of the state's
-  // Which kinds of moves a thread has that holds `own`, the last time; by a hash.
-  struct Kinds {
-    uint32_t thread = ~uint32_t{0};
-    Id own = 0, counted = 0;
-    uint32_t kinds = 0;  // a bit each
-  };
-  std::vector<Kinds> kinds_;
+  // By thread: which kinds of moves fit what its lane holds, and are left by what is counted; 0: not
+  // known yet.
+  std::vector<std::vector<Stepper::Kinds>> fit_, left_;
   StepMemo steps_;  // what it has found out since settled_
   uint64_t settled_ = 0;
   model::Footprint footprint_;

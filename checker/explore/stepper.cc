@@ -47,19 +47,28 @@ std::string Stepper::content_of(const Own& own) {
   return text + std::to_string(own.busy) + "," + std::to_string(own.yields);
 }
 
+Stepper::Kinds Stepper::kinds_that_fit(uint32_t thread) const {
+  if (!SteppedState::running(*replayer_, thread)) return bit(MoveKind::kBegin);
+  Kinds all = bit(MoveKind::kStep);
+  if (SteppedState::may_be_busy(*replayer_, thread)) all |= bit(MoveKind::kBusy);
+  if (SteppedState::walks(*replayer_, thread)) all |= bit(MoveKind::kYield);
+  return all;
+}
+
+Stepper::Kinds Stepper::kinds_left(uint32_t thread) const {
+  Kinds all = bit(MoveKind::kStep);
+  if (own_.begun.at(thread) < scenario_.threads.at(thread).size()) all |= bit(MoveKind::kBegin);
+  if (own_.busy < busy_limit_) all |= bit(MoveKind::kBusy);
+  if (own_.yields < scenario_.yields) all |= bit(MoveKind::kYield);
+  return all;
+}
+
 std::vector<Move> Stepper::moves() const {
   std::vector<Move> all;
   for (const auto& [tid, operations] : scenario_.threads) {
-    if (SteppedState::running(*replayer_, tid)) {
-      all.push_back({tid, MoveKind::kStep});
-      if (own_.busy < busy_limit_ && SteppedState::may_be_busy(*replayer_, tid)) {
-        all.push_back({tid, MoveKind::kBusy});
-      }
-      if (own_.yields < scenario_.yields && SteppedState::walks(*replayer_, tid)) {
-        all.push_back({tid, MoveKind::kYield});
-      }
-    } else if (own_.begun.at(tid) < operations.size()) {
-      all.push_back({tid, MoveKind::kBegin});
+    const unsigned kinds = kinds_that_fit(tid) & kinds_left(tid);
+    for (unsigned kind = 0; kind < kMoveKinds; kind++) {
+      if ((kinds >> kind & 1) != 0) all.push_back({tid, MoveKind(kind)});
     }
   }
   return all;

@@ -58,8 +58,15 @@ class Stepper {
   static std::string content_of(const Own& own);
   replay::SyntheticReplayer& slots() { return *replayer_; }
 
-  // Those to try in this state, in the order of threads.
+  // Those to try in this state, in the order of threads: of the kinds that fit where a thread is
+  // those of which there are some left, by what is counted.
   std::vector<Move> moves() const;
+  // Kinds of moves, a bit each.
+  using Kinds = uint8_t;
+  static constexpr Kinds bit(MoveKind kind) { return static_cast<Kinds>(1u << unsigned(kind)); }
+  static constexpr unsigned kMoveKinds = 4;
+  Kinds kinds_that_fit(uint32_t thread) const;
+  Kinds kinds_left(uint32_t thread) const;
   // False where the thread waits for a lock, or has nowhere to yield: what it has done up to there is
   // no state of its own.
   bool apply(const Move& m);
