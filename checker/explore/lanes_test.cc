@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "checker/explore/state_set.h"
+#include "checker/explore/successors.h"
 
 namespace mmucheck::explore {
 namespace {
@@ -52,13 +53,46 @@ TEST(Lanes, UnpacksWhatItPacked) {
 TEST(Lanes, HasNoRoomForMoreNumbersUntilItIsWidened) {
   Codec codec = codec_for(2);
   State s = state(0, 2);
-  s.lanes[0] = 7;
+  s.lanes[0] = 1000;
   EXPECT_FALSE(codec.fits(s));
-  know(codec, 0, 8);
+  know(codec, 0, 1001);
   EXPECT_TRUE(codec.outgrown());
   codec = codec.widened();
   EXPECT_FALSE(codec.outgrown());
   EXPECT_TRUE(codec.fits(s));
+}
+
+// What waits as changes of a parent is what the state itself is, in whatever layout.
+TEST(Lanes, SuccessorsByChangeAreTheStates) {
+  constexpr uint32_t kStates = 500;
+  Codec codec = codec_for(40);
+  ChangedSuccessors<Codec> waiting;
+  for (uint32_t i = 0; i < kStates; i++) {
+    const State parent = state(i, 40);
+    waiting.of(parent, codec.pack(parent), codec);
+    waiting.add(state(i + 1, 40).hash, state(i + 1, 40));
+    waiting.add(parent.hash, parent);
+  }
+  const auto expect_all = [&] {
+    std::array<size_t, kShards> at{};
+    const auto expect = [&](const State& s) {
+      const unsigned shard = shard_of(s.hash);
+      ASSERT_LT(at[shard], waiting.size(shard));
+      EXPECT_EQ(waiting.hash(shard, at[shard], 0), s.hash);
+      EXPECT_EQ(codec.unpack(waiting.packed(shard, at[shard]++, codec)), s);
+    };
+    for (uint32_t i = 0; i < kStates; i++) {
+      expect(state(i + 1, 40));
+      expect(state(i, 40));
+    }
+  };
+  expect_all();
+  const Codec before = codec;
+  for (unsigned lane = 0; lane < kLanes; lane++) know(codec, lane, 70'000);
+  codec = codec.widened();
+  ASSERT_GT(codec.words(), before.words());
+  waiting.recode(codec, before);
+  expect_all();
 }
 
 // States keep their numbers and are found under their hashes when they are stored anew.
