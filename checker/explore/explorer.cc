@@ -4,8 +4,8 @@
 #include <set>
 #include <stdexcept>
 
-#include "checker/explore/scenario_system.h"
 #include "checker/explore/state_graph.h"
+#include "checker/explore/symmetric_search.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -73,35 +73,37 @@ void take_path(Exploration& x, Stepper& stepper, std::optional<invariant::Id> on
   x.violation = std::move(broken.front());
 }
 
-// What --self-check compares: rules that are broken, a deadlock too, and states where all is over.
-// End states of a reduced search are some of the whole one's, so equal numbers are equal sets.
+// What --self-check compares: rules that are broken, a deadlock too, and states where all is over;
+// where the order of steps is not reduced, all states and transitions. States of a reduced search,
+// and those that they stand for, are some of the whole one's, so equal numbers are equal sets.
 struct Ends {
   std::set<unsigned> broken;
-  uint64_t end_states = 0;
+  StateCounts counts;
   bool whole = true;
 
-  explicit Ends(const SearchResult<ScenarioSystem::State>& r)
-      : end_states(r.end_states), whole(r.bound.empty()) {
-    for (const auto& v : r.violations) broken.insert(v.property);
+  explicit Ends(const Searched& s)
+      : counts(s.stands_for()), whole(s.result.bound.empty()) {
+    for (const auto& v : s.result.violations) broken.insert(v.property);
   }
 };
 
-// Throws where partial order reduction has lost something. Where a search hits a bound there is
-// nothing to compare.
-void compare_with_whole(const Scenario& scenario, const model::Design* design,
-                        const ScenarioSystem::Options& options, SearchBounds bounds,
-                        const SearchTick& tick) {
-  ScenarioSystem::Options with = options;
-  with.all = true;
-  bounds.all = true;
-  ScenarioSystem reduced(scenario, design, with);
-  with.partial_order = with.self_check = false;
-  ScenarioSystem plain(scenario, design, with);
-  const Ends whole(Search<ScenarioSystem>(plain, bounds).run(tick));
+// Throws where a reduction has lost something. Where a search hits a bound there is nothing to
+// compare.
+void compare_with_whole(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
+                        SearchBounds limits, const SearchTick& tick) {
+  ScenarioSystem::Options with = options_of(bounds);
+  with.all = limits.all = true;
+  ScenarioSystem::Options without = with;
+  without.partial_order = without.self_check = false;
+  const Ends whole(symmetric_search(scenario, design, without, limits, false, tick));
   if (!whole.whole) return;
-  const Ends less(reduced_search(reduced, bounds, tick));
-  if (less.whole && (less.broken != whole.broken || less.end_states != whole.end_states)) {
-    throw std::logic_error("self-check: partial order reduction has lost violations or end states");
+  Ends less(symmetric_search(scenario, design, with, limits, bounds.symmetry, tick));
+  if (bounds.partial_order) {
+    less.counts.states = whole.counts.states;
+    less.counts.transitions = whole.counts.transitions;
+  }
+  if (less.whole && (less.broken != whole.broken || less.counts != whole.counts)) {
+    throw std::logic_error("self-check: a reduction has lost violations or states");
   }
 }
 
@@ -131,24 +133,27 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
     x.violation = std::move(broken.front());
     return x;
   }
-  const ScenarioSystem::Options options = options_of(bounds);
   const SearchBounds limits = {.max_states = bounds.max_states,
                                .max_depth = bounds.max_depth,
                                .max_memory = bounds.max_memory,
                                .workers = bounds.workers,
                                .all = bounds.all};
-  ScenarioSystem system(scenario, design, options);
-  const SearchResult<ScenarioSystem::State> r = reduced_search(system, limits, tick);
+  const Searched searched =
+      symmetric_search(scenario, design, options_of(bounds), limits, bounds.symmetry, tick);
+  const ScenarioSystem& system = *searched.system;
+  const SearchResult<ScenarioSystem::State>& r = searched.result;
   x.states = r.states;
   x.transitions = r.transitions;
   x.depth = r.depth;
   x.end_states = r.end_states;
   x.memory = r.memory + system.memory();
   x.bound = r.bound;
+  x.symmetric = searched.symmetric;
+  x.stands_for = searched.stands_for();
   x.invariants = system.evaluated(bounds.only);
   if (bounds.self_check) system.check_contents();
-  if (bounds.self_check && bounds.partial_order) {
-    compare_with_whole(scenario, design, options, limits, tick);
+  if (bounds.self_check && (bounds.partial_order || bounds.symmetry)) {
+    compare_with_whole(scenario, design, bounds, limits, tick);
   }
   if (r.violations.empty()) return x;
   const auto& v = r.violations.front();

@@ -14,6 +14,7 @@
 
 #include "checker/explore/search.h"
 #include "checker/explore/stepper.h"
+#include "checker/explore/symmetric_threads.h"
 #include "checker/report/verdict.h"
 
 namespace mmucheck::explore {
@@ -31,6 +32,9 @@ struct Bounds {
   bool partial_order = false;
   // A reduction: states that differ only in which thread allocated a table first are one.
   bool like_pages = false;
+  // A reduction: states that differ only in which of several threads that are alike is which are
+  // one. Not with preemptions, and of no account to what `fair` looks for.
+  bool symmetry = false;
   std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
   bool fair = false;        // then look for fair executions that go on for ever (pinned.h)
   bool all = false;         // go on behind a violation: one of each invariant and last step
@@ -48,6 +52,10 @@ struct Exploration {
   uint64_t transitions = 0;  // moves that were made, to known states too
   uint64_t depth = 0;        // moves from the first state to the farthest one
   uint64_t end_states = 0;   // where every thread is over
+  ThreadGroups symmetric;    // that were taken to be alike
+  // What was found without that, where every state was visited; under partial order reduction its
+  // end states alone are what all orders have.
+  StateCounts stands_for;
   uint64_t memory = 0;       // bytes of the states, and of what they are made of
   std::string bound;         // that was hit, or what the tick said; empty: every state was visited
   std::optional<report::Violation> violation;

@@ -33,7 +33,9 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
   if (options.partial_order && options.preemptions) {
     throw std::logic_error("who was put off by partial order reduction is no preemption");
   }
-  initial_ = Worker(*this).successor();
+  const Worker worker(*this);
+  initial_ = worker.successor();
+  if (!options.symmetric.empty()) start_symmetry(worker);
 }
 
 ScenarioSystem::Worker ScenarioSystem::worker() const {
@@ -67,7 +69,7 @@ void ScenarioSystem::add_contents(Codec& codec) const {
 }
 
 uint64_t ScenarioSystem::memory() const {
-  uint64_t all = futures_.memory();
+  uint64_t all = futures_.memory() + symmetry_.memory();
   for (const Contents& c : contents_) all += c.memory();
   return all;
 }
@@ -82,6 +84,7 @@ void ScenarioSystem::settle() const {
     news_ = true;
     vain_.news();
   }
+  if (symmetry_.failed() != 0) throw NotSymmetric(pairs_that_failed());
 }
 
 // That a reduction is wrong is no news where it knew too little.
@@ -89,7 +92,10 @@ bool ScenarioSystem::must_repeat() {
   vain_.begin();
   const bool wrong = wrong_.exchange(false);
   const bool closed = futures_.close();
-  if (std::exchange(news_, false) || closed) return true;
+  if (std::exchange(news_, false) || closed) {
+    like_.states = like_.transitions = like_.end_states = 0;
+    return true;
+  }
   if (wrong) throw std::logic_error("self-check: a move does not commute with one it put off");
   return false;
 }
@@ -100,23 +106,9 @@ void ScenarioSystem::check_contents() const {
       throw std::logic_error("self-check: equal parts of states have different numbers");
     }
   }
-}
-
-ChosenPath<ScenarioSystem::State> ScenarioSystem::choose(
-    const std::vector<std::vector<State>>& layers, unsigned property) const {
-  Worker worker(*this);
-  return fewest_switches(worker, layers, property);
-}
-
-std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
-                                        std::optional<uint64_t> last_step) const {
-  Worker worker(*this);
-  std::vector<Move> all;
-  for (size_t i = 1; i < path.size(); i++) {
-    all.push_back(worker.move_between(path[i - 1], path[i]));
+  if (!symmetry_.consistent()) {
+    throw std::logic_error("self-check: exchanges of threads are no permutations of states");
   }
-  if (last_step) all.push_back(worker.move_at(path.back(), *last_step));
-  return all;
 }
 
 Worker::Worker(const ScenarioSystem& system)
@@ -127,7 +119,9 @@ Worker::Worker(const ScenarioSystem& system)
       left_(threads_.size()),
       steps_(Stepper::kMoveKinds * static_cast<uint32_t>(threads_.size()),
              system.memo_bytes_ / kStepsShare) {
-  if (system.options_.like_pages) SteppedState::number_by_thread(stepper_->slots(), threads_);
+  if (system.options_.like_pages) {
+    own_slots_ = SteppedState::number_by_thread(stepper_->slots(), threads_);
+  }
   for (const uint32_t thread : threads_) {
     if (SteppedState::running(stepper_->replayer(), thread)) continue;
     SteppedState::put_thread(stepper_->slots(), thread, {}, nullptr);  // what the prefix has left
@@ -219,13 +213,20 @@ void Worker::moves_of(Slot thread) {
 }
 
 StepMemo::Outcome Worker::run(const Move& m) {
-  const uint32_t tree = static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
+  const StepMemo::Outcome o = outcome_of(m);
+  if (system_->options_.partial_order && telling_) tell(m, o);
+  made_hash_ = o.hash;
+  if (system_->options_.preemptions && o.made) follow_turn(m);
+  return o;
+}
+
+StepMemo::Outcome Worker::outcome_of(const Move& m) {
   const auto at = [this](Slot s) { return loaded_.lanes[s]; };
   StepMemo::Outcome o;
   bool known = false;
   for (const StepMemo* steps : std::array{&system_->steps_, &steps_}) {
     if (known) break;
-    const auto found = steps->find(tree, at, found_);
+    const auto found = steps->find(tree_of(m), at, found_);
     if (!found) continue;
     known = true;
     o = *found;
@@ -233,22 +234,25 @@ StepMemo::Outcome Worker::run(const Move& m) {
   }
   if (!known) {
     o = run_model(m);
+    learn(m, o);
+    if (symmetric()) learn_twins(m, o);
     made_ = changes_;
-    std::vector<Id> found_there;
-    for (const Slot slot : asked_) found_there.push_back(loaded_.lanes[slot]);
-    steps_.learn(tree, asked_, found_there, o, changes_);
-    const std::lock_guard hold(system_->lock_);
-    if (system_->learned_.size() < kMostLearned) {
-      system_->learned_.push_back({tree, asked_, std::move(found_there), o, changes_});
-    }
   } else if (system_->options_.self_check) {
     check(m, o, {made_.begin(), made_.end()});
     made_ = changes_;
   }
-  if (system_->options_.partial_order && telling_) tell(m, o);
-  made_hash_ = o.hash;
-  if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
+}
+
+// What run_model() has just made.
+void Worker::learn(const Move& m, const StepMemo::Outcome& o) {
+  std::vector<Id> found_there;
+  for (const Slot slot : asked_) found_there.push_back(loaded_.lanes[slot]);
+  steps_.learn(tree_of(m), asked_, found_there, o, changes_);
+  const std::lock_guard hold(system_->lock_);
+  if (system_->learned_.size() < kMostLearned) {
+    system_->learned_.push_back({tree_of(m), asked_, std::move(found_there), o, changes_});
+  }
 }
 
 // Runs the step although it is known.
@@ -379,7 +383,12 @@ Worker::Id Worker::content(Slot slot, const Turn& turn) {
                                         [] { return Kept{}; });
   }
   return system_->contents_[slot].add(SteppedState::content_of_thread(r, threads_[slot]), [&] {
-    return Kept{SteppedState::keep_thread(r, threads_[slot]), {}};
+    const bool may[] = {SteppedState::running(r, threads_[slot]),
+                        SteppedState::may_be_busy(r, threads_[slot]),
+                        SteppedState::walks(r, threads_[slot])};
+    return Kept{SteppedState::keep_thread(r, threads_[slot]),
+                {},
+                static_cast<uint8_t>(may[0] | may[1] << 1 | may[2] << 2)};
   });
 }
 
@@ -390,7 +399,7 @@ Worker::Id Worker::progress(const Progress& p) {
              std::to_string(p.turn.used);
   }
   return system_->contents_[progress_slot()].add(bytes, [&] {
-    return Kept{{}, std::make_shared<Progress>(p)};
+    return Kept{{}, std::make_shared<Progress>(p), 0};
   });
 }
 
@@ -433,8 +442,13 @@ ThreadFutures::Key Worker::key(unsigned thread) const {
   return {thread, begun_[thread], loaded_.lanes[thread]};
 }
 
-// What the move has made of its thread.
+// What the thread can do, those can whose image it is.
 void Worker::tell(const Move& m, const StepMemo::Outcome& o) {
+  if (tell_one(m, o) && symmetric()) tell_twins(m);
+}
+
+// What the move has made of its thread.
+bool Worker::tell_one(const Move& m, const StepMemo::Outcome& o) {
   const Slot thread = slot_of_thread(m.thread);
   const ThreadFutures::Key from = key(thread);
   ThreadFutures::Key to = from;
@@ -444,7 +458,7 @@ void Worker::tell(const Move& m, const StepMemo::Outcome& o) {
       if (c.slot == thread) to.content = c.to;
     }
   }
-  system_->futures_.tell(seen_, {from, o.note, to});
+  return system_->futures_.tell(seen_, {from, o.note, to});
 }
 
 bool Worker::run_all(unsigned thread) {
@@ -499,27 +513,6 @@ void Worker::check_commutes(const State& s, unsigned thread) {
   }
   load(s);
   telling_ = true;
-}
-
-// --- paths ---
-
-Move Worker::move_between(const State& from, const State& to) {
-  load(from);
-  allowed();
-  for (const Move& m : moves_) {
-    const StepMemo::Outcome o = run(m);
-    if (o.made && o.property == kNothing && successor() == to) return m;
-  }
-  throw std::logic_error("no move leads from a state to the next one of its path");
-}
-
-Move Worker::move_at(const State& from, uint64_t step) {
-  load(from);
-  allowed();
-  for (const Move& m : moves_) {
-    if (run(m).made && step-- == 0) return m;
-  }
-  throw std::logic_error("a state has no such step");
 }
 
 }  // namespace mmucheck::explore

@@ -13,6 +13,13 @@
 // breaks shows in the step, which reads what the invariants look at. A search is repeated while
 // must_repeat().
 //
+// Symmetry: of states that differ in which of some threads is which one is kept (lane_symmetry.h),
+// by what exchanging two threads makes of each step: the model runs it both ways when it is new
+// (scenario_symmetry.cc). Threads that turn out to be no images of one another end the search
+// (NotSymmetric), so what it finds to its end is what all states show. What a step tells of what a
+// thread can still do, its images tell of theirs: partial order reduction looks at the state that is
+// kept, and does in the others what is the image of that.
+//
 // A bound of preemptions: so often a thread may go on although the one that moved last could; the
 // last thread and their number then belong to the state.
 #pragma once
@@ -26,10 +33,12 @@
 
 #include "checker/explore/content_table.h"
 #include "checker/explore/fewest_switches.h"
+#include "checker/explore/lane_symmetry.h"
 #include "checker/explore/lanes.h"
 #include "checker/explore/search.h"
 #include "checker/explore/step_memo.h"
 #include "checker/explore/stepper.h"
+#include "checker/explore/symmetric_threads.h"
 #include "checker/explore/thread_futures.h"
 
 namespace mmucheck::explore {
@@ -65,6 +74,7 @@ class ScenarioSystem {
     bool all = false;            // tell violations of a rule by different steps apart
     bool partial_order = false;  // not with preemptions
     bool like_pages = false;     // pages differ by who allocated them, not by when
+    ThreadGroups symmetric = {};  // threads that are taken to be alike; not with preemptions
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
     // table of parts that knows equal ones by several numbers, moves that do not commute with what
     // was put off for them.
@@ -72,6 +82,7 @@ class ScenarioSystem {
     std::optional<replay::SteppedState::Slot> forgets =
         std::nullopt;  // what the tests break: no step looks there
     PartialOrderFaults faults = {};
+    SymmetryFaults symmetry_faults = {};
   };
 
   // Nothing may be broken or in doubt behind the prefix.
@@ -102,9 +113,11 @@ class ScenarioSystem {
   // one on which threads take turns the least often; and which move it is.
   ChosenPath<State> choose(const std::vector<std::vector<State>>& layers, unsigned property) const;
 
-  // The moves that lead along a path, and then the `last_step`th one.
+  // The moves that lead along a path, and then the `last_step`th one. Where its states are kept for
+  // others the moves are those of a path through such.
   std::vector<Move> moves(const std::vector<State>& path, std::optional<uint64_t> last_step) const;
   // While nobody works: what steps have shown is known from now on.
+  // Throws NotSymmetric.
   void settle() const;
   // After a search: steps were seen that it did not know of, so it proves nothing.
   bool must_repeat();
@@ -114,6 +127,8 @@ class ScenarioSystem {
   uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
   // While nobody works.
   void check_contents() const;
+  // Of a search that has visited all states, what it would have found without symmetry.
+  StateCounts stands_for() const { return {like_.states, like_.transitions, like_.end_states}; }
 
  private:
   // The thread that moved last, and the preemptions so far.
@@ -129,6 +144,7 @@ class ScenarioSystem {
   struct Kept {
     replay::SteppedState::KeptThread thread;
     std::shared_ptr<const Progress> progress;
+    uint8_t may = 0;  // of a thread: what its moves depend on
 
     size_t bytes() const {
       return (thread == nullptr ? 0 : replay::SteppedState::bytes_of(*thread)) +
@@ -145,6 +161,10 @@ class ScenarioSystem {
            hash_in_lane(lane, contents_[lane].hash(from));
   }
   void count(const invariant::Tally& tally) const;
+  void start_symmetry(const Worker& worker);
+  ThreadPairs pairs_that_failed() const;
+  // What the images of the states of a layer make of it; nothing where that is too many.
+  std::vector<std::vector<State>> unfolded(const std::vector<std::vector<State>>& layers) const;
 
   const Scenario& scenario_;
   const model::Design* design_;
@@ -166,6 +186,11 @@ class ScenarioSystem {
   mutable bool news_ = false;
   mutable InVain vain_;
   mutable std::atomic<bool> wrong_ = false;  // a move did not commute with one that it put off
+  mutable LaneSymmetry<kLanes> symmetry_;
+  struct Like {  // of the states that were expanded, with those that they stand for
+    std::atomic<uint64_t> states = 0, transitions = 0, end_states = 0;
+  };
+  mutable Like like_;
   State initial_{};
   mutable std::mutex lock_;  // of what follows
   mutable std::array<bool, invariant::kIdCount> evaluated_{};
@@ -179,22 +204,21 @@ class ScenarioSystem::Worker {
 
   template <class Steps>
   Fate expand(const State& s, Steps& steps) {
-    if constexpr (requires { steps.known(s); }) {
-      if (system_->options_.partial_order) return expand_reduced(s, steps);
-    }
-    return expand_all(s, steps);
+    if (system_->options_.self_check && symmetric()) check_symmetric(s);
+    Counted<Steps> counted{steps};
+    const Fate fate = expand_some(s, counted);
+    if (symmetric()) count_like(s, counted.made_here, fate);
+    return fate;
   }
-  // Without a reduction, which it may leave out.
+  // Without partial order reduction, which may leave out some.
   template <class Steps>
   Fate expand_all(const State& s, Steps& steps) {
     return each_made(s, [&](const Move&, unsigned property) {
-      if (property != kNothing) {
-        steps.violates(property);
-      } else if constexpr (requires { steps.made(made_hash_, made_); }) {
-        steps.made(loaded_.hash + made_hash_, made_);
-      } else {
-        steps.made(successor());
+      if (property != kNothing) return steps.violates(property);
+      if constexpr (requires { steps.made(made_hash_, made_); }) {
+        if (!symmetric()) return steps.made(loaded_.hash + made_hash_, made_);
       }
+      steps.made(canonical(successor()));
     });
   }
   // The same, a move each: visit(move, property, successor); it has none where a property is
@@ -212,16 +236,19 @@ class ScenarioSystem::Worker {
     return *stepper_;
   }
 
-  // The same, with the number of the thread that moves.
+  // With the number of the thread that moves; successors are those that are kept.
   template <class Visit>
   Fate each_move(const State& s, const Visit& visit) {
     return each(s, [&](const Move& m, unsigned property, const State& to) {
-      visit(slot_of_thread(m.thread), property, to);
+      visit(slot_of_thread(m.thread), property, unfolded_ ? to : canonical(to));
     });
   }
-  // The move of `from` that leads to `to`; the `step`th of those that are none that wait.
-  Move move_between(const State& from, const State& to);
-  Move move_at(const State& from, uint64_t step);
+  // The move of `from` that leads to `to`, else to one that `to` is kept for; where it does lead
+  // (scenario_paths.cc).
+  std::pair<Move, State> move_between(const State& from, const State& to);
+  // The `step`th of the moves of `from` that are none that wait, or the one of `like`, which may be
+  // kept for it, that breaks the same.
+  Move move_at(const State& from, uint64_t step, const State& like);
 
  private:
   friend class ScenarioSystem;
@@ -248,6 +275,13 @@ class ScenarioSystem::Worker {
   // Runs the moves of a thread, into ran_. False where none is made, or one breaks something.
   bool run_all(unsigned thread);
   template <class Steps>
+  Fate expand_some(const State& s, Steps& steps) {
+    if constexpr (requires { steps.known(s); }) {
+      if (system_->options_.partial_order) return expand_reduced(s, steps);
+    }
+    return expand_all(s, steps);
+  }
+  template <class Steps>
   Fate expand_reduced(const State& s, Steps& steps) {
     load(s);
     allowed();
@@ -255,18 +289,18 @@ class ScenarioSystem::Worker {
     ran_.clear();
     find_places();
     telling_ = true;
-    Candidates candidates{*this, [&](const State& n) { return steps.known(n); }};
+    Candidates candidates{*this, [&](const State& n) { return steps.known(canonical(n)); }};
     const auto alone = thread_to_run_alone(static_cast<unsigned>(threads_.size()), candidates,
                                            !system_->options_.faults.puts_off_for_ever);
     if (!alone) return all_that_ran(steps);
     if (system_->options_.self_check) check_commutes(s, *alone);
     for (const Ran& r : ran_) {
-      if (r.move.thread == threads_[*alone] && r.made) steps.made(r.to);
+      if (r.move.thread == threads_[*alone] && r.made) steps.made(canonical(r.to));
     }
     return Fate::kMoved;
   }
   template <class Steps>
-  Fate all_that_ran(Steps& steps) const {
+  Fate all_that_ran(Steps& steps) {
     bool moved = false;
     for (const Ran& r : ran_) {
       if (!r.made) continue;
@@ -274,7 +308,7 @@ class ScenarioSystem::Worker {
       if (r.property != kNothing) {
         steps.violates(r.property);
       } else {
-        steps.made(r.to);
+        steps.made(canonical(r.to));
       }
     }
     return moved ? Fate::kMoved : Fate::kStuck;
@@ -285,6 +319,57 @@ class ScenarioSystem::Worker {
   ThreadFutures::Key key(unsigned thread) const;
   void find_places();
   void tell(const Move& m, const StepMemo::Outcome& o);
+  // False: it was told before.
+  bool tell_one(const Move& m, const StepMemo::Outcome& o);
+
+  // --- symmetry (scenario_symmetry.cc) ---
+  template <class Steps>
+  struct Counted {  // what a state makes
+    Steps& steps;
+    uint64_t made_here = 0;
+
+    void made(const State& s) {
+      made_here++;
+      steps.made(s);
+    }
+    template <class Change>
+    void made(uint64_t hash, std::span<const Change> changes)
+      requires requires(Steps& of) { of.made(hash, changes); }
+    {
+      made_here++;
+      steps.made(hash, changes);
+    }
+    void violates(unsigned property) {
+      made_here++;
+      steps.violates(property);
+    }
+    bool known(const State& s) const
+      requires requires(const Steps& of) { of.known(s); }
+    {
+      return steps.known(s);
+    }
+  };
+  struct Twin {  // a step of the loaded state, in one of its images
+    State at;
+    Slot thread;
+    StepMemo::Outcome outcome;
+    std::vector<Slot> asked;
+    std::vector<StepMemo::Change> changes;
+  };
+  bool symmetric() const { return system_->symmetry_.any(); }
+  State canonical(State s) {
+    if (symmetric()) system_->symmetry_.canonical(s, images_);
+    return s;
+  }
+  void count_like(const State& s, uint64_t made, Fate fate);
+  // Of the step that the model has just made: its images are made and learned, too.
+  void learn_twins(const Move& m, const StepMemo::Outcome& o);
+  void compare_twins(unsigned exchange, const Twin& one, const Twin& other);
+  bool define(unsigned exchange, Slot slot, Id from, Id to);
+  bool alike(unsigned exchange, Slot slot, Id from, Id to) const;
+  void not_symmetric(unsigned exchange) const;
+  void tell_twins(const Move& m);
+  void check_symmetric(const State& s);
 
   // Slots: the threads in their order, what the stepper counts, and those of SteppedState.
   Slot progress_slot() const { return static_cast<Slot>(threads_.size()); }
@@ -314,8 +399,14 @@ class ScenarioSystem::Worker {
   void moves_of(Slot thread);
   // What the loaded state becomes is what made_ says.
   StepMemo::Outcome run(const Move& m);
+  // From what is known, else by the model, and then it is known.
+  StepMemo::Outcome outcome_of(const Move& m);
   // What the model makes of it: asked_, and changes_ where it is made.
   StepMemo::Outcome run_model(const Move& m);
+  void learn(const Move& m, const StepMemo::Outcome& o);
+  uint32_t tree_of(const Move& m) const {
+    return static_cast<uint32_t>(m.kind) * progress_slot() + slot_of_thread(m.thread);
+  }
   void check(const Move& m, const StepMemo::Outcome& known,
              const std::vector<StepMemo::Change>& changes);
   uint64_t hash_of(std::span<const StepMemo::Change> changes) const;
@@ -358,6 +449,9 @@ class ScenarioSystem::Worker {
   std::optional<Id> begun_of_;  // what is counted there
   std::vector<uint32_t> begun_;
   std::vector<ThreadFutures::Place> places_;  // where the threads are
+  replay::SteppedState::OwnSlots own_slots_{};
+  bool unfolded_ = false;  // successors are told as they are
+  std::vector<State> images_;
 };
 
 }  // namespace mmucheck::explore

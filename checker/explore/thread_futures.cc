@@ -95,10 +95,11 @@ bool ThreadFutures::conflict(Place mine, const StepNote& step, Place other) cons
                      [&](const CellUse& u) { return theirs.conflict(u); });
 }
 
-void ThreadFutures::tell(Seen& seen, const Step& step) const {
-  if (!seen.insert(step).second) return;
+bool ThreadFutures::tell(Seen& seen, const Step& step) const {
+  if (!seen.insert(step).second) return false;
   const std::lock_guard<std::mutex> hold(lock_);
   told_.push_back(step);
+  return true;
 }
 
 ThreadFutures::Place ThreadFutures::made_place(const Key& k) {

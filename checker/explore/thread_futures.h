@@ -116,7 +116,8 @@ class ThreadFutures {
   }
   // Does a step at `mine` conflict with what a thread at `other` can still do?
   bool conflict(Place mine, const StepNote& step, Place other) const;
-  void tell(Seen& seen, const Step& step) const;
+  // False: it has seen that before.
+  bool tell(Seen& seen, const Step& step) const;
 
   // --- while nobody looks ---
   // True when anything was new that matters to whom one may run alone.

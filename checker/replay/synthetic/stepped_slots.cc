@@ -337,7 +337,8 @@ void SteppedState::put_thread(SyntheticReplayer& r, uint32_t thread, const std::
   }
 }
 
-void SteppedState::number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads) {
+SteppedState::OwnSlots SteppedState::number_by_thread(SyntheticReplayer& r,
+                                                      std::span<const uint32_t> threads) {
   constexpr uint64_t kFar = 0x10000;
   VmModel& vm = *r.vms_.begin()->second.model;
   const uint32_t first = vm.store.table_bound();
@@ -351,6 +352,8 @@ void SteppedState::number_by_thread(SyntheticReplayer& r, std::span<const uint32
     n.far_frame = vm.env.next_provisional_ + (i + 1) * kFar;
     vm.env.numbers_.push_back(n);
   }
+  if (each * threads.size() > free_slots) return {};
+  return {kFirstTableSlot + first, each};
 }
 
 model::Cell SteppedState::inside_cell(size_t which) {

@@ -72,8 +72,11 @@ class SteppedState {
                          const KeptThread& kept);
   // From here on each of the threads numbers the tables that it allocates by itself. Which threads
   // allocate in which order is then no difference between states; nothing but reports looks at the
-  // numbers as such.
-  static void number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads);
+  // numbers as such. Which slots have the first tables of each thread then: no others have those.
+  struct OwnSlots {
+    Slot first = 0, each = 0;  // of the first thread, and then of each; none where all have too few
+  };
+  static OwnSlots number_by_thread(SyntheticReplayer& r, std::span<const uint32_t> threads);
   // What threads are inside of, as counts: mmu_lock for read, for write, and hooks. The code only
   // asks of these whether they are 0.
   static constexpr size_t kInsides = 3;
