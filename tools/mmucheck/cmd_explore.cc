@@ -1,5 +1,6 @@
 // mmucheck explore: every interleaving of a scenario's threads, within bounds.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <chrono>
 #include <filesystem>
@@ -113,10 +114,36 @@ std::string counts(const Exploration& x) {
                      with_thousands(x.transitions), x.depth);
 }
 
-std::string reductions(const explore::Bounds& b) {
-  std::string all = b.like_pages ? "tables numbered by thread" : "";
-  if (b.partial_order) all += all.empty() ? "partial order" : ", partial order";
-  return all.empty() ? "no reductions" : all;
+std::string reductions(const explore::Bounds& b, const explore::ThreadGroups& symmetric) {
+  std::vector<std::string> all;
+  if (b.like_pages) all.emplace_back("tables numbered by thread");
+  if (b.partial_order) all.emplace_back("partial order");
+  if (b.symmetry && symmetric.empty()) all.emplace_back("no threads are alike");
+  for (const auto& group : symmetric) {
+    all.push_back(fmt::format("threads {}", fmt::join(group, " = ")));
+  }
+  return all.empty() ? "no reductions" : fmt::format("{}", fmt::join(all, ", "));
+}
+
+// What a reduction by symmetry has left out.
+std::string stands_for(const Exploration& x, const explore::Bounds& b) {
+  if (x.symmetric.empty() || !x.bound.empty()) return "";
+  const std::string ends =
+      plural(x.stands_for.end_states, "end state");
+  if (b.partial_order) return fmt::format("       for {} by all names\n", ends);
+  return fmt::format("       for {} states, {} transitions and {} by all names\n",
+                     with_thousands(x.stands_for.states),
+                     with_thousands(x.stands_for.transitions), ends);
+}
+
+Json stands_for_json(const Exploration& x, const explore::Bounds& b) {
+  if (x.symmetric.empty() || !x.bound.empty() || x.violation) return nullptr;
+  Json counts = {{"end_states", x.stands_for.end_states}};
+  if (!b.partial_order) {
+    counts["states"] = x.stands_for.states;
+    counts["transitions"] = x.stands_for.transitions;
+  }
+  return counts;
 }
 
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -147,8 +174,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                                               why, what_was_bounded(s, o)));
   session.print(fmt::format(
       "       {}; {}; {}\n"
+      "{}"
       "       {} evaluated; sequential consistency, no A/D bits from CPUs{}\n",
-      counts(x), plural(x.end_states, "end state"), reductions(o.bounds),
+      counts(x), plural(x.end_states, "end state"), reductions(o.bounds, x.symmetric),
+      stands_for(x, o.bounds),
       plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
 }
 
@@ -169,6 +198,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"transitions", x.transitions},
               {"depth", x.depth},
               {"end_states", x.end_states},
+              {"symmetric", x.symmetric},
+              {"stands_for", stands_for_json(x, o.bounds)},
               {"invariants", x.invariants},
               {"bounds",
                {{"threads", s.threads.size()},
@@ -344,6 +375,10 @@ void add_explore(CLI::App& app, Session& session) {
                 "run again what is known of each step, and compare: exit code 6 where it differs");
   sub->add_flag("--like-pages", o->given.like_pages,
                 "reduce: page tables are numbered by the thread that allocates them");
+  sub->add_flag("--symmetry", o->given.symmetry,
+                "reduce: of states that differ in which of several threads that are alike is which, one "
+                "is kept; which threads are alike shows in their steps")
+      ->excludes(preemptions);
   sub->add_option("--only", o->given.only, "look at this invariant alone, whatever else is broken")
       ->option_text("ID")
       ->check([](const std::string& id) -> std::string {
@@ -353,6 +388,7 @@ void add_explore(CLI::App& app, Session& session) {
                 "where nothing is broken: look for an execution that never ends although no thread that "
                 "could move is passed over")
       ->excludes("--like-pages")
+      ->excludes("--symmetry")
       ->excludes("--preemptions");
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "

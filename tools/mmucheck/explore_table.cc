@@ -53,7 +53,7 @@ std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
   const BoundOptions& given = request.bounds;
   const bool other_bounds = given.max_states || given.max_depth || given.busy ||
                             given.preemptions || given.memory_mib != 0 || given.all ||
-                            given.like_pages || given.partial_order || given.fair ||
+                            given.like_pages || given.partial_order || given.symmetry || given.fair ||
                             !given.only.empty();
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
@@ -167,6 +167,7 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   b.self_check = self_check;
   b.like_pages = like_pages;
   b.partial_order = partial_order;
+  b.symmetry = symmetry;
   b.preemptions = preemptions;
   b.fair = fair;
   if (!only.empty()) b.only = invariant::find_id(only);
