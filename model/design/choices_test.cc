@@ -75,9 +75,9 @@ TEST(Choices, EveryRowIsItsValues) {
     }
     EXPECT_TRUE(difference(copy, d).empty()) << d.name;
   }
-  EXPECT_EQ(designs().size(), 17u);
+  EXPECT_EQ(designs().size(), 19u);
   EXPECT_EQ(designs()[0].name, "naive");
-  EXPECT_EQ(designs()[16].name, "linux-7.2");
+  EXPECT_EQ(designs()[18].name, "linux-7.2");
 }
 
 TEST(Choices, EveryValueCanBeSetAndReadBack) {
@@ -124,6 +124,11 @@ TEST(Choices, RowsDifferInWhatIsArguedAbout) {
             (Names{"seamcall_lock", "seamcall_lock_spans_set"}));
   EXPECT_EQ(differing("upstream-6.16", "upstream-6.14"),
             (Names{"ageing", "premap_count", "reload_frees_obsolete", "straddling_joins"}));
+  EXPECT_EQ(differing("upstream-6.18", "upstream-6.16"),
+            (Names{"gmem_unbind", "nx_recovery", "prefault_eagain_on_invalid_slot",
+                   "retry_tests_slot"}));
+  EXPECT_EQ(differing("upstream-6.19", "upstream-6.18"),
+            (Names{"page_pins", "premap_count", "vp_init_mmu_lock"}));
   EXPECT_EQ(get(row("v8"), "hook_errors"), "dropped");
   EXPECT_EQ(get(row("v8"), "page_pins"), "yes");
   EXPECT_EQ(get(row("v19"), "unmap_filter"), "only-private-shared");

@@ -108,6 +108,27 @@ constexpr Design upstream_6_16() {
   return d;
 }
 
+constexpr Design upstream_6_18() {
+  Design d = upstream_6_16();
+  d.name = "upstream-6.18";
+  d.source = "Linux 6.18: NX recovery under the read lock, the deadlock fixes of prefault and TDX";
+  d.retry_tests_slot = true;
+  d.prefault_eagain_on_invalid_slot = true;
+  d.nx_recovery = NxRecovery::kReadLockZapPossibleNx;
+  d.gmem_unbind = GmemUnbind::kAlways;
+  return d;
+}
+
+constexpr Design upstream_6_19() {
+  Design d = upstream_6_18();
+  d.name = "upstream-6.19";
+  d.source = "Linux 6.19: populating adds pages itself, no pins, TDX locks of the 6.19 pull";
+  d.page_pins = false;
+  d.premap_count = false;
+  d.vp_init_mmu_lock = true;
+  return d;
+}
+
 // --- series up to v19: upstream-7.x with what they did otherwise ---
 
 constexpr Design v8() {
@@ -262,6 +283,8 @@ constexpr Design kRows[] = {naive(),
                             seamcall_lock_only(),
                             upstream_6_14(),
                             upstream_6_16(),
+                            upstream_6_18(),
+                            upstream_6_19(),
                             upstream_7_x(),
                             huge(),
                             linux_6_12(),

@@ -24,11 +24,11 @@ TEST_F(DesignsCli, ListsTheRows) {
   const Result text = run("designs");
   EXPECT_EQ(text.code, 0);
   EXPECT_TRUE(text.out.starts_with("naive ")) << text.out;
-  EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 17);
+  EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 19);
   const json all = json::parse(run("designs --json").out);
   EXPECT_EQ(all["schema"], 1);
   ASSERT_EQ(all["designs"].size(), model::designs().size());
-  EXPECT_EQ(all["designs"][16]["design"], "linux-7.2");
+  EXPECT_EQ(all["designs"][18]["design"], "linux-7.2");
 }
 
 TEST_F(DesignsCli, ShowsEveryChoiceOfOne) {
@@ -143,7 +143,7 @@ TEST_F(DesignsCli, EveryDesignInALine) {
                      "packet { set_spte { gfn: 0x10 spte: 0x6000e67 } }\n");
   const Result text = run("replay --all-designs " + trace);
   EXPECT_EQ(text.code, 0) << text.err;
-  EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 18);
+  EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 20);
   EXPECT_TRUE(text.out.starts_with(trace + "\n  naive               diverged ")) << text.out;
   const Result piped = run("--json replay --all-designs -", trace);
   EXPECT_EQ(piped.code, 0);
