@@ -126,6 +126,7 @@ void Monitor::on(const ev::ExternalSet& e) {
   } else {
     count(id("TDX-BUG-SPT"));
   }
+    if (view_.field(CellKind::kTdRunnable) == 0) count(id("TDX-BUG-IMAGE"));
 }
 
 // An S-EPT page is about to be reclaimed: nothing is below it any more.

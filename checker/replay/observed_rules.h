@@ -29,6 +29,7 @@ struct ObservedStep {
   int host_level = 0;  // at the place of a change, where huge pages are recovered; else 0
   int call_level = 0;  // of a SEAMCALL that no hook made
   const model::Fault* fault = nullptr;  // that the thread has begun last, over or not
+  bool populates = false;  // KVM_TDX_INIT_MEM_REGION, over or not
   bool private_may_go = true;  // by what it does: see TDX-DATA-KEPT
 };
 

@@ -193,6 +193,11 @@ void seen_add(const View& view, const ObservedStep& step, std::vector<Id>& broke
   bool reached = false;
   invariant::sept_entry(view, e.f[x::gpa] >> model::kPageShift, level, &reached);
   if (!reached) broken.push_back(id("TDX-SEPT-ORDER"));
+  if (e.kind == K::kMockSeptAdd) return;
+  if (view.field(model::CellKind::kTdRunnable) == 0 && !view.design.premap_count &&
+      !step.populates && (p == nullptr || p->kind != e.kind)) {
+    broken.push_back(id("TDX-BUG-IMAGE"));
+  }
 }
 
 // A hook fails that nobody undoes: what it was to take from the S-EPT is gone from the mirror.

@@ -59,6 +59,7 @@ enum class CellKind : uint8_t {
   kWaitForSeptZap, // kvm_tdx->wait_for_sept_zap; v8..v19: tdh_mem_track, which vCPUs wait for, too
   kSeamcallLock,   // kvm_tdx->seamcall_lock (v8): 1 while held
   kNrPremapped,    // kvm_tdx->nr_premapped
+  kPageAddSrc,     // kvm_tdx->page_add_src: KVM_TDX_INIT_MEM_REGION has a page to add
   kPamtSpinlock,   // pamt_lock (Dynamic PAMT): 1 while held
   kSrcuIndex,      // kvm->srcu: 0 or 1, which readers that begin now count in
   kReapHead,       // work of RCU callbacks: first table to reap + 1; kRcuNext is the next

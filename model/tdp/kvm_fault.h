@@ -91,11 +91,11 @@ bool seq_is_read_late(const W& w) {
 }
 
 // kvm_arch_vcpu_pre_fault_memory: a TD that is not finalized cannot be asked to. Hand-written files
-// populate with what stands here for a pre-fault, and may do that before.
+// populate with what stands here for a pre-fault where populating faults pages in (6.16 to 6.18).
 template <class W>
 bool may_not_prefault(const W& w, const Fault& f) {
-  return w.env.lock_steps() && f.prefetch && w.vm.has_mirror &&
-         w.field(CellKind::kPreFaultAllowed) == 0;
+  return (w.env.lock_steps() || (w.platform != nullptr && !w.design.premap_count)) && f.prefetch &&
+         w.vm.has_mirror && w.field(CellKind::kPreFaultAllowed) == 0;
 }
 
 // The part of faultin that state decides; `open` when an overlap leaves both results possible.

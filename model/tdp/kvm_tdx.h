@@ -253,6 +253,7 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
   if (slots_lock_held(w) || gmem_lock_held(w, file)) return Run::kBlocked;
   set_slots_lock(w, true);
   set_gmem_lock(w, file, true);
+  w.set_field(CellKind::kPageAddSrc, 0, 1);
   do {
     m.map = {};
     {
@@ -291,5 +292,6 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
   set_slots_lock(w, false);
   MMU_END(m);
 }
+  w.set_field(CellKind::kPageAddSrc, 0, 0);
 
 }  // namespace mmucheck::model

@@ -65,6 +65,7 @@ TEST(PrivateLevel, IsLimitedByTheDesignAndByTheTdsState) {
   Td built("huge", true);  // PAGE.ADD is for 4K only
   TdpMmuMap m = built.fault_on(kBlock, false);
   m.fault.max_level = kPgLevel2M;
+  built.w.set_field(CellKind::kPageAddSrc, 0, 1);
   EXPECT_EQ(built.run(m), RetPf::kFixed);
   EXPECT_TRUE(built.mapped(built.mirror, kBlock));
   EXPECT_FALSE(built.mapped(built.mirror, kBlock + 1));

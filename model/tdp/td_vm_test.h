@@ -122,6 +122,13 @@ class Td {
   }
   RetPf map(uint64_t gfn, bool shared) { return run(fault_on(gfn, shared)); }
 
+  Run populate(uint64_t gfn) {  // KVM_TDX_INIT_MEM_REGION
+    MapPrivatePfn m;
+    m.gfn = gfn;
+    env.private_pfn = pfn_of(gfn);
+    return kvm_tdp_mmu_map_private_pfn(w, m);
+  }
+
   // The entry at the lowest level that is reached with `bits` in the index.
   uint64_t entry(uint32_t root, uint64_t gfn, uint64_t bits) const {
     uint32_t table = root;

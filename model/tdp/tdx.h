@@ -196,6 +196,15 @@ bool takes_pamt_ref(const W& w, const TdxHook& hook) {
          (hook.level == kPgLevel4K || !is_last_spte<>(hook.new_spte, hook.level));
 }
 
+// tdx_sept_map_leaf_spte; tdx_mem_page_add: before FINALIZE there is a page to copy only while
+// KVM_TDX_INIT_MEM_REGION populates. nullptr: neither is a bug.
+template <class W>
+const char* bug_of_leaf(const W& w, const TdxHook& hook) {
+  if (hook.level > gmem_max_mapping_level(w, kMaxHugepageLevel)) return "TDX-BUG-LEVEL";
+  const bool adds = !td_runnable(w) && !w.design.premap_count;
+  return adds && w.field(CellKind::kPageAddSrc) == 0 ? "TDX-BUG-IMAGE" : nullptr;
+}
+
 // Pending: a 2M leaf of a mirror root becomes a table of 4K leafs.
 template <class W>
 bool splits_private_leaf(const W& w, const TdxHook& hook) {
@@ -281,8 +290,8 @@ Run tdx_sept_map_spte(W& w, TdxHook& hook) {
         m.pc = 0;
         return Run::kDone;
       }
-    } else if (hook.level > gmem_max_mapping_level(w, kMaxHugepageLevel)) {
-      kvm_bug(w, "TDX-BUG-LEVEL");
+    } else if (const char* bug = detail::bug_of_leaf(w, hook); bug != nullptr) {
+      kvm_bug(w, bug);
       m.pc = 0;
       return Run::kDone;
     } else {

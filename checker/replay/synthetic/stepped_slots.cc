@@ -47,6 +47,7 @@ constexpr Group group_of(CellKind kind) {
     case CellKind::kTdpMmuPages:
     case CellKind::kPageStat:
     case CellKind::kNrPremapped:
+    case CellKind::kPageAddSrc:
     case CellKind::kPinnedPages:
     case CellKind::kPagePins: return kCounts;
     case CellKind::kPamtLock:

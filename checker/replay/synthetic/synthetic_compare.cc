@@ -103,6 +103,7 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
     if (const auto* now = std::get_if<model::PageFault>(&task->op.machine)) step.fault = &now->fault;
   }
   step.private_may_go = t.private_may_go;
+  step.populates = t.populates;
   // An operation that is over has not done what is seen of it.
   if (task == nullptr) {
     step.attr_filter = t.filter;

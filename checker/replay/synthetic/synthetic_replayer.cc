@@ -409,6 +409,7 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   t.stack.push_back(std::move(task));
 }
 
+  t.populates = std::holds_alternative<model::MapPrivatePfn>(machine);
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Primitive primitive) {
   push(t, v, e, Machine{});
   t.recovers = std::holds_alternative<RecoverOp>(primitive);

@@ -100,6 +100,7 @@ class SyntheticReplayer {
     bool recovers = false;   // huge pages, by what it began last
     bool harvests = false;   // a dirty log
     bool private_may_go = true;  // by what it began last
+    bool populates = false;  // a page of the initial image
     uint64_t zap_start = 0, zap_end = 0;  // gfns of the last part of the notifier's range
     std::optional<model::Fault> fault;    // the one that it began last, if that was a fault
     std::vector<Task> stack;
