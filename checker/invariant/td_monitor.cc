@@ -312,4 +312,5 @@ void Monitor::mirror_fault(const ev::Enter& e) {
   check(id("MMU-FAULT-ADDR"), ((e.a[1] >> model::kPageShift) & ~bits) == e.a[2]);
 }
 
+  if (view_.field(CellKind::kPageAddSrc) != 0) count(id("MMU-GMEM-LOCK"));
 }  // namespace mmucheck::invariant

@@ -49,6 +49,7 @@ class Rules {
         break;
       case K::kSpteRequested: requested(); break;
       case K::kFastPageFault: fast_fault(); break;
+      case K::kGmemGetPfn: rule(id("MMU-GMEM-LOCK"), !step_.populates || same_kind()); break;
       case K::kSplitHugePage:
         rule(id("MMU-DIRTY-SPLIT"),
              invariant::splittable<>(e_.get(f::split_huge_page::spte),

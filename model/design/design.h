@@ -209,6 +209,7 @@ struct Design {
   // --- before fixes ---
   ZapFlush zap_flush = ZapFlush::kAccumulated;
   NxRecoveryFlush nx_recovery_flush = NxRecoveryFlush::kBeforeUnlock;
+  bool populate_has_pfn = true;      // a page of the image is mapped by its pfn, not faulted in
   bool nx_track_rechecks = true;     // a table that went meanwhile is not put on the NX list
   bool nx_zap_checks_table = true;   // recovery zaps an entry only if it still maps that table
   bool straddling_joins = true;      // huge pages across the ends of a conversion are invalidated, too

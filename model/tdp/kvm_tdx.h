@@ -256,6 +256,10 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
   w.set_field(CellKind::kPageAddSrc, 0, 1);
   do {
     m.map = {};
+    if (!w.design.populate_has_pfn) {  // kvm_tdp_map_page
+      w.warn("MMU-GMEM-LOCK");
+      MMU_EMIT(m, 5, ev::Enter{ev::Fn::kGmemGetPfn, kNoTable, {slot, m.gfn}});
+    }
     {
       Fault& f = m.map.fault;
       const auto found = w.env.faultin_pfn();
@@ -288,10 +292,10 @@ Run kvm_tdp_mmu_map_private_pfn(W& w, MapPrivatePfn& m) {
       m.ret = tdx_operand_busy(m.add.call.status) ? -16 : -5;
     }
   }
+  w.set_field(CellKind::kPageAddSrc, 0, 0);
   set_gmem_lock(w, file, false);
   set_slots_lock(w, false);
   MMU_END(m);
 }
-  w.set_field(CellKind::kPageAddSrc, 0, 0);
 
 }  // namespace mmucheck::model
