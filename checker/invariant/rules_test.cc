@@ -79,6 +79,7 @@ TEST(TdRules, BothDomainsAgree) {
       EXPECT_EQ(epoch_is_recent<>(a, b), of(epoch_is_recent<Term>(T(a), T(b))));
       EXPECT_EQ(stays_pending<>(a, b), of(stays_pending<Term>(T(a), T(b))));
       EXPECT_EQ(same_page_behind<>(a, b, 1), of(same_page_behind<Term>(T(a), T(b), 1)));
+      EXPECT_EQ(permits_every_access<>(a), of(permits_every_access<Term>(T(a))));
       for (const bool mirror : {false, true}) {
         EXPECT_EQ(zap_was_asked_for<>(a, 2, b, b + 512, mirror),
                   of(zap_was_asked_for<Term>(T(a), 2, T(b), T(b + 512), mirror)));
@@ -107,6 +108,8 @@ TEST(TdRules, Values) {
                               tdx::make_sept_entry(S::kPendingBlocked, 0x1000)));
   EXPECT_FALSE(same_page_behind<>(tdx::make_sept_entry(S::kMapped, 0x1000),
                                   tdx::make_sept_entry(S::kBlocked, 0x2000), 0));
+  EXPECT_TRUE(permits_every_access<>(0x80a0000200010f07));
+  EXPECT_FALSE(permits_every_access<>(0x80a0000200010f05));
   // A leaf of 2M that reaches beyond the range: shared memory comes back, private does not.
   EXPECT_TRUE(zap_was_asked_for<>(0x200, 2, 0x210, 0x220, false));
   EXPECT_FALSE(zap_was_asked_for<>(0x200, 2, 0x210, 0x220, true));

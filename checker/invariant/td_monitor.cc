@@ -96,6 +96,9 @@ void Monitor::mirror_change(uint64_t gfn, int level, uint64_t spte) {
 void Monitor::mirror_leaf(const ev::ChangedSpte& e) {
   if (view_.platform == nullptr) return;
   check(id("TDX-LEVEL-MAX"), e.level <= view_.design.private_max_level);
+  if (!model::is_shadow_present_pte<>(e.old_spte)) {
+    check(id("MMU-MIRROR-RWX"), permits_every_access<>(e.new_spte));
+  }
 }
 
 // What the guest has accepted, or what came with its image, cannot be brought back.
@@ -123,10 +126,10 @@ void Monitor::on(const ev::ExternalSet& e) {
     if (model::is_last_spte<>(e.old_spte, e.level)) private_removal(e);
   } else if (model::is_last_spte<>(e.new_spte, e.level)) {
     count(id("TDX-BUG-LEVEL"));
+    if (view_.field(CellKind::kTdRunnable) == 0) count(id("TDX-BUG-IMAGE"));
   } else {
     count(id("TDX-BUG-SPT"));
   }
-    if (view_.field(CellKind::kTdRunnable) == 0) count(id("TDX-BUG-IMAGE"));
 }
 
 // An S-EPT page is about to be reclaimed: nothing is below it any more.
@@ -309,8 +312,8 @@ void Monitor::mirror_fault(const ev::Enter& e) {
         model::fault_walks_mirror<>(d.root_choice, d.fault_addr, e.a[1], is_private, bits) ==
             is_private);
   if (is_private) count(id("MMU-MIRROR-SPLIT"));
+  if (view_.field(CellKind::kPageAddSrc) != 0) count(id("MMU-GMEM-LOCK"));
   check(id("MMU-FAULT-ADDR"), ((e.a[1] >> model::kPageShift) & ~bits) == e.a[2]);
 }
 
-  if (view_.field(CellKind::kPageAddSrc) != 0) count(id("MMU-GMEM-LOCK"));
 }  // namespace mmucheck::invariant

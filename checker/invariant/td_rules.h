@@ -62,6 +62,12 @@ constexpr BoolOf<D> same_page_behind(U64Of<D> before, U64Of<D> after, int level)
          tdx::sept_hpa<D>(before, level) == tdx::sept_hpa<D>(after, level);
 }
 
+// MMU-MIRROR-RWX: of a leaf; R, W and X of EPT, P, W and U of NPT.
+template <class D = Concrete>
+constexpr BoolOf<D> permits_every_access(U64Of<D> spte) {
+  return (spte & U64Of<D>(7)) == U64Of<D>(7);
+}
+
 // MMU-ZAP-PRECISE: a leaf of `level` for `gfn` goes in an unmap of [start, end). Shared leaves that
 // reach beyond the range come back by a fault; what a private one held does not.
 template <class D = Concrete>

@@ -207,6 +207,7 @@ TEST(ThreeDomains, Sept) {
   RULE(entries, 1, "unblocked_entry", unblocked_entry<D>(in[0]));
   RULE(entries, 1, "sept_entry_well_formed", invariant::sept_entry_well_formed<D>(in[0], 1));
   RULE(entries, 2, "stays_pending", invariant::stays_pending<D>(in[0], in[1]));
+  RULE(entries, 1, "permits_every_access", invariant::permits_every_access<D>(in[0]));
   RULE(entries, 2, "same_page_behind", invariant::same_page_behind<D>(in[0], in[1], 1));
   RULE(entries, 1, "sept_hpa", sept_hpa<D>(in[0], 1));
   RULE(entries, 1, "walk_continues", walk_continues<D>(in[0]));

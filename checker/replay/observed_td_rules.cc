@@ -217,10 +217,9 @@ void seen_leaf(const View& view, const ObservedStep& step, std::vector<Id>& brok
   if (!e.has(x::level) || !e.has(x::new_spte)) return;
   const int level = static_cast<int>(e.get(x::level));
   const uint64_t spte = e.get(x::new_spte);
-  if (model::is_shadow_present_pte<>(spte) && model::is_last_spte<>(spte, level) &&
-      level > view.design.private_max_level) {
-    broken.push_back(id("TDX-LEVEL-MAX"));
-  }
+  if (!model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, level)) return;
+  if (level > view.design.private_max_level) broken.push_back(id("TDX-LEVEL-MAX"));
+  if (!invariant::permits_every_access<>(spte)) broken.push_back(id("MMU-MIRROR-RWX"));
 }
 
 // Is there a leaf for the gfn in a root of the kind?

@@ -177,6 +177,10 @@ void SyntheticReplayer::guest_access(const Event& e, Thread& t, Vm& v) {
   const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
   const Access access{e.get(x::write) != 0, e.get(x::exec) != 0};
   if (w.platform != nullptr && private_access(e, t, v)) return;
+  if (w.platform != nullptr) {  // no machine's rule: the guests of recorded mock TDs do it
+    check(v, e, id("TDX-BUG-FETCH"), !access.exec);
+    if (access.exec) return;
+  }
   const uint64_t gfn = (e.get(x::gpa) >> kPageShift) & ~w.vm.gfn_direct_bits;
   const uint32_t root = vcpu_root(w, vcpu, false);
   // Its vCPUs were kicked out with a request; they load another one before they run.
