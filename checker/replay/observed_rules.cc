@@ -50,6 +50,7 @@ class Rules {
       case K::kSpteRequested: requested(); break;
       case K::kFastPageFault: fast_fault(); break;
       case K::kGmemGetPfn: rule(id("MMU-GMEM-LOCK"), !step_.populates || same_kind()); break;
+      case K::kFlushRange: flushed_range(); break;
       case K::kSplitHugePage:
         rule(id("MMU-DIRTY-SPLIT"),
              invariant::splittable<>(e_.get(f::split_huge_page::spte),
@@ -91,6 +92,16 @@ class Rules {
     return false;
   }
   bool a_change_is_due() const { return other_event(K::kChangedSpte) || other_event(K::kSpteChanged); }
+
+  // Less than was to be flushed.
+  void flushed_range() {
+    namespace x = f::flush_range;
+    if (!same_kind() || !e_.has(x::gfn) || !e_.has(x::npages)) return;
+    const Predicted& p = *step_.predicted;
+    rule(id("MMU-TLB-COVERED"),
+         e_.get(x::gfn) <= p.f[x::gfn] &&
+             e_.get(x::gfn) + e_.get(x::npages) >= p.f[x::gfn] + p.f[x::npages]);
+  }
 
   // What is seen in place of something else that was due.
   void left_out() {
@@ -196,6 +207,11 @@ class Rules {
     const uint32_t root =
         model::vcpu_root(view_, fault.vcpu, view_.vm.has_mirror && fault.is_private);
     if (root != kNoTable && view_.root_invalid(root)) return rule(id("MMU-ROOT-INSTALL"), false);
+    if (view_.vm.has_private_mem) {
+      const uint64_t attributes = model::detail::mem_attr(view_, gfn);
+      rule(id("MMU-ATTR-LEAF"),
+           invariant::kind_as_attributes_say<>(fault.is_private, attributes));
+    }
     if (fault.slot == model::kNoSlot) return;
     rule(id("MMU-INV-DONE"), !model::mmu_invalidate_retry_gfn(view_, fault.mmu_seq, gfn));
   }
@@ -354,6 +370,9 @@ class Rules {
         break;
       case K::kMmuZapAllFast:
         rule(id("MMU-SLOT-ZAPLOCK"), view_.locked_for_write());
+        break;
+      case K::kZapInvalidatedRootsRet:
+        rule(id("MMU-ROOT-PAGES"), !a_change_is_due());
         break;
       case K::kZapSp:
       case K::kZapNx: recovered_table(); break;

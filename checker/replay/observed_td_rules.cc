@@ -167,7 +167,11 @@ void seen_instead(const View& view, const ObservedStep& step, std::vector<Id>& b
                                ? 0 : invariant::sept_entry(view, gfn, level, &reached);
     if (reached && tdx::is_sept_free<>(entry)) broken.push_back(id("TDX-SEPT-TRACKED"));
   }
-  if (p == nullptr || p->kind == step.seen.kind || probe_of(step.seen.kind) == nullptr) return;
+  if (p == nullptr || p->kind == step.seen.kind) return;
+  if (p->kind == K::kMockWbinvd && step.seen.kind == K::kGmemInvalidateEnd) {
+    broken.push_back(id("TDX-PAGE-RETURN"));
+  }
+  if (probe_of(step.seen.kind) == nullptr) return;
   switch (p->kind) {
     case K::kMockWbinvd: broken.push_back(id("TDX-PAGE-RETURN")); return;
     case K::kMockRangeBlock:
@@ -194,6 +198,11 @@ void seen_add(const View& view, const ObservedStep& step, std::vector<Id>& broke
   invariant::sept_entry(view, e.f[x::gpa] >> model::kPageShift, level, &reached);
   if (!reached) broken.push_back(id("TDX-SEPT-ORDER"));
   if (e.kind == K::kMockSeptAdd) return;
+  // The mirror has another page at this place.
+  if (p != nullptr && p->kind == e.kind && e.has(x::hpa) && p->f[x::gpa] == e.f[x::gpa] &&
+      p->f[x::hpa] != e.f[x::hpa]) {
+    broken.push_back(id("TDX-SEPT-MIRROR"));
+  }
   if (view.field(model::CellKind::kTdRunnable) == 0 && !view.design.premap_count &&
       !step.populates && (p == nullptr || p->kind != e.kind)) {
     broken.push_back(id("TDX-BUG-IMAGE"));

@@ -225,11 +225,22 @@ void SyntheticReplayer::hw_access(const Event& e, Vm& v) {
   namespace x = f::hw_access;
   ReplayWorld& w = v.model->world;
   const bool write = e.get(x::write) != 0;
-  const Found at = walk(w, static_cast<uint32_t>(e.get(x::vcpu_id)), e.get(x::gpa));
-  if (at.table == kNoTable || !is_shadow_present_pte<>(at.spte) ||
-      !is_access_allowed<>(w.fmt, {write, false}, at.spte)) {
-    return refuse(e, "no entry permits this access");
+  const auto vcpu = static_cast<uint32_t>(e.get(x::vcpu_id));
+  const Found at = walk(w, vcpu, e.get(x::gpa));
+  if (at.table == kNoTable) return refuse(e, "the vCPU has no root");
+  if (w.platform != nullptr && !is_addr_direct<>(w.vm.gfn_direct_bits, Gpa<>{e.get(x::gpa)})) {
+    return refuse(e, "a guest_access is what goes through the S-EPT");
   }
+  const bool permitted = is_shadow_present_pte<>(at.spte) &&
+                         is_access_allowed<>(w.fmt, {write, false}, at.spte);
+  // Else hardware did it with a translation that should have been flushed, or that somebody still is to.
+  CachedTranslation cached;
+  const bool owed =
+      tlb_lookup(w, vcpu, (e.get(x::gpa) >> kPageShift) & ~w.vm.gfn_direct_bits,
+                 w.field(CellKind::kSpPfn, vcpu_root(w, vcpu, false)), &cached) &&
+      (cached.writable || !write);
+  check(v, e, id("MMU-TLB-COVERED"), permitted || owed);
+  if (!permitted) return;
   const uint32_t as_id = role_as_id(w.role(at.table));
   const uint64_t gfn = e.get(x::gpa) >> kPageShift;
   const uint32_t slot = gfn_to_memslot(w, as_id, gfn);

@@ -8,6 +8,7 @@
 #include "checker/replay/observed_rules.h"
 #include "checker/replay/packets.h"
 #include "checker/replay/seamcall_probes.h"
+#include "checker/replay/synthetic/show_between.h"
 #include "checker/trace/event_kinds.h"
 #include "model/design/choices.h"
 
@@ -309,11 +310,7 @@ void SyntheticReplayer::stimulus(const Event& e) {
       other.frames.clear();
     }
   }
-  if (e.kind == K::kModuleParamSet) {
-    take_module_param_set(e, host_);
-    for (auto& [id, v] : vms_) follow_host(host_, *v.model);
-    return;
-  }
+  if (e.kind == K::kModuleParamSet) return set_module_param(e, t);
   Vm* v = vm(e);
   if (v == nullptr) return refuse(e, "there is no such VM");
   if (v->model->abandoned) return;
@@ -325,9 +322,21 @@ void SyntheticReplayer::stimulus(const Event& e) {
   t.last_event = events_;
 }
 
+// set_nx_huge_pages: what is mapped was mapped by the old rule, and goes.
+void SyntheticReplayer::set_module_param(const Event& e, Thread& t) {
+  const bool nx = host_.mmu.nx_huge_pages;
+  take_module_param_set(e, host_);
+  for (auto& [id, v] : vms_) {
+    follow_host(host_, *v.model);
+    if (nx != host_.mmu.nx_huge_pages && !v.model->abandoned) push(t, v, e, model::ZapAllFast{});
+  }
+}
+
 // The thread goes on to its next event of a kind that was seen of this operation.
 void SyntheticReplayer::look_for(Thread& t, K kind) {
+  shown_.set(static_cast<size_t>(kind));
   if (t.stack.empty()) return;
+  show_between(shown_, t.stack.front().observed, kind);
   t.stack.front().observed.set(static_cast<size_t>(kind));
   visible_ = t.stack.front().observed;
 }
@@ -400,6 +409,7 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   t.filter = unmap_filter(machine);
   t.recovers = std::holds_alternative<model::SetMemoryRegion>(machine);
   t.harvests = std::holds_alternative<model::DirtyLogChunk>(machine);
+  t.populates = std::holds_alternative<model::MapPrivatePfn>(machine);
   t.private_may_go = takes_private_memory(machine);
   Task task;
   task.op.machine = std::move(machine);
@@ -409,7 +419,6 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   t.stack.push_back(std::move(task));
 }
 
-  t.populates = std::holds_alternative<model::MapPrivatePfn>(machine);
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Primitive primitive) {
   push(t, v, e, Machine{});
   t.recovers = std::holds_alternative<RecoverOp>(primitive);

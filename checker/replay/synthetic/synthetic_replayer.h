@@ -15,7 +15,8 @@
 // where what stands behind a marker "loop" ends in the state in which it began, and each thread that
 // is not over has stepped in it, or tried in vain: so it can go on for ever.
 // An observation makes its thread go on to its next event of one of the kinds that were observed
-// since the operation began, and is compared with that one. Where it differs and breaks an invariant
+// since the operation began, or that a trace shows that shows what comes before and behind
+// (show_between), and is compared with that one. Where it differs and breaks an invariant
 // the verdict is `violated`, otherwise `diverged`; that VM is then not followed any more.
 // The design is that of the `design` packet (a row, or a row with changes: "naive,page_pins=yes"),
 // else that of the kernel, unless the caller gives one, which then stays. Where a VM has private
@@ -99,8 +100,8 @@ class SyntheticReplayer {
     uint8_t filter = 0;      // of the unmap that it began last; 0: it began something else
     bool recovers = false;   // huge pages, by what it began last
     bool harvests = false;   // a dirty log
-    bool private_may_go = true;  // by what it began last
     bool populates = false;  // a page of the initial image
+    bool private_may_go = true;  // by what it began last
     uint64_t zap_start = 0, zap_end = 0;  // gfns of the last part of the notifier's range
     std::optional<model::Fault> fault;    // the one that it began last, if that was a fault
     std::vector<Task> stack;
@@ -132,6 +133,7 @@ class SyntheticReplayer {
   void input(const trace::Event& e);
   void stimulus(const trace::Event& e);
   void observation(const trace::Event& e);
+  void set_module_param(const trace::Event& e, Thread& t);
   Thread& thread(const trace::Event& e);
   Vm* vm(const trace::Event& e);
   void create_vm(const trace::Event& e);
@@ -190,6 +192,7 @@ class SyntheticReplayer {
   uint64_t levels_ = 4;
   bool maxphyaddr_told_ = false;
   trace::KindSet visible_, printed_;
+  trace::KindSet shown_;  // observations of the trace so far
   Sink sink_;
   invariant::Tally tally_;
   std::map<uint32_t, Vm> vms_;
