@@ -71,6 +71,24 @@ std::vector<std::string> wrapped(const std::string& text, size_t width) {
 
 }  // namespace
 
+std::string kind_text(const Predicted& p) {
+  const trace::KindInfo& kind = trace::kind_info(p.kind);
+  std::string text(kind.name.starts_with("mock_") ? kind.name.substr(5) : kind.name);
+  const auto level = kind.field("level");
+  if (level && p.has(*level)) text += fmt::format(" L{}", p.f[*level]);
+  return text;
+}
+
+std::vector<std::string> lock_texts(std::pair<uint64_t, uint64_t> before,
+                                    std::pair<uint64_t, uint64_t> after) {
+  std::vector<std::string> texts;
+  if (after.first < before.first) texts.emplace_back("read_unlock(mmu_lock)");
+  if (after.second < before.second) texts.emplace_back("write_unlock(mmu_lock)");
+  if (after.first > before.first) texts.emplace_back("read_lock(mmu_lock)");
+  if (after.second > before.second) texts.emplace_back("write_lock(mmu_lock)");
+  return texts;
+}
+
 std::vector<std::string> event_texts(const replay::SyntheticReplayer& replayer, uint32_t thread) {
   std::vector<std::string> texts;
   for (const Predicted& p : SteppedState::shown(replayer, thread)) texts.push_back(text_of(p));
@@ -93,10 +111,7 @@ std::vector<ChartStep> chart_steps(const Scenario& scenario, const model::Design
           fmt::format("[{}]", scenario.threads.at(m.thread)[begun[m.thread]++].name));
     }
     if (m.kind == MoveKind::kBusy) step.events.emplace_back("(BUSY from outside)");
-    if (after.first < before.first) step.events.emplace_back("read_unlock(mmu_lock)");
-    if (after.second < before.second) step.events.emplace_back("write_unlock(mmu_lock)");
-    if (after.first > before.first) step.events.emplace_back("read_lock(mmu_lock)");
-    if (after.second > before.second) step.events.emplace_back("write_lock(mmu_lock)");
+    for (std::string& text : lock_texts(before, after)) step.events.push_back(std::move(text));
     if (m.kind == MoveKind::kYield) step.events.emplace_back("(yields)");
     if (m.kind != MoveKind::kBegin) {
       for (std::string& text : event_texts(stepper.replayer(), m.thread)) {

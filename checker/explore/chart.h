@@ -16,6 +16,12 @@ struct ChartStep {
   std::vector<std::string> events;
 };
 
+// What is said of a kind of steps: the event's name and level; mmu_lock that is taken or dropped
+// (SteppedState::lock()).
+std::string kind_text(const replay::Predicted& p);
+std::vector<std::string> lock_texts(std::pair<uint64_t, uint64_t> before,
+                                    std::pair<uint64_t, uint64_t> after);
+
 // What the thread's last step showed, an event each.
 std::vector<std::string> event_texts(const replay::SyntheticReplayer& replayer, uint32_t thread);
 

@@ -4,6 +4,7 @@
 #include <set>
 #include <stdexcept>
 
+#include "checker/explore/order_pass.h"
 #include "checker/explore/state_graph.h"
 #include "checker/explore/symmetric_search.h"
 #include "checker/replay/findings.h"
@@ -107,6 +108,23 @@ void compare_with_whole(const Scenario& scenario, const model::Design* design, c
   }
 }
 
+// Which kinds of steps were seen before which; nothing where that was not asked for, would take too
+// much memory, or where something was found: then other things matter.
+std::vector<StepOrders::Kinds> orders_of(const ScenarioSystem& system,
+                                         const Search<ScenarioSystem>& search,
+                                         const SearchResult<ScenarioSystem::State>& done,
+                                         const Bounds& bounds, const SearchTick& tick) {
+  const uint64_t memory = done.memory + system.memory() + OrderPass::bytes(done.states);
+  if (bounds.coverage == 0 || !done.violations.empty() || !system.covers() ||
+      done.states > bounds.coverage || (bounds.max_memory != 0 && memory > bounds.max_memory)) {
+    return {};
+  }
+  const auto stop = [&] {
+    return tick && !tick({.states = done.states, .transitions = done.transitions}).empty();
+  };
+  return OrderPass(system, search).run(stop);
+}
+
 // A path that a reduction left over bounds how far a search without it has to go.
 void find_shortest(Exploration& x, const Scenario& scenario, const model::Design* design,
                    Bounds bounds, const SearchTick& tick) {
@@ -138,8 +156,12 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                                .max_memory = bounds.max_memory,
                                .workers = bounds.workers,
                                .all = bounds.all};
-  const Searched searched =
-      symmetric_search(scenario, design, options_of(bounds), limits, bounds.symmetry, tick);
+  std::vector<StepOrders::Kinds> orders;
+  const Searched searched = symmetric_search(
+      scenario, design, options_of(bounds), limits, bounds.symmetry, tick,
+      [&](const ScenarioSystem& of, const auto& search, const auto& done) {
+        orders = orders_of(of, search, done, bounds, tick);
+      });
   const ScenarioSystem& system = *searched.system;
   const SearchResult<ScenarioSystem::State>& r = searched.result;
   x.states = r.states;
@@ -151,11 +173,16 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.symmetric = searched.symmetric;
   x.stands_for = searched.stands_for();
   x.invariants = system.evaluated(bounds.only);
+  x.coverage = system.coverage(orders);
   if (bounds.self_check) system.check_contents();
   if (bounds.self_check && (bounds.partial_order || bounds.symmetry)) {
     compare_with_whole(scenario, design, bounds, limits, tick);
   }
-  if (r.violations.empty()) return x;
+  if (r.violations.empty()) {
+    x.nothing_to_check = system.threads() > 1 && bounds.busy == 0 && x.bound.empty() &&
+                         x.coverage.counted && x.coverage.conflicts.empty();
+    return x;
+  }
   const auto& v = r.violations.front();
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "checker/explore/search.h"
+#include "checker/explore/step_orders.h"
 #include "checker/explore/stepper.h"
 #include "checker/explore/symmetric_threads.h"
 #include "checker/report/verdict.h"
@@ -38,6 +39,8 @@ struct Bounds {
   std::optional<invariant::Id> only = std::nullopt;  // no other rule is looked at
   bool fair = false;        // then look for fair executions that go on for ever (pinned.h)
   bool all = false;         // go on behind a violation: one of each invariant and last step
+  // Of at most so many states: in which orders conflicting steps were run (step_orders.h).
+  uint64_t coverage = 0;
   bool self_check = false;  // throws std::logic_error where the search or a reduction is wrong
 };
 
@@ -67,6 +70,10 @@ struct Exploration {
   std::vector<Exploration> others;
   std::vector<std::string> doubts;  // why there is no verdict; nothing was explored then
   uint64_t invariants = 0;          // that were evaluated
+  Coverage coverage;
+  // Nothing was found, all is there, and no step of a thread conflicts with one of another: their
+  // order was no question. Not of a scenario of one thread, nor where others make SEAMCALLs BUSY.
+  bool nothing_to_check = false;
 };
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,

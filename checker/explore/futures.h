@@ -15,7 +15,10 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <optional>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -166,16 +169,26 @@ class InVain {
   std::optional<uint64_t> last_;
 };
 
+template <class System>
+using Behind =
+    std::function<void(const Search<System>&, const SearchResult<typename System::State>&)>;
+
 // Searches until nothing new is seen, or something is found that needs no more. `wrong`: what a
-// system says of a reduction that is, which is no news where it knew too little.
+// system says of a reduction that is, which is no news where it knew too little. `behind` is called with
+// each search before it goes, but for those that were given up.
 template <class System>
 SearchResult<typename System::State> reduced_search(System& system, const SearchBounds& bounds,
                                             const SearchTick& tick = {},
-                                            unsigned wrong = kNothing) {
+                                            unsigned wrong = kNothing,
+                                            const std::type_identity_t<Behind<System>>& behind = {}) {
   for (;;) {
     // Workers tell what they have seen as they end, with the search.
-    SearchResult<typename System::State> r = Search<System>(system, bounds).run(tick);
-    const bool stopped = !r.bound.empty() && r.bound != "max-depth" && r.bound != kInVain;
+    auto search = std::make_unique<Search<System>>(system, bounds);
+    SearchResult<typename System::State> r = search->run(tick);
+    const bool in_vain = r.bound == kInVain;
+    if (behind && !in_vain) behind(*search, r);
+    search.reset();
+    const bool stopped = !r.bound.empty() && r.bound != "max-depth" && !in_vain;
     // A path is a path.
     const bool found =
         !bounds.all && !r.violations.empty() && r.violations.front().property != wrong;

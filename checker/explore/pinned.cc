@@ -33,6 +33,10 @@ const char* name_of(ExpectedVerdict verdict) {
   }
 }
 
+const char* verdict_text(const Exploration& x) {
+  return x.nothing_to_check ? "nothing to check" : name_of(verdict_of(x));
+}
+
 PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
                      const SearchTick& tick) {
@@ -56,7 +60,7 @@ PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
       run.differs.push_back(fmt::format("{} {}, {} is pinned", what, seen, wanted));
     }
   };
-  compare("verdict", std::string(name_of(verdict_of(x))), std::string(name_of(pinned->verdict)));
+  compare("verdict", std::string(verdict_text(x)), std::string(name_of(pinned->verdict)));
   compare("invariant", broken, pinned->invariant);
   compare("states", x.states, pinned->states);
   compare("transitions", x.transitions, pinned->transitions);

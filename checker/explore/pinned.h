@@ -25,6 +25,8 @@ Bounds bounds_of(const Scenario& scenario);
 // holds, violated or inconclusive.
 trace::ExpectedVerdict verdict_of(const Exploration& x);
 const char* name_of(trace::ExpectedVerdict verdict);
+// The same in words; what has nothing to check does not hold.
+const char* verdict_text(const Exploration& x);
 
 // Where nothing is broken and `bounds` say so, fair executions that go on for ever are looked for, too
 // (fair_cycle.h). `design_name` as in counterexample(); nothing differs from `pinned` where that is null.

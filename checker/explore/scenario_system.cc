@@ -35,6 +35,10 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
   }
   const Worker worker(*this);
   initial_ = worker.successor();
+  // Of threads that may stand for each other it is not known whose step it was.
+  options_.coverage =
+      options.coverage && scenario.threads.size() > 1 && options.symmetric.empty();
+  for (unsigned t = 0; t < scenario.threads.size(); t++) idle(t);
   if (!options.symmetric.empty()) start_symmetry(worker);
 }
 
@@ -69,7 +73,7 @@ void ScenarioSystem::add_contents(Codec& codec) const {
 }
 
 uint64_t ScenarioSystem::memory() const {
-  uint64_t all = futures_.memory() + symmetry_.memory();
+  uint64_t all = futures_.memory() + symmetry_.memory() + orders_.memory();
   for (const Contents& c : contents_) all += c.memory();
   return all;
 }
@@ -98,6 +102,13 @@ bool ScenarioSystem::must_repeat() {
   }
   if (wrong) throw std::logic_error("self-check: a move does not commute with one it put off");
   return false;
+}
+
+Coverage ScenarioSystem::coverage(std::span<const StepOrders::Kinds> before) const {
+  if (!options_.coverage) return {};
+  std::vector<Contents::Id> at_rest;
+  for (unsigned t = 0; t < scenario_.threads.size(); t++) at_rest.push_back(idle(t));
+  return orders_.coverage(scenario_, initial_.lanes, at_rest, before);
 }
 
 void ScenarioSystem::check_contents() const {
@@ -215,6 +226,7 @@ void Worker::moves_of(Slot thread) {
 StepMemo::Outcome Worker::run(const Move& m) {
   const StepMemo::Outcome o = outcome_of(m);
   if (system_->options_.partial_order && telling_) tell(m, o);
+  kind_ = o.kind;
   made_hash_ = o.hash;
   if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
@@ -283,6 +295,8 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   o.made = stepper_->apply(m);
   SteppedState::record(stepper_->slots(), nullptr);
   o.property = broken(m.thread);
+  std::vector<replay::Predicted> shown;
+  if (system_->options_.coverage) shown = SteppedState::shown(stepper_->replayer(), m.thread);
   if (!SteppedState::running(stepper_->replayer(), m.thread)) {
     SteppedState::put_thread(stepper_->slots(), m.thread, {}, nullptr);  // what it has left
   }
@@ -319,6 +333,7 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
   std::sort(changes_.begin(), changes_.end(),
             [](const StepMemo::Change& a, const StepMemo::Change& b) { return a.slot < b.slot; });
   o.hash = hash_of(changes_);
+  if (system_->options_.coverage && o.made) note_kind(m, o, shown, before);
   return o;
 }
 
@@ -421,9 +436,25 @@ unsigned Worker::broken(uint32_t thread) {
   return property_of(invariant::find_id(violations.front().invariant), last);
 }
 
+// --- which steps are run where ---
+
+void Worker::note_kind(const Move& m, StepMemo::Outcome& o,
+                       std::span<const replay::Predicted> shown,
+                       const std::array<uint64_t, StepOrders::kInsides>& before) {
+  const Slot thread = slot_of_thread(m.thread);
+  find_begun();
+  StepOrders::Step step{.thread = thread,
+                        .begins = m.kind == MoveKind::kBegin,
+                        .from = m.kind == MoveKind::kBegin ? begun_[thread] : loaded_.lanes[thread],
+                        .to = held_[thread],
+                        .before = before,
+                        .after = SteppedState::inside(stepper_->replayer())};
+  o.kind = system_->orders_.kind_of(step, shown, footprint_);
+}
+
 // --- partial order ---
 
-void Worker::find_places() {
+void Worker::find_begun() {
   const Id now = loaded_.lanes[progress_slot()];
   if (begun_of_ != now) {
     begun_of_ = now;
@@ -432,6 +463,10 @@ void Worker::find_places() {
       begun_.push_back(static_cast<uint32_t>(n));
     }
   }
+}
+
+void Worker::find_places() {
+  find_begun();
   places_.clear();
   for (unsigned t = 0; t < threads_.size(); t++) {
     places_.push_back(system_->futures_.place(key(t)));
@@ -468,7 +503,7 @@ bool Worker::run_all(unsigned thread) {
     const StepMemo::Outcome o = run(m);
     fine = fine && (!o.made || o.property == kNothing);
     made |= o.made;
-    ran_.push_back({m, o.made, o.property, o.note, o.made ? successor() : State{}});
+    ran_.push_back({m, o.made, o.property, o.note, o.kind, o.made ? successor() : State{}});
   }
   return made && fine;
 }
@@ -490,7 +525,8 @@ bool Worker::Candidates::leads_on(unsigned thread) const {
 Worker::Ran Worker::run_from(const State& s, const Move& m) {
   load(s);
   const StepMemo::Outcome o = run(m);
-  return {m, o.made, o.property, nullptr, o.made && o.property == kNothing ? successor() : State{}};
+  const bool leads_on = o.made && o.property == kNothing;
+  return {m, o.made, o.property, nullptr, o.kind, leads_on ? successor() : State{}};
 }
 
 void Worker::check_commutes(const State& s, unsigned thread) {

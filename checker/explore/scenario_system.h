@@ -37,6 +37,7 @@
 #include "checker/explore/lanes.h"
 #include "checker/explore/search.h"
 #include "checker/explore/step_memo.h"
+#include "checker/explore/step_orders.h"
 #include "checker/explore/stepper.h"
 #include "checker/explore/symmetric_threads.h"
 #include "checker/explore/thread_futures.h"
@@ -75,6 +76,7 @@ class ScenarioSystem {
     bool partial_order = false;  // not with preemptions
     bool like_pages = false;     // pages differ by who allocated them, not by when
     ThreadGroups symmetric = {};  // threads that are taken to be alike; not with preemptions
+    bool coverage = false;  // note which steps are run in which order (step_orders.h)
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
     // table of parts that knows equal ones by several numbers, moves that do not commute with what
     // was put off for them.
@@ -125,6 +127,11 @@ class ScenarioSystem {
   bool in_vain(uint64_t states) const { return vain_.behind_block(states); }
   // Invariants that the workers have evaluated; of `only`, 1 or 0.
   uint64_t evaluated(std::optional<invariant::Id> only = std::nullopt) const;
+  // While nobody works, where the options ask for it; `before` as in step_orders.h.
+  Coverage coverage(std::span<const StepOrders::Kinds> before = {}) const;
+  const StepOrders& orders() const { return orders_; }
+  bool covers() const { return options_.coverage; }
+  size_t threads() const { return scenario_.threads.size(); }
   // While nobody works.
   void check_contents() const;
   // Of a search that has visited all states, what it would have found without symmetry.
@@ -165,6 +172,10 @@ class ScenarioSystem {
   ThreadPairs pairs_that_failed() const;
   // What the images of the states of a layer make of it; nothing where that is too many.
   std::vector<std::vector<State>> unfolded(const std::vector<std::vector<State>>& layers) const;
+  // What a thread holds between operations.
+  Contents::Id idle(unsigned thread) const {
+    return contents_[thread].add({}, [] { return Kept{}; });
+  }
 
   const Scenario& scenario_;
   const model::Design* design_;
@@ -183,6 +194,7 @@ class ScenarioSystem {
   mutable std::vector<LearnedStep> learned_;  // under lock_
   mutable uint64_t settled_ = 0;              // times
   mutable ThreadFutures futures_;
+  mutable StepOrders orders_;
   mutable bool news_ = false;
   mutable InVain vain_;
   mutable std::atomic<bool> wrong_ = false;  // a move did not commute with one that it put off
@@ -229,6 +241,8 @@ class ScenarioSystem::Worker {
       visit(m, property, property == kNothing ? successor() : State{});
     });
   }
+  // Of the move that was told last (made, violates, visit), where the options ask for coverage.
+  StepOrders::Kind kind() const { return kind_; }
   // Its stepper, in that state.
   const Stepper& at(const State& s) {
     load(s);
@@ -255,12 +269,14 @@ class ScenarioSystem::Worker {
   using Id = Contents::Id;
   using Slot = StepMemo::Slot;
 
+
   // --- partial order ---
   struct Ran {  // of a move of the loaded state
     Move move;
     bool made;
     unsigned property;
     const StepNote* note;
+    StepOrders::Kind kind;
     State to;
     bool operator==(const Ran&) const = default;
   };
@@ -295,7 +311,9 @@ class ScenarioSystem::Worker {
     if (!alone) return all_that_ran(steps);
     if (system_->options_.self_check) check_commutes(s, *alone);
     for (const Ran& r : ran_) {
-      if (r.move.thread == threads_[*alone] && r.made) steps.made(canonical(r.to));
+      if (r.move.thread != threads_[*alone] || !r.made) continue;
+      kind_ = r.kind;
+      steps.made(canonical(r.to));
     }
     return Fate::kMoved;
   }
@@ -305,6 +323,7 @@ class ScenarioSystem::Worker {
     for (const Ran& r : ran_) {
       if (!r.made) continue;
       moved = true;
+      kind_ = r.kind;
       if (r.property != kNothing) {
         steps.violates(r.property);
       } else {
@@ -317,6 +336,7 @@ class ScenarioSystem::Worker {
   void check_commutes(const State& s, unsigned thread);
   Ran run_from(const State& s, const Move& m);
   ThreadFutures::Key key(unsigned thread) const;
+  void find_begun();
   void find_places();
   void tell(const Move& m, const StepMemo::Outcome& o);
   // False: it was told before.
@@ -392,6 +412,10 @@ class ScenarioSystem::Worker {
     return moved ? Fate::kMoved : stuck();
   }
 
+  // --- which steps are run where ---
+  void note_kind(const Move& m, StepMemo::Outcome& o, std::span<const replay::Predicted> shown,
+                 const std::array<uint64_t, StepOrders::kInsides>& before);
+
   static std::vector<uint32_t> threads_of(const Scenario& scenario);
   void load(const State& s);
   // Makes moves_ those that are tried in the loaded state, in the order of threads.
@@ -446,6 +470,7 @@ class ScenarioSystem::Worker {
   std::vector<Ran> ran_;
   ThreadFutures::Seen seen_;
   bool telling_ = false;        // the search expands a state
+  StepOrders::Kind kind_ = 0;   // of the step that was told last
   std::optional<Id> begun_of_;  // what is counted there
   std::vector<uint32_t> begun_;
   std::vector<ThreadFutures::Place> places_;  // where the threads are

@@ -128,12 +128,25 @@ class Search {
     });
   }
 
- private:
+  // The number of a state: its shard, and its index there.
   struct Place {
     unsigned shard = kShards;
     uint32_t index = 0;
     auto operator<=>(const Place&) const = default;
   };
+  // The states that run() has expanded, but for those of a level that it has not finished, by levels:
+  // visit(place, known), where known(s) is what Steps::known() was then.
+  template <class Visit>
+  void for_each_expanded(const Visit& visit) const;
+  State at(Place p) const { return set_.at(p.shard, p.index); }
+  // There is none: index is kNoState.
+  Place find(const State& s) const {
+    const uint64_t hash = system_.hash(s);
+    return {shard_of(hash), set_.find(hash, s)};
+  }
+  uint32_t size(unsigned shard) const { return set_.size(shard); }
+
+ private:
   struct Violation {
     unsigned property = kNothing;
     Place place;  // the state, or the parent of the step
@@ -178,9 +191,8 @@ class Search {
     }
     // Was reached by fewer or as many moves as the state that is expanded.
     bool known(const State& s) const {
-      const uint64_t hash = search_.system_.hash(s);
-      const uint32_t at = search_.set_.find(hash, s);
-      return at != kNoState && at < search_.level_end_[shard_of(hash)];
+      const Place at = search_.find(s);
+      return at.index != kNoState && at.index < search_.level_end_[at.shard];
     }
 
    private:
@@ -250,6 +262,7 @@ class Search {
   std::vector<std::unique_ptr<Hand>> hands_;
   std::vector<Level> levels_;  // where each begins
   Level level_end_{};          // of the level that is expanded; those behind are its successors
+  size_t finished_ = 0;        // levels that were expanded
   // Of the level: states that are stuck, their steps, the new states of a shard.
   Violations stuck_, by_step_;
   std::array<Violations, kShards> broken_;
@@ -270,6 +283,21 @@ void Search<S>::for_level(const Level& begin, const Level& end, uint64_t from, u
       if (!visit(shard, begin[shard] + static_cast<uint32_t>(i))) return;
     }
     passed += n;
+  }
+}
+
+template <class S>
+template <class Visit>
+void Search<S>::for_each_expanded(const Visit& visit) const {
+  for (size_t l = 0; l < finished_; l++) {
+    const Level& end = levels_[l + 1];
+    const auto known = [&](const State& s) {
+      const Place at = find(s);
+      return at.index != kNoState && at.index < end[at.shard];
+    };
+    for_level(levels_[l], end, 0, ~uint64_t{0}, [&](unsigned shard, uint32_t index) {
+      return visit(Place{shard, index}, known);
+    });
   }
 }
 
@@ -547,6 +575,7 @@ auto Search<S>::run(const SearchTick& tick) -> SearchResult<State> {
     }
     levels_.push_back(level_end_);
     level_end_ = sizes();
+    if (result_.bound.empty()) finished_++;
   }
   conclude();
   if (!bounds_.all && !found_.empty()) {

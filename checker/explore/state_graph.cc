@@ -27,6 +27,7 @@ ScenarioSystem::Options options_of(const Bounds& bounds) {
           .all = bounds.all,
           .partial_order = bounds.partial_order,
           .like_pages = bounds.like_pages,
+          .coverage = true,
           .self_check = bounds.self_check};
 }
 

@@ -33,6 +33,7 @@ class StepMemo {
     bool made = false;  // else the thread waits
     unsigned property = 0;
     const StepNote* note = nullptr;  // of whoever keeps one, nothing here looks at it
+    uint16_t kind = 0;               // the same (step_orders.h)
     uint64_t hash = 0;               // what its changes add to that of a state
   };
 
@@ -109,19 +110,20 @@ class StepMemo {
     const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };
     const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
     const auto count = static_cast<uint32_t>(leaf.changes.size());
-    pool_.insert(pool_.end(), {count << 1 | o.made, o.property, high(note), low(note), high(o.hash),
+    pool_.insert(pool_.end(), {uint32_t{o.kind} << 16 | count << 1 | o.made, o.property, high(note), low(note), high(o.hash),
                                low(o.hash)});
     for (const Change& c : leaf.changes) pool_.insert(pool_.end(), {c.slot, c.to});
     return kOutcome + at;
   }
   static Outcome outcome(const uint32_t* at, std::vector<Change>& changes) {
     const auto both = [](const uint32_t* of) { return uint64_t{of[0]} << 32 | of[1]; };
-    const uint32_t count = at[0] >> 1;
+    const uint32_t count = at[0] >> 1 & 0x7fff;
     changes.resize(count);
     for (uint32_t i = 0; i < count; i++) changes[i] = {at[6 + 2 * i], at[7 + 2 * i]};
     return {.made = (at[0] & 1) != 0,
             .property = at[1],
             .note = reinterpret_cast<const StepNote*>(static_cast<uintptr_t>(both(at + 2))),
+            .kind = static_cast<uint16_t>(at[0] >> 16),
             .hash = both(at + 4)};
   }
 

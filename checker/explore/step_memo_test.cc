@@ -35,13 +35,17 @@ TEST(StepMemo, GivesWhatTheStepGives) {
         runs++;
         std::vector<StepMemo::Id> found;
         for (const StepMemo::Slot slot : step.asked) found.push_back(at(slot));
-        memo.learn(1, step.asked, found, {.made = true, .property = 7 + s[0], .hash = ~uint64_t{n}},
+        memo.learn(1, step.asked, found, {.made = true,
+                    .property = 7 + s[0],
+                    .kind = static_cast<uint16_t>(0xff00 + s[0]),
+                    .hash = ~uint64_t{n}},
                    step.changes);
         o = memo.find(1, at, changes);
         ASSERT_TRUE(o.has_value());
       }
       EXPECT_TRUE(o->made);
       EXPECT_EQ(o->property, 7 + s[0]);
+      EXPECT_EQ(o->kind, 0xff00 + s[0]);
       EXPECT_EQ(o->hash >> 8, ~uint64_t{0} >> 8);
       ASSERT_EQ(changes.size(), 1u);
       EXPECT_EQ(changes[0].to, step.changes[0].to);

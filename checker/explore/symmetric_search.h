@@ -21,8 +21,13 @@ struct Searched {
   }
 };
 
+// What is called with each search before it goes, see reduced_search().
+using BehindScenario = std::function<void(const ScenarioSystem&, const Search<ScenarioSystem>&,
+                                          const SearchResult<ScenarioSystem::State>&)>;
+
 Searched symmetric_search(const Scenario& scenario, const model::Design* design,
                           ScenarioSystem::Options options, const SearchBounds& bounds,
-                          bool symmetry, const SearchTick& tick = {});
+                          bool symmetry, const SearchTick& tick = {},
+                          const BehindScenario& behind = {});
 
 }  // namespace mmucheck::explore

@@ -36,7 +36,7 @@ struct DiffSide {
 
 std::string side_text(const DiffSide& s) {
   const Exploration& x = s.alone;
-  std::string verdict = explore::name_of(explore::verdict_of(x));
+  std::string verdict = explore::verdict_text(x);
   if (x.violation) {
     verdict += fmt::format("  {} after {} steps", x.violation->invariant, x.path.size());
   }
@@ -79,7 +79,7 @@ void print_diff(const Session& session, const std::string& file, const DiffSide&
 DiffJson side_json(const DiffSide& s) {
   const Exploration& x = s.alone;
   return {{"design", s.name},
-          {"verdict", explore::name_of(explore::verdict_of(x))},
+          {"verdict", explore::verdict_text(x)},
           {"invariant", x.violation ? DiffJson(x.violation->invariant) : DiffJson(nullptr)},
           {"states", x.states},
           {"transitions", x.transitions},

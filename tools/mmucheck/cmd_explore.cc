@@ -26,6 +26,10 @@ using Json = nlohmann::ordered_json;
 using explore::Exploration;
 using report::with_thousands;
 
+// Of so many states the orders of conflicting steps are looked at unasked: it takes about as long as
+// the search by one thread, and 33 bytes a state.
+constexpr uint64_t kCoverageStates = 100'000;
+
 struct ExploreOptions {
   std::vector<std::string> files;
   std::string design, output;
@@ -33,6 +37,7 @@ struct ExploreOptions {
   explore::Scale scale;
   double seconds = 0;  // 0: no bound
   bool table = false, all_designs = false, timings = false, no_remedy = false;
+  bool verbose = false, coverage = false;
   explore::Bounds bounds;  // given, or the scenario's
 
   const std::string& file() const { return files.front(); }
@@ -146,6 +151,49 @@ Json stands_for_json(const Exploration& x, const explore::Bounds& b) {
   return counts;
 }
 
+std::string text_of(const explore::StepKind& k) {
+  return fmt::format("thread {} [{}] {}", k.thread, k.operations, k.what);
+}
+
+// Of a search that found nothing: how much of what could matter was tried.
+std::string coverage_text(const explore::Coverage& c, const ExploreOptions& o) {
+  if (!c.counted || c.conflicts.empty()) return "";
+  std::string text = fmt::format("{} of {}", with_thousands(c.seen_in_both()),
+                                 with_thousands(c.conflicts.size()));
+  if (!c.ordered) text = with_thousands(c.conflicts.size()) + ", not looked at (--coverage does)";
+  text = "       conflicting pairs of steps seen in both orders: " + text + "\n";
+  if (!o.verbose || !c.ordered) return text;
+  for (const explore::ConflictingSteps& pair : c.conflicts) {
+    if (pair.both()) continue;
+    const bool never = !pair.in_order && !pair.reversed;
+    const auto& [first, second] = pair.reversed ? std::pair(pair.second, pair.first)
+                                                : std::pair(pair.first, pair.second);
+    text += fmt::format("         {}\n           {} {}   ({})\n", text_of(first),
+                        never ? "never with" : "only before", text_of(second), pair.cell);
+  }
+  return text;
+}
+
+Json json_of(const explore::StepKind& k) {
+  return {{"thread", k.thread}, {"operations", k.operations}, {"step", k.what}};
+}
+
+Json coverage_json(const explore::Coverage& c) {
+  if (!c.counted) return nullptr;
+  Json rest = Json::array();
+  for (const explore::ConflictingSteps& pair : c.conflicts) {
+    if (!c.ordered || pair.both()) continue;
+    rest.push_back({{"first", json_of(pair.first)},
+                    {"second", json_of(pair.second)},
+                    {"cell", pair.cell},
+                    {"first_before_second", pair.in_order},
+                    {"second_before_first", pair.reversed}});
+  }
+  return {{"conflicting_pairs", c.conflicts.size()},
+          {"both_orders", c.ordered ? Json(c.seen_in_both()) : Json(nullptr)},
+          {"not_in_both_orders", rest}};
+}
+
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
                 const ExploreOptions& o, const Found& found) {
   const auto& [steps, wrote, remedies] = found;
@@ -169,7 +217,8 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
     return;
   }
   const std::string why = interrupted(x) ? x.bound : "--" + x.bound + " was hit";
-  session.print(x.bound.empty() ? fmt::format("holds  within bounds: {}\n", what_was_bounded(s, o))
+  session.print(x.bound.empty() ? fmt::format("{}  within bounds: {}\n", explore::verdict_text(x),
+                                              what_was_bounded(s, o))
                                 : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
                                               why, what_was_bounded(s, o)));
   session.print(fmt::format(
@@ -179,6 +228,10 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
       counts(x), plural(x.end_states, "end state"), reductions(o.bounds, x.symmetric),
       stands_for(x, o.bounds),
       plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
+  session.print(coverage_text(x.coverage, o));
+  if (x.nothing_to_check) {
+    session.print("       no step of a thread conflicts with one of another: their order is no question\n");
+  }
 }
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
@@ -191,7 +244,7 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
   Json out = {{"schema", kJsonSchema},
               {"file", o.file()},
               {"design", o.design.empty() ? Json(nullptr) : Json(o.design)},
-              {"verdict", explore::name_of(explore::verdict_of(x))},
+              {"verdict", explore::verdict_text(x)},
               {"invariant", x.violation ? Json(x.violation->invariant) : Json(nullptr)},
               {"statement", x.violation ? Json(x.violation->statement) : Json(nullptr)},
               {"states", x.states},
@@ -201,6 +254,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"symmetric", x.symmetric},
               {"stands_for", stands_for_json(x, o.bounds)},
               {"invariants", x.invariants},
+              {"coverage", coverage_json(x.coverage)},
+              {"nothing_checked", x.nothing_to_check},
               {"bounds",
                {{"threads", s.threads.size()},
                 {"operations", s.operations()},
@@ -289,6 +344,7 @@ int run_explore(Session& session, ExploreOptions& o) {
     return session.fail(report::kExitUsage, error.what());
   }
   o.bounds = o.given.of(scenario);
+  o.bounds.coverage = o.coverage ? ~uint64_t{0} : kCoverageStates;
   const explore::SearchTick tick = tick_of(session, o.seconds);
   const explore::PinnedRun run =
       explore::run_pinned(scenario, design, o.design, o.bounds, nullptr, tick);
@@ -320,6 +376,7 @@ int run_explore(Session& session, ExploreOptions& o) {
   }
   if (x.violation) return report::kExitViolated;
   if (interrupted(x)) return report::kExitInterrupted;
+  if (x.nothing_to_check) return report::kExitNothing;
   return x.doubts.empty() && x.bound.empty() ? report::kExitOk : report::kExitInconclusive;
 }
 
@@ -371,6 +428,11 @@ void add_explore(CLI::App& app, Session& session) {
                 "one counterexample for each invariant and last step that breaks it");
   sub->add_flag("--no-remedy", o->no_remedy,
                 "of a violation: do not look which single choice of the newest designs avoids it");
+  sub->add_flag("--coverage", o->coverage,
+                "look which conflicting steps were seen in both orders in a search of more than "
+                "100,000 states, too");
+  sub->add_flag("-v,--verbose", o->verbose,
+                "also list the pairs of conflicting steps that were not seen in both orders");
   sub->add_flag("--self-check", o->given.self_check,
                 "run again what is known of each step, and compare: exit code 6 where it differs");
   sub->add_flag("--like-pages", o->given.like_pages,

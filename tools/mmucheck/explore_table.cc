@@ -87,7 +87,7 @@ TableRow explore_row(const Session& session, const explore::Scenario& scenario,
 
 std::string verdict_text(const TableRow& row) {
   const explore::Exploration& x = row.run.found;
-  std::string text = explore::name_of(explore::verdict_of(x));
+  std::string text = explore::verdict_text(x);
   if (x.violation) text += "  " + x.violation->invariant;
   if (!x.doubts.empty()) text += "  " + x.doubts.front();
   if (!x.violation && !x.bound.empty()) text += "  --" + x.bound + " was hit";
@@ -129,7 +129,7 @@ TableJson table_json(const std::vector<TableRow>& rows) {
     all.push_back(
         {{"file", r.file},
          {"design", r.design.empty() ? TableJson(nullptr) : TableJson(r.design)},
-         {"verdict", explore::name_of(explore::verdict_of(x))},
+         {"verdict", explore::verdict_text(x)},
          {"invariant", x.violation ? TableJson(x.violation->invariant) : TableJson(nullptr)},
          {"states", x.states},
          {"transitions", x.transitions},
@@ -147,6 +147,7 @@ TableJson table_json(const std::vector<TableRow>& rows) {
 int code_of(const TableRow& r) {
   if (!r.run.replays) return report::kExitInternal;
   if (r.pinned) return r.run.differs.empty() ? report::kExitOk : report::kExitViolated;
+  if (r.run.found.nothing_to_check) return report::kExitNothing;
   switch (explore::verdict_of(r.run.found)) {
     case trace::ExpectedVerdict::kHolds: return report::kExitOk;
     case trace::ExpectedVerdict::kViolated: return report::kExitViolated;
