@@ -227,6 +227,7 @@ StepMemo::Outcome Worker::run(const Move& m) {
   const StepMemo::Outcome o = outcome_of(m);
   if (system_->options_.partial_order && telling_) tell(m, o);
   kind_ = o.kind;
+  note_ = o.note;
   made_hash_ = o.hash;
   if (system_->options_.preemptions && o.made) follow_turn(m);
   return o;
@@ -323,7 +324,7 @@ StepMemo::Outcome Worker::run_model(const Move& m) {
     if (t.uses != model::kRead) add(written, slot);
   }
   for (const Slot slot : written) changed(slot);
-  if (system_->options_.partial_order) {
+  if (system_->options_.partial_order || system_->options_.notes) {
     std::vector<model::Cell> counted;
     if (m.kind == MoveKind::kBusy) counted.push_back(kBusyCount);
     if (m.kind == MoveKind::kYield && o.made) counted.push_back(kYieldCount);

@@ -76,6 +76,7 @@ class ScenarioSystem {
     bool partial_order = false;  // not with preemptions
     bool like_pages = false;     // pages differ by who allocated them, not by when
     ThreadGroups symmetric = {};  // threads that are taken to be alike; not with preemptions
+    bool notes = false;     // keep what steps touch, see Worker::note()
     bool coverage = false;  // note which steps are run in which order (step_orders.h)
     // What is wrong throws std::logic_error: a step that depends on what its footprint lacks, a
     // table of parts that knows equal ones by several numbers, moves that do not commute with what
@@ -243,6 +244,9 @@ class ScenarioSystem::Worker {
   }
   // Of the move that was told last (made, violates, visit), where the options ask for coverage.
   StepOrders::Kind kind() const { return kind_; }
+  // The same, of each(), where they ask for notes.
+  const StepNote* note() const { return note_; }
+  unsigned number_of(uint32_t thread) const { return slot_of_thread(thread); }
   // Its stepper, in that state.
   const Stepper& at(const State& s) {
     load(s);
@@ -471,6 +475,7 @@ class ScenarioSystem::Worker {
   ThreadFutures::Seen seen_;
   bool telling_ = false;        // the search expands a state
   StepOrders::Kind kind_ = 0;   // of the step that was told last
+  const StepNote* note_ = nullptr;
   std::optional<Id> begun_of_;  // what is counted there
   std::vector<uint32_t> begun_;
   std::vector<ThreadFutures::Place> places_;  // where the threads are

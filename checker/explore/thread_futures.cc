@@ -1,6 +1,7 @@
 #include "checker/explore/thread_futures.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 namespace mmucheck::explore {
 
@@ -19,7 +20,9 @@ uint64_t mixed(uint64_t h, uint64_t v) {
 
 ThreadFutures::ThreadFutures(const PartialOrderFaults& faults) : faults_(faults) {
   for (size_t i = 0; i < StepNote::kInsides; i++) {
-    insides_[i] = number(SteppedState::inside_cell(i));
+    if (number(SteppedState::inside_cell(i)) != number_of_inside(i)) {
+      throw std::logic_error("the first cells are not those that threads are inside of");
+    }
   }
 }
 
@@ -89,7 +92,7 @@ bool ThreadFutures::conflict(Place mine, const StepNote& step, Place other) cons
   const CellUses& theirs =
       faults_.next_steps_only ? futures_.own(other) : futures_.future(other, kind);
   for (size_t i = 0; i < StepNote::kInsides; i++) {
-    if (asks(mine, step, i) && theirs.conflict({insides_[i], model::kRead})) return true;
+    if (asks(mine, step, i) && theirs.conflict({number_of_inside(i), model::kRead})) return true;
   }
   return std::any_of(step.uses.begin(), step.uses.end(),
                      [&](const CellUse& u) { return theirs.conflict(u); });
@@ -134,7 +137,7 @@ bool ThreadFutures::follow(Place from, Place to, const StepNote& note) {
     news = true;
     if (there.unknown) {
       for (size_t i = 0; i < StepNote::kInsides; i++) {
-        const CellUse any{insides_[i], model::kRead};
+        const CellUse any{number_of_inside(i), model::kRead};
         futures_.learn(step.first, std::span<const CellUse>(&any, 1), step.first);
       }
     }
@@ -158,7 +161,7 @@ bool ThreadFutures::learn() {
     std::vector<CellUse> uses = s.note->uses, looked = s.note->looked;
     for (size_t i = 0; i < StepNote::kInsides; i++) {
       if (!asks(from, *s.note, i)) continue;
-      uses.push_back({insides_[i], model::kRead});
+      uses.push_back({number_of_inside(i), model::kRead});
       looked.push_back(uses.back());
     }
     const unsigned barred = (s.note->found_none & 1u) << kReaderInside |

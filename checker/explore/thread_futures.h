@@ -102,6 +102,8 @@ class ThreadFutures {
   using Seen = std::unordered_set<Step, StepHash>;
 
   explicit ThreadFutures(const PartialOrderFaults& faults);
+  // Of a cell of SteppedState::inside_cell() in notes.
+  static constexpr uint32_t number_of_inside(size_t which) { return static_cast<uint32_t>(which); }
 
   // The note of a footprint, one for all equal ones: valid as long as this. `extra`: cells of no
   // store that the step writes.
@@ -157,7 +159,6 @@ class ThreadFutures {
   }
 
   PartialOrderFaults faults_;
-  std::array<uint32_t, StepNote::kInsides> insides_{};  // numbers of the cells
   Futures<CellUses, kKinds> futures_;
   std::unordered_map<Key, Place, KeyHash> places_;
   std::vector<Inside> inside_;

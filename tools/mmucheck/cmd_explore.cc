@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include <chrono>
 #include <filesystem>
 #include <memory>
 #include <stdexcept>
@@ -16,8 +15,8 @@
 #include "model/design/choices.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
+#include "tools/mmucheck/explore_forecast.h"
 #include "tools/mmucheck/explore_table.h"
-#include "tools/mmucheck/progress.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -37,7 +36,7 @@ struct ExploreOptions {
   explore::Scale scale;
   double seconds = 0;  // 0: no bound
   bool table = false, all_designs = false, timings = false, no_remedy = false;
-  bool verbose = false, coverage = false;
+  bool verbose = false, coverage = false, forecast = false;
   explore::Bounds bounds;  // given, or the scenario's
 
   const std::string& file() const { return files.front(); }
@@ -69,23 +68,6 @@ std::string what_was_bounded(const explore::Scenario& s, const ExploreOptions& o
     text += fmt::format("; at most {}", plural(*o.bounds.preemptions, "preemption"));
   }
   return text;
-}
-
-// Shows where the search is, and stops it.
-explore::SearchTick tick_of(const Session& session, double seconds) {
-  using Clock = std::chrono::steady_clock;
-  return [&session, seconds, start = Clock::now(), line = std::make_shared<StatusLine>()](
-             const explore::SearchProgress& p) -> std::string {
-    const std::chrono::duration<double> passed = Clock::now() - start;
-    line->show([&] {
-      return fmt::format("{} states, {:.0f} transitions/s, depth {}, {} to go, {} MiB",
-                         with_thousands(p.states),
-                         static_cast<double>(p.transitions) / passed.count(), p.depth,
-                         with_thousands(p.queue), p.memory >> 20);
-    });
-    if (session.stopped()) return explore::kInterrupted;
-    return seconds != 0 && passed.count() >= seconds ? "time" : "";
-  };
 }
 
 // How often the path goes on with another thread.
@@ -345,7 +327,9 @@ int run_explore(Session& session, ExploreOptions& o) {
   }
   o.bounds = o.given.of(scenario);
   o.bounds.coverage = o.coverage ? ~uint64_t{0} : kCoverageStates;
-  const explore::SearchTick tick = tick_of(session, o.seconds);
+  if (o.forecast) return run_forecast(session, scenario, design, o.design, o.bounds);
+  const explore::SearchTick tick =
+      progress_tick(session, scenario, design, o.bounds, o.seconds);
   const explore::PinnedRun run =
       explore::run_pinned(scenario, design, o.design, o.bounds, nullptr, tick);
   const Exploration& x = run.found;
@@ -428,6 +412,9 @@ void add_explore(CLI::App& app, Session& session) {
                 "one counterexample for each invariant and last step that breaks it");
   sub->add_flag("--no-remedy", o->no_remedy,
                 "of a violation: do not look which single choice of the newest designs avoids it");
+  sub->add_flag("--forecast", o->forecast,
+                "only say how many states and how much time it will take, by random walks; a search that "
+                "takes over a second on a terminal says so by itself");
   sub->add_flag("--coverage", o->coverage,
                 "look which conflicting steps were seen in both orders in a search of more than "
                 "100,000 states, too");

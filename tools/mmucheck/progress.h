@@ -37,6 +37,7 @@ class StatusLine {
   StatusLine(const StatusLine&) = delete;
   StatusLine& operator=(const StatusLine&) = delete;
 
+  bool enabled() const { return enabled_; }
   // `text()` is asked for when it is time.
   template <class Text>
   void show(const Text& text) {
