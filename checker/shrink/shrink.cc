@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <map>
 #include <utility>
 
 #include "checker/trace/event_kinds.h"
@@ -22,6 +23,7 @@ class Search {
     do {
       again_ = false;
       drop_packets();
+      smaller_together();
       smaller_fields();
     } while (again_ && !over());
     return std::move(best_);
@@ -66,6 +68,54 @@ class Search {
     }
   }
 
+  static bool is_number(const Event& e, size_t field) {
+    const trace::KindInfo& kind = trace::kind_info(e.kind);
+    return e.has(field) && ((kind.bool_mask | kind.enum_mask) >> field & 1) == 0;
+  }
+  // Numbers, and in how many places each of them stands.
+  std::map<uint64_t, size_t> numbers() const {
+    std::map<uint64_t, size_t> places;
+    for (const trace::OwnedEvent& p : best_.packets) {
+      const Event e = p.event();
+      for (size_t i = 0; i < trace::kMaxFields; i++) {
+        if (is_number(e, i)) places[e.f[i]]++;
+      }
+    }
+    return places;
+  }
+  bool keeps_instead(uint64_t from, uint64_t to) {
+    Packets trial = best_.packets;
+    for (trace::OwnedEvent& p : trial) {
+      const Event e = p.event();
+      for (size_t i = 0; i < trace::kMaxFields; i++) {
+        if (is_number(e, i) && e.f[i] == from) p.set(i, to);
+      }
+    }
+    return keeps(std::move(trial));
+  }
+  void smaller_together() {
+    for (const auto& [value, places] : numbers()) {
+      if (value == 0 || places < 2 || over() || keeps_instead(value, 0)) continue;
+      smaller_by_steps(value, [&, now = value](uint64_t to) mutable {
+        if (!keeps_instead(now, to)) return false;
+        now = to;
+        return true;
+      });
+    }
+  }
+  // The largest step down that still fails, again and again.
+  template <class Try>
+  void smaller_by_steps(uint64_t value, Try&& fails_with) {
+    for (uint64_t now = value; now > 1 && !over();) {
+      uint64_t step = std::bit_floor(now);
+      for (; step > 0 && !over(); step /= 2) {
+        if (step < now && fails_with(now - step)) break;
+      }
+      if (step == 0) return;
+      now -= step;
+    }
+  }
+
   bool keeps_event(size_t at, const Event& e) {
     Packets trial = best_.packets;
     trial[at] = trace::OwnedEvent(e);
@@ -95,21 +145,13 @@ class Search {
     e.f[field] = 0;
     e.present &= ~(uint32_t{1} << field);
     if (keeps_event(at, e)) return;
-    const trace::KindInfo& kind = trace::kind_info(e.kind);
-    if (((kind.bool_mask | kind.enum_mask) >> field & 1) != 0 || value == 0) return;
-    e.set(field, 0);
-    if (keeps_event(at, e)) return;
-    // The largest step down that still fails, again and again.
-    for (uint64_t now = value; now > 1 && !over();) {
-      uint64_t step = std::bit_floor(now);
-      for (; step > 0 && !over(); step /= 2) {
-        if (step >= now) continue;
-        e.set(field, now - step);
-        if (keeps_event(at, e)) break;
-      }
-      if (step == 0) return;
-      now -= step;
-    }
+    e.set(field, value);
+    if (!is_number(e, field) || value == 0) return;
+    const auto fails_with = [&](uint64_t v) {
+      e.set(field, v);
+      return keeps_event(at, e);
+    };
+    if (!fails_with(0)) smaller_by_steps(value, fails_with);
   }
 
   const Fails& fails_;

@@ -1,6 +1,7 @@
 // Layer: checker/shrink. Contract: the smallest trace that still fails, found by leaving out and by
-// trying again: first packets, in halves, quarters and so on (ddmin), then fields and their values,
-// and both again until nothing more can go.
+// trying again: first packets, in halves, quarters and so on (ddmin), then numbers that stand in several
+// places, in all of them at once (a gfn that a fault and a range name), then fields and their values,
+// and all again until nothing more can go.
 //
 // What "fails" means is the caller's function over whole traces; it must give the same answer for
 // the same packets, and must be true of the trace that is given. The result then is 1-minimal,

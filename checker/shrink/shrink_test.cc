@@ -137,5 +137,22 @@ TEST(Shrink, NumbersBecomeSmall) {
   EXPECT_LT(small.runs, 700u);
 }
 
+// A fault and the range around it must name the same page: no field goes down alone.
+TEST(Shrink, NumbersGoDownWhereverTheyStand) {
+  const Packets packets = packets_of(
+      "packet { vm_create {} }\n"
+      "packet { fault { gfn: 0x1234 } }\n"
+      "packet { zap_leafs_op { start: 0x1234 end: 0x1300 } }\n");
+  const auto same_page = [](const Packets& some) {
+    return some.size() == 3 && some[1].event().kind == K::kFault &&
+           some[1].event().get(trace::f::fault::gfn) >= 0x10 &&
+           some[2].event().get(trace::f::zap_leafs_op::start) ==
+               some[1].event().get(trace::f::fault::gfn);
+  };
+  const Shrunk small = shrink(packets, same_page);
+  EXPECT_EQ(small.packets[1].event().get(trace::f::fault::gfn), 0x10u);
+  EXPECT_EQ(small.packets[2].event().get(trace::f::zap_leafs_op::end), 0u);
+}
+
 }  // namespace
 }  // namespace mmucheck::shrink

@@ -17,6 +17,7 @@
 #include "tools/mmucheck/design_file.h"
 #include "tools/mmucheck/explore_forecast.h"
 #include "tools/mmucheck/explore_table.h"
+#include "tools/mmucheck/small_counterexample.h"
 
 namespace mmucheck::cli {
 namespace {
@@ -36,7 +37,7 @@ struct ExploreOptions {
   explore::Scale scale;
   double seconds = 0;  // 0: no bound
   bool table = false, all_designs = false, timings = false, no_remedy = false;
-  bool verbose = false, coverage = false, forecast = false;
+  bool no_shrink = false, verbose = false, coverage = false, forecast = false;
   explore::Bounds bounds;  // given, or the scenario's
 
   const std::string& file() const { return files.front(); }
@@ -46,6 +47,8 @@ struct ExploreOptions {
 struct Found {
   std::vector<explore::ChartStep> steps;
   std::string wrote;
+  size_t left_out = 0;  // packets of the scenario
+  bool smaller = false;
   explore::Remedies remedies;
 };
 
@@ -139,7 +142,11 @@ std::string text_of(const explore::StepKind& k) {
 
 // Of a search that found nothing: how much of what could matter was tried.
 std::string coverage_text(const explore::Coverage& c, const ExploreOptions& o) {
-  if (!c.counted || c.conflicts.empty()) return "";
+  if (!c.counted) {
+    return fmt::format("       more than {} kinds of steps: their orders were not looked at\n",
+                       explore::StepOrders::kMaxKinds);
+  }
+  if (c.conflicts.empty()) return "";
   std::string text = fmt::format("{} of {}", with_thousands(c.seen_in_both()),
                                  with_thousands(c.conflicts.size()));
   if (!c.ordered) text = with_thousands(c.conflicts.size()) + ", not looked at (--coverage does)";
@@ -178,7 +185,7 @@ Json coverage_json(const explore::Coverage& c) {
 
 void print_text(const Session& session, const Exploration& x, const explore::Scenario& s,
                 const ExploreOptions& o, const Found& found) {
-  const auto& [steps, wrote, remedies] = found;
+  const auto& [steps, wrote, left_out, smaller, remedies] = found;
   if (x.violation) {
     session.print(fmt::format("violated  {}  \"{}\"\n          {}\n"
                               "          {}; {}, {}{}\n\n",
@@ -189,6 +196,11 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                               x.bound.empty() ? "" : "; then --" + x.bound + " was hit"));
     session.print(explore::chart_text(steps) + loop_text(x));
     session.print(fmt::format("\n  source: {}\n", x.violation->source) + remedies_text(remedies));
+    if (smaller) {
+      session.print(fmt::format(
+          "  smaller than the scenario by {}, with the least numbers that do (--no-shrink: as it is)\n",
+          plural(left_out, "packet")));
+    }
     if (!wrote.empty()) {
       session.print(fmt::format("  wrote {}; replay it: mmucheck replay {}\n", wrote, wrote));
     }
@@ -210,7 +222,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
       counts(x), plural(x.end_states, "end state"), reductions(o.bounds, x.symmetric),
       stands_for(x, o.bounds),
       plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
-  session.print(coverage_text(x.coverage, o));
+  if (s.threads.size() > 1 && x.symmetric.empty()) session.print(coverage_text(x.coverage, o));
   if (x.nothing_to_check) {
     session.print("       no step of a thread conflicts with one of another: their order is no question\n");
   }
@@ -218,7 +230,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
 
 void print_json(const Session& session, const Exploration& x, const explore::Scenario& s,
                 const ExploreOptions& o, const Found& found) {
-  const auto& [steps, wrote, remedies] = found;
+  const auto& [steps, wrote, left_out, smaller, remedies] = found;
   Json path = Json::array();
   for (const explore::ChartStep& step : steps) {
     path.push_back({{"thread", step.thread}, {"events", step.events}});
@@ -253,6 +265,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"wrote", wrote.empty() ? Json(nullptr) : Json(wrote)}};
   if (x.violation) {
     out["context_switches"] = context_switches(x);
+    out["left_out"] = left_out;
+    out["smaller"] = smaller;
     out["would_hold_with"] = Json::array();
     for (const explore::Remedy& r : remedies.found) {
       out["would_hold_with"].push_back({{"design", r.design}, {"states", r.states}});
@@ -299,6 +313,13 @@ std::string write_numbered(const explore::Scenario& scenario,
   return write_counterexample(scenario, packets, name.string());
 }
 
+SmallCounterexample small_of(const explore::Scenario& scenario, const model::Design* design,
+                             const ExploreOptions& o, const Exploration& x,
+                             const std::vector<explore::Packet>& packets) {
+  if (o.no_shrink) return {scenario, packets, 0, false};
+  return small_counterexample(scenario, design, o.design, x, o.bounds, packets);
+}
+
 int run_explore(Session& session, ExploreOptions& o) {
   if (o.table || o.all_designs) {
     if (!o.scale.any()) return run_table(session, o);
@@ -336,8 +357,11 @@ int run_explore(Session& session, ExploreOptions& o) {
   refuse_what_is_refused(x, scenario, design);
   Found found;
   if (x.violation) {
-    found.steps = explore::chart_steps(scenario, design, x, o.bounds);
-    found.wrote = write_numbered(scenario, run.counterexample, o, 0);
+    const SmallCounterexample small = small_of(scenario, design, o, x, run.counterexample);
+    found.steps = explore::chart_steps(small.scenario, design, x, o.bounds);
+    found.left_out = small.left_out;
+    found.smaller = small.changed;
+    found.wrote = write_numbered(scenario, small.packets, o, 0);
     if (!o.no_remedy) found.remedies = explore::would_hold(scenario, design, o.bounds, tick);
   }
   (session.json ? print_json : print_text)(session, x, scenario, o, found);
@@ -347,7 +371,8 @@ int run_explore(Session& session, ExploreOptions& o) {
     const auto packets = explore::counterexample(scenario, design, o.design, other, o.bounds);
     confirmed = explore::replays_to(scenario.info, packets, other.violation->invariant,
                                     o.bounds.only);
-    found.wrote = write_numbered(scenario, packets, o, i + 1);
+    const SmallCounterexample small = small_of(scenario, design, o, other, packets);
+    found.wrote = write_numbered(scenario, small.packets, o, i + 1);
     if (session.json) continue;
     session.print(fmt::format("  also {} \"{}\", {}: {}\n", other.violation->invariant,
                               other.violation->statement, plural(other.path.size(), "step"),
@@ -420,6 +445,8 @@ void add_explore(CLI::App& app, Session& session) {
                 "100,000 states, too");
   sub->add_flag("-v,--verbose", o->verbose,
                 "also list the pairs of conflicting steps that were not seen in both orders");
+  sub->add_flag("--no-shrink", o->no_shrink,
+                "of a violation: leave in the trace what its steps do not need, and numbers as they are");
   sub->add_flag("--self-check", o->given.self_check,
                 "run again what is known of each step, and compare: exit code 6 where it differs");
   sub->add_flag("--like-pages", o->given.like_pages,

@@ -1,0 +1,99 @@
+// mmucheck explore as a user runs it: what a search that holds has covered, forecasts, and
+// counterexamples that are smaller than their scenario.
+#include <nlohmann/json.hpp>
+
+#include "tools/mmucheck/program_test.h"
+
+namespace mmucheck::cli {
+namespace {
+
+class ExploreCli : public ProgramTest {
+ protected:
+  bool contains(const std::string& text, const std::string& part) {
+    return text.find(part) != std::string::npos;
+  }
+  nlohmann::json json(const std::string& arguments) {
+    return nlohmann::json::parse(run("--json explore " + arguments).out);
+  }
+};
+
+const std::string kZap = "traces/scenarios/unmap/fault-against-notifier.txtpb";
+const std::string kLeafs = "traces/scenarios/seed-004/two-leafs-busy.txtpb";
+const std::string kNaive = "--no-remedy --design naive traces/scenarios/seed-004/child-first.txtpb";
+
+TEST_F(ExploreCli, SaysWhichConflictsWereSeenInBothOrders) {
+  const Result brief = run("explore " + kZap);
+  EXPECT_EQ(brief.code, 0);
+  const auto coverage = json(kZap)["coverage"];
+  EXPECT_TRUE(contains(brief.out, "conflicting pairs of steps seen in both orders: " +
+                                      std::to_string(coverage["both_orders"].get<int>()) + " of " +
+                                      std::to_string(coverage["conflicting_pairs"].get<int>())))
+      << brief.out;
+  const Result all = run("explore -v " + kZap);
+  EXPECT_TRUE(contains(all.out, "only before thread ")) << all.out;
+  EXPECT_EQ(coverage["not_in_both_orders"].size() + coverage["both_orders"].get<size_t>(),
+            coverage["conflicting_pairs"]);
+  EXPECT_EQ(run("explore -v --threads 2 " + kZap).out, all.out);
+  EXPECT_EQ(run("explore -v --threads 4 " + kZap).out, all.out);
+}
+
+TEST_F(ExploreCli, NothingToCheckIsFour) {
+  const Result apart = run("explore --busy 0 " + kLeafs);
+  EXPECT_EQ(apart.code, 4) << apart.out;
+  EXPECT_TRUE(apart.out.starts_with("nothing to check  within bounds: 2 threads")) << apart.out;
+  EXPECT_EQ(json("--busy 0 " + kLeafs)["nothing_checked"], true);
+  EXPECT_EQ(run("explore " + kLeafs).code, 0);  // BUSY, from others
+  EXPECT_EQ(run("explore --table --busy 0 --design upstream-7.x " + kLeafs).code, 4);
+}
+
+TEST_F(ExploreCli, ForecastsAndDoesNotSearch) {
+  const std::string big = "explore --forecast traces/scenarios/big/five-leafs.txtpb";
+  const Result guess = run(big);
+  EXPECT_EQ(guess.code, 0) << guess.err;
+  EXPECT_TRUE(contains(guess.out, "forecast  about 12,000,000 states, between ")) << guess.out;
+  const auto states = [](const std::string& text) { return text.substr(0, text.find(" s at ") - 8); };
+  EXPECT_EQ(states(run(big).out), states(guess.out));
+  const Result small = run("explore --forecast --design linux-7.2 " + kZap);
+  const auto counted = json("--design linux-7.2 " + kZap)["states"];
+  EXPECT_EQ(json("--forecast --design linux-7.2 " + kZap)["states"], counted);
+  EXPECT_TRUE(contains(small.out, "states: all were visited")) << small.out;
+  EXPECT_EQ(run("explore --forecast --por " + kZap).code, 2);
+}
+
+TEST_F(ExploreCli, ACounterexampleHasWhatItNeeds) {
+  const std::string small = path("small.txtpb"), whole = path("whole.txtpb");
+  const auto shrunk = json(kNaive + " -o " + small);
+  const auto plain = json("--no-shrink " + kNaive + " -o " + whole);
+  EXPECT_EQ(shrunk["steps"].size(), plain["steps"].size());
+  EXPECT_EQ(shrunk["invariant"], plain["invariant"]);
+  EXPECT_GT(shrunk["left_out"], 0);
+  EXPECT_EQ(plain["left_out"], 0);
+  EXPECT_LT(content(small).size(), content(whole).size());
+  for (const std::string& file : {small, whole}) {
+    const Result again = run("replay " + file);
+    EXPECT_TRUE(contains(again.out, "as expected: the file says violated TDX-SEPT-ORDER"))
+        << again.out;
+  }
+  // What is printed is what is written.
+  EXPECT_TRUE(contains(run("explore " + kNaive + " -o " + small).out, "gfn 0 L1"));
+  EXPECT_FALSE(contains(run("explore --no-shrink " + kNaive + " -o " + small).out, "gfn 0 L1"));
+}
+
+// One thread is one vCPU; a long range is not made of a short one.
+TEST_F(ExploreCli, ACounterexampleStaysPossible) {
+  const std::string small = path("small.txtpb");
+  run("explore --no-remedy --design naive traces/scenarios/sept-race/two-vcpus.txtpb -o " + small);
+  const std::string text = content(small);
+  for (const char* part : {"packet { vcpu_create { } }", "packet { vcpu_create { vcpu_id: 1 } }",
+                           "packet { root_load { vcpu_id: 1 } }", "thread: 2 fault { vcpu_id: 1 "}) {
+    EXPECT_TRUE(contains(text, part)) << part << "\n" << text;
+  }
+  EXPECT_FALSE(contains(text, "gmem_punch")) << text;
+  const Result far = run("explore --no-remedy --design v19-exclude "
+                         "traces/scenarios/rules/mmu-inv-done.txtpb -o " + small);
+  EXPECT_EQ(far.code, 1);
+  EXPECT_TRUE(contains(content(small), "start: 0x7ff")) << content(small);
+}
+
+}  // namespace
+}  // namespace mmucheck::cli
