@@ -47,12 +47,9 @@ TEST_F(ExploreCli, NothingToCheckIsFour) {
 }
 
 TEST_F(ExploreCli, ForecastsAndDoesNotSearch) {
-  const std::string big = "explore --forecast traces/scenarios/big/five-leafs.txtpb";
-  const Result guess = run(big);
+  const Result guess = run("explore --forecast traces/scenarios/big/five-leafs.txtpb");
   EXPECT_EQ(guess.code, 0) << guess.err;
   EXPECT_TRUE(contains(guess.out, "forecast  about 12,000,000 states, between ")) << guess.out;
-  const auto states = [](const std::string& text) { return text.substr(0, text.find(" s at ") - 8); };
-  EXPECT_EQ(states(run(big).out), states(guess.out));
   const Result small = run("explore --forecast --design linux-7.2 " + kZap);
   const auto counted = json("--design linux-7.2 " + kZap)["states"];
   EXPECT_EQ(json("--forecast --design linux-7.2 " + kZap)["states"], counted);
@@ -74,23 +71,33 @@ TEST_F(ExploreCli, ACounterexampleHasWhatItNeeds) {
     EXPECT_TRUE(contains(again.out, "as expected: the file says violated TDX-SEPT-ORDER"))
         << again.out;
   }
-  // What is printed is what is written.
-  EXPECT_TRUE(contains(run("explore " + kNaive + " -o " + small).out, "gfn 0 L1"));
-  EXPECT_FALSE(contains(run("explore --no-shrink " + kNaive + " -o " + small).out, "gfn 0 L1"));
+  // Nor are runs of it any different.
+  const std::string once = content(small), text = run("explore " + kNaive + " -o " + small).out;
+  EXPECT_EQ(content(small), once);
+  EXPECT_TRUE(contains(text, "smaller than the scenario by ")) << text;
+  EXPECT_FALSE(contains(run("explore --no-shrink " + kNaive + " -o " + small).out, "smaller than"));
 }
 
 // One thread is one vCPU; a long range is not made of a short one.
 TEST_F(ExploreCli, ACounterexampleStaysPossible) {
   const std::string small = path("small.txtpb");
-  run("explore --no-remedy --design naive traces/scenarios/sept-race/two-vcpus.txtpb -o " + small);
+  const Result race =
+      run("explore --no-remedy --design naive "
+          "traces/scenarios/sept-race/two-vcpus.txtpb -o " +
+          small);
+  // What is printed is what is written.
+  EXPECT_TRUE(contains(race.out, "page_aug gpa 0 L1")) << race.out;
   const std::string text = content(small);
-  for (const char* part : {"packet { vcpu_create { } }", "packet { vcpu_create { vcpu_id: 1 } }",
-                           "packet { root_load { vcpu_id: 1 } }", "thread: 2 fault { vcpu_id: 1 "}) {
+  for (const char* part :
+       {"packet { vcpu_create { } }", "packet { vcpu_create { vcpu_id: 1 } }",
+        "packet { root_load { vcpu_id: 1 } }", "thread: 2 fault { vcpu_id: 1 "}) {
     EXPECT_TRUE(contains(text, part)) << part << "\n" << text;
   }
   EXPECT_FALSE(contains(text, "gmem_punch")) << text;
-  const Result far = run("explore --no-remedy --design v19-exclude "
-                         "traces/scenarios/rules/mmu-inv-done.txtpb -o " + small);
+  const Result far =
+      run("explore --no-remedy --design v19-exclude "
+          "traces/scenarios/rules/mmu-inv-done.txtpb -o " +
+          small);
   EXPECT_EQ(far.code, 1);
   EXPECT_TRUE(contains(content(small), "start: 0x7ff")) << content(small);
 }
