@@ -109,6 +109,7 @@ class LaneSymmetry {
         id = *known;
       }
       if (id == s.lanes[there]) continue;
+      if (!image(e, there, s.lanes[there])) return false;  // nothing was told of it, its hash neither
       to.hash += adds(there, id) - adds(there, s.lanes[there]);
       to.lanes[there] = id;
     }

@@ -207,7 +207,9 @@ class StepOrders::Places {
     std::array<int8_t, kInsides> counts{};
     uint8_t inside() const {
       uint8_t bits = 0;
-      for (size_t i = 0; i < kInsides && !unknown; i++) bits |= uint8_t{counts[i] > 0} << i;
+      for (size_t i = 0; i < kInsides && !unknown; i++) {
+        if (counts[i] > 0) bits = static_cast<uint8_t>(bits | 1u << i);
+      }
       return bits;
     }
   };

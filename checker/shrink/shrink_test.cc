@@ -101,12 +101,12 @@ INSTANTIATE_TEST_SUITE_P(
     testing::Values(Violating{"traces/tdx/mirror-violated.txtpb",
                               "TDX-SEPT-MIRROR",
                               {K::kVmCreate, K::kMemslotCreate, K::kSetAttributes, K::kRootLoad,
-                               K::kGuestAccess, K::kSeamcall}},
-                    Violating{"traces/dirty/lost-violated.txtpb",
-                              "MMU-DIRTY-LOST",
-                              // That it leaves an entry writable says the event alone.
-                              {K::kVmCreate, K::kMemslotCreate, K::kDirtyLogClear,
-                               K::kSpteChanged}},
+                               K::kMockFinalize, K::kGuestAccess, K::kSeamcall}},
+                    Violating{
+                        "traces/dirty/lost-violated.txtpb",
+                        "MMU-DIRTY-LOST",
+                        // That it leaves an entry writable says the event alone.
+                        {K::kVmCreate, K::kMemslotCreate, K::kDirtyLogClear, K::kSpteChanged}},
                     Violating{"traces/gmem/trunc-violated.txtpb",
                               "MMU-GMEM-TRUNC",
                               {K::kVmCreate, K::kMemslotCreate, K::kRootLoad, K::kSetAttributes,
