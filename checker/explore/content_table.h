@@ -13,7 +13,6 @@
 
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -23,6 +22,8 @@
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include "checker/explore/doubling_chunks.h"
 
 namespace mmucheck::explore {
 
@@ -47,10 +48,10 @@ class ContentTable {
     if (size_ * 4 >= newest_->size() * 3) grow();
     size_t free_slot = 0;
     if (const auto known = find(hash, bytes, &free_slot)) return *known;
-    const unsigned chunk = chunk_of(size_);
+    const unsigned chunk = Chunked::chunk_of(size_);
     if (chunk == kChunks) throw std::bad_alloc();
     if (chunks_[chunk] == nullptr) {
-      const size_t n = size_t{1} << (chunk + kFirstBits);
+      const size_t n = Chunked::size(chunk);
       chunks_[chunk] = std::make_unique<Content[]>(n);
       memory_ += n * sizeof(Content);
     }
@@ -80,7 +81,8 @@ class ContentTable {
 
  private:
   static constexpr uint64_t kHeapBlock = 16;  // what malloc adds
-  static constexpr unsigned kFirstBits = 3, kChunks = 28;
+  using Chunked = DoublingChunks<3>;
+  static constexpr unsigned kChunks = 28;
   struct Content {
     uint64_t hash = 0;
     std::string bytes;
@@ -107,13 +109,9 @@ class ContentTable {
     std::unique_ptr<std::atomic<uint32_t>[]> slots;
   };
 
-  // Chunks that double; they never move.
-  static unsigned chunk_of(Id id) {
-    return static_cast<unsigned>(std::bit_width((id >> kFirstBits) + 1)) - 1;
-  }
   Content& at(Id id) const {
-    const unsigned chunk = chunk_of(id);
-    return chunks_[chunk][id - (((1u << chunk) - 1) << kFirstBits)];
+    const unsigned chunk = Chunked::chunk_of(id);
+    return chunks_[chunk][Chunked::in_chunk(id, chunk)];
   }
   // `free_slot`: where it would be, for who holds the lock.
   std::optional<Id> find(uint64_t hash, const std::string& bytes, size_t* free_slot) const {

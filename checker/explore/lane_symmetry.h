@@ -17,7 +17,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <bit>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -25,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include "checker/explore/doubling_chunks.h"
 #include "checker/explore/lanes.h"
 
 namespace mmucheck::explore {
@@ -134,7 +134,8 @@ class LaneSymmetry {
   bool consistent() const;
 
  private:
-  static constexpr unsigned kFirstBits = 5, kChunks = 27;
+  using Chunked = DoublingChunks<5>;
+  static constexpr unsigned kChunks = 27;
   struct Entry {                                                // of a content
     std::array<std::atomic<uint32_t>, kMostExchanges> image{};  // + 1; 0: not known
     uint64_t adds = 0;
@@ -155,25 +156,21 @@ class LaneSymmetry {
     return x;
   }
 
-  static unsigned chunk_of(Id id) {
-    return static_cast<unsigned>(std::bit_width((id >> kFirstBits) + 1)) - 1;
-  }
-  static size_t in_chunk(Id id, unsigned chunk) { return id - (((1u << chunk) - 1) << kFirstBits); }
   const Entry* find(unsigned lane, Id id) const {
-    const unsigned chunk = chunk_of(id);
+    const unsigned chunk = Chunked::chunk_of(id);
     const Entry* const entries = contents_[lane].at[chunk].load(std::memory_order_acquire);
-    return entries == nullptr ? nullptr : entries + in_chunk(id, chunk);
+    return entries == nullptr ? nullptr : entries + Chunked::in_chunk(id, chunk);
   }
   Entry& entry(const Content& c) {
-    const unsigned chunk = chunk_of(c.id);
+    const unsigned chunk = Chunked::chunk_of(c.id);
     Chunks& of = contents_[c.lane];
     if (of.owned[chunk] == nullptr) {
-      const size_t n = size_t{1} << (chunk + kFirstBits);
+      const size_t n = Chunked::size(chunk);
       of.owned[chunk] = std::make_unique<Entry[]>(n);
       memory_ += n * sizeof(Entry);
       of.at[chunk].store(of.owned[chunk].get(), std::memory_order_release);
     }
-    Entry& e = of.owned[chunk][in_chunk(c.id, chunk)];
+    Entry& e = of.owned[chunk][Chunked::in_chunk(c.id, chunk)];
     if (e.adds == 0) e.adds = c.adds;
     return e;
   }
