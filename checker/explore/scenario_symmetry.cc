@@ -58,7 +58,7 @@ void SymmetricWorker::not_symmetric(unsigned exchange) const {
 bool SymmetricWorker::alike(unsigned exchange, Slot slot, Id from, Id to) const {
   const auto& x = system_->symmetry_.exchange(exchange);
   const Slot there = x.lane[slot];
-  if (slot < progress_slot()) return kept(slot, from).may == kept(there, to).may;
+  if (slot < progress_slot()) return kept(slot, from).fit == kept(there, to).fit;
   if (slot != progress_slot()) return true;
   const Stepper::Own& one = kept(slot, from).progress->own;
   const Stepper::Own& other = kept(slot, to).progress->own;

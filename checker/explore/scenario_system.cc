@@ -208,10 +208,7 @@ void Worker::moves_of(Slot thread) {
     return all[at];
   };
   Stepper::Kinds& fit = known(fit_[thread], own);
-  if (fit == 0) {
-    put_thread(thread);
-    fit = stepper_->kinds_that_fit(threads_[thread]);
-  }
+  if (fit == 0) fit = kept(thread, own).fit;
   Stepper::Kinds& left = known(left_[thread], counted);
   if (left == 0) {
     put_progress();
@@ -399,12 +396,9 @@ Worker::Id Worker::content(Slot slot, const Turn& turn) {
                                         [] { return Kept{}; });
   }
   return system_->contents_[slot].add(SteppedState::content_of_thread(r, threads_[slot]), [&] {
-    const bool may[] = {SteppedState::running(r, threads_[slot]),
-                        SteppedState::may_be_busy(r, threads_[slot]),
-                        SteppedState::walks(r, threads_[slot])};
     return Kept{SteppedState::keep_thread(r, threads_[slot]),
                 {},
-                static_cast<uint8_t>(may[0] | may[1] << 1 | may[2] << 2)};
+                stepper_->kinds_that_fit(threads_[slot])};
   });
 }
 

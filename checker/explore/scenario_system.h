@@ -152,7 +152,7 @@ class ScenarioSystem {
   struct Kept {
     replay::SteppedState::KeptThread thread;
     std::shared_ptr<const Progress> progress;
-    uint8_t may = 0;  // of a thread: what its moves depend on
+    Stepper::Kinds fit = Stepper::bit(MoveKind::kBegin);  // moves, of a thread
 
     size_t bytes() const {
       return (thread == nullptr ? 0 : replay::SteppedState::bytes_of(*thread)) +
@@ -463,8 +463,8 @@ class ScenarioSystem::Worker {
   std::vector<StepMemo::Change> found_;       // of one that is remembered
   std::span<const StepMemo::Change> made_{};  // of any, until the next one
   uint64_t made_hash_ = 0;                    // what they make of the state's
-  // By thread: which kinds of moves fit what its lane holds, and are left by what is counted; 0: not
-  // known yet.
+  // By thread: which kinds of moves fit what its lane holds (next to each other, as its contents are
+  // not), and are left by what is counted; 0: not known yet.
   std::vector<std::vector<Stepper::Kinds>> fit_, left_;
   StepMemo steps_;  // what it has found out since settled_
   uint64_t settled_ = 0;
