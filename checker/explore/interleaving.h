@@ -69,7 +69,7 @@ class Interleaving {
  public:
   using State = Words<Width>;
   using Codec = WordsCodec<Width>;
-  static constexpr uint32_t kBlock = 32768, kAlone = 2048;
+  static constexpr uint32_t kBlock = 65536, kAlone = 2048;
 
   explicit Interleaving(const M& machines) : machines_(machines), layout_(machines.cells()) {}
 

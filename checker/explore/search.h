@@ -225,6 +225,7 @@ class Search {
   bool keep_up();
   // At most `room` new states.
   void store_shard(unsigned shard, uint64_t room);
+  bool store(unsigned shard, uint64_t hash, const typename Codec::Packed& packed);
   void each_shard(const std::function<void(unsigned)>& work) {
     crew_.run([&](unsigned w) {
       for (unsigned shard = w; shard < kShards; shard += crew_.size()) work(shard);
@@ -317,34 +318,47 @@ void Search<S>::expand(Hand& hand, uint64_t from, uint64_t to) {
   });
 }
 
+// A look at memory takes a hundred times as long as what is done with it: slots, and then states, are
+// asked for some successors ahead.
 template <class S>
 void Search<S>::store_shard(unsigned shard, uint64_t room) {
-  constexpr size_t kBatch = 32;
-  std::array<uint64_t, kBatch> hashes;
+  constexpr size_t kSlotAhead = 32, kStateAhead = 16;
+  std::array<uint64_t, kSlotAhead> hashes;
   for (const auto& hand : hands_) {
     Successors<Codec>& in = hand->out;
     const size_t all = in.size(shard);
-    for (size_t at = 0; at < all; at += kBatch) {
-      const size_t n = std::min(kBatch, all - at);
-      for (size_t i = 0; i < n; i++) {
-        hashes[i] = in.hash(shard, at + i, [this](const State& s) { return system_.hash(s); });
-        set_.prefetch_slot(hashes[i]);
-      }
-      for (size_t i = 0; i < n; i++) set_.prefetch_state(hashes[i]);
-      for (size_t i = 0; i < n && room != 0; i++) {
-        const auto& packed = in.packed(shard, at + i, set_.codec());
-        if (!set_.insert(hashes[i], packed)) continue;
-        room--;
-        if constexpr (!kKnowsChanges<Codec>) {
-          const unsigned property = system_.broken(packed);
-          if (property != kNothing) {
-            note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
-          }
-        }
-      }
+    const auto ask_slot = [&](size_t i) {
+      if (i >= all) return;
+      hashes[i % kSlotAhead] =
+          in.hash(shard, i, [this](const State& s) { return system_.hash(s); });
+      set_.prefetch_slot(hashes[i % kSlotAhead]);
+    };
+    const auto ask_state = [&](size_t i) {
+      if (i < all) set_.prefetch_state(hashes[i % kSlotAhead]);
+    };
+    for (size_t i = 0; i < kSlotAhead; i++) ask_slot(i);
+    for (size_t i = 0; i < kStateAhead; i++) ask_state(i);
+    for (size_t i = 0; i < all && room != 0; i++) {
+      const uint64_t hash = hashes[i % kSlotAhead];
+      ask_slot(i + kSlotAhead);
+      ask_state(i + kStateAhead);
+      if (store(shard, hash, in.packed(shard, i, set_.codec()))) room--;
     }
     in.clear(shard);
   }
+}
+
+// True: it is new.
+template <class S>
+bool Search<S>::store(unsigned shard, uint64_t hash, const typename Codec::Packed& packed) {
+  if (!set_.insert(hash, packed)) return false;
+  if constexpr (!kKnowsChanges<Codec>) {
+    const unsigned property = system_.broken(packed);
+    if (property != kNothing) {
+      note(broken_[shard], {property, {shard, set_.size(shard) - 1}, {}});
+    }
+  }
+  return true;
 }
 
 template <class S>

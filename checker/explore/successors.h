@@ -13,6 +13,13 @@
 
 namespace mmucheck::explore {
 
+// Appends to one of many vectors in turn: the next one to this vector finds its cache line there.
+template <class T>
+void append(std::vector<T>& to, const T& element) {
+  to.push_back(element);
+  __builtin_prefetch(reinterpret_cast<const char*>(to.data() + to.size()) + 48, 1);
+}
+
 template <class Codec>
 class WholeSuccessors {
  public:
@@ -21,7 +28,7 @@ class WholeSuccessors {
 
   // What follows are successors of this one.
   void of(const State&, const Packed&, const Codec&) {}
-  void add(uint64_t hash, const State& s) { waiting_[shard_of(hash)].push_back(s); }
+  void add(uint64_t hash, const State& s) { append(waiting_[shard_of(hash)], s); }
   size_t size(unsigned shard) const { return waiting_[shard].size(); }
   template <class Hash>
   uint64_t hash(unsigned shard, size_t i, const Hash& hash) const {
@@ -57,9 +64,9 @@ class ChangedSuccessors {
     add(hash, scratch_);
   }
   void add(uint64_t hash, std::span<const Change> changes) {
-    waiting_[shard_of(hash)].push_back({hash, static_cast<uint32_t>(parents_.size()) - words_,
-                                        static_cast<uint32_t>(changes_.size()),
-                                        static_cast<uint32_t>(changes.size())});
+    append(waiting_[shard_of(hash)], {hash, static_cast<uint32_t>(parents_.size()) - words_,
+                                      static_cast<uint32_t>(changes_.size()),
+                                      static_cast<uint32_t>(changes.size())});
     changes_.insert(changes_.end(), changes.begin(), changes.end());
   }
   size_t size(unsigned shard) const { return waiting_[shard].size(); }
