@@ -4,6 +4,8 @@
 // depends on what it has found so far, so what is remembered are trees: a node asks for the slots
 // that all steps that came to it asked for next, a branch is what was found in them, a leaf is the
 // outcome. Where a step turns out to ask for others behind the first ones, the node is split there.
+// The root asks for one slot, the same for all steps of the tree (the thread's own, which says where
+// it is), and has its branches by number.
 //
 // Which states a search visits does not depend on it. When the memory is full all is forgotten.
 // Nothing here is locked; find() may run at the same time as find().
@@ -15,6 +17,7 @@
 #include <map>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
 #include "checker/explore/lanes.h"
@@ -38,28 +41,33 @@ class StepMemo {
   };
 
   // `trees`: kinds of steps; `bytes`: what it takes at most, about.
-  StepMemo(uint32_t trees, uint64_t bytes) : trees_(trees), limit_(bytes) { clear(); }
+  StepMemo(uint32_t trees, uint64_t bytes) : limit_(bytes), roots_(trees), branches_(kFewest) {}
 
   // `at(slot)` is what the slot holds. Nothing: not known; else `changes` are those of the outcome.
   template <class At>
   std::optional<Outcome> find(uint32_t tree, const At& at, std::vector<Change>& changes) const {
     std::array<Id, kMostSlots> ids;
-    for (uint32_t node = roots_[tree];;) {
-      const Node& n = nodes_[node];
-      if (n.count == 0) return std::nullopt;
-      for (uint32_t i = 0; i < n.count; i++) ids[i] = at(slots_[n.first + i]);
-      const uint32_t to = branches_[look(node, {ids.data(), n.count})].to;
-      if (to == kNone) return std::nullopt;
+    const Root& root = roots_[tree];
+    const Id first = root.branches.empty() ? 0 : at(root.slot);
+    if (first >= root.branches.size()) return std::nullopt;
+    for (uint32_t to = root.branches[first]; to != kNone;) {
       if (to >= kOutcome) return outcome(&pool_[to - kOutcome], changes);
-      node = to;
+      const Node& n = nodes_[to];
+      for (uint32_t i = 0; i < n.count; i++) ids[i] = at(slots_[n.first + i]);
+      to = branches_[look(to, {ids.data(), n.count})].to;
     }
+    return std::nullopt;
   }
 
-  // A step of `tree` that asked for these slots, in that order, once each, and what it found there;
-  // it asked at least for one.
+  // A step of `tree` that asked for these slots, in that order, once each, and what it found there.
+  // Throws std::logic_error where the first one is another than that of the tree's other steps.
   void learn(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found,
              const Outcome& o, std::span<const Change> changes) {
-    if (bytes() + (asked.size() + changes.size()) * kPerSlot > limit_) clear();
+    if (bytes() + (asked.size() + changes.size()) * kPerSlot > limit_) {
+      clear();
+      for (Root& root : roots_) root = {};
+      root_bytes_ = 0;
+    }
     const Leaf leaf{o, changes};
     while (!put(tree, asked, found, leaf)) {
     }
@@ -67,14 +75,16 @@ class StepMemo {
 
   // All is forgotten.
   void clear() {
-    if (pool_.empty() && !nodes_.empty()) return;
-    nodes_.assign(trees_, {});
-    roots_.resize(trees_);
-    for (uint32_t t = 0; t < trees_; t++) roots_[t] = t;
+    if (pool_.empty()) return;
+    nodes_.clear();
+    for (Root& root : roots_) {
+      root_bytes_ -= root.taken.size() * sizeof(Id);
+      root.clear();
+    }
     slots_.clear();
     lists_.clear();
     pool_.clear();
-    branches_.assign(size_t{1} << 12, {});
+    branches_.assign(kFewest, {});
     used_ = 0;
   }
 
@@ -82,6 +92,17 @@ class StepMemo {
   static constexpr uint32_t kNone = ~uint32_t{0};
   static constexpr uint32_t kOutcome = uint32_t{1} << 31;  // from there on: where one is, no node
   static constexpr uint64_t kPerSlot = 20;                 // bytes, for the next step
+  static constexpr size_t kFewest = size_t{1} << 12;       // branches there is room for
+  struct Root {
+    Slot slot = 0;
+    std::vector<uint32_t> branches;  // by what is found there: where they lead to
+    std::vector<Id> taken;
+
+    void clear() {
+      for (const Id id : taken) branches[id] = kNone;
+      taken.clear();
+    }
+  };
   struct Node {
     uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
     uint32_t last = kNone;          // branch of it: where its ids begin
@@ -99,7 +120,7 @@ class StepMemo {
 
   uint64_t bytes() const {
     return branches_.size() * sizeof(Branch) + pool_.size() * sizeof(Id) +
-           slots_.size() * sizeof(Slot) + nodes_.size() * sizeof(Node);
+           slots_.size() * sizeof(Slot) + nodes_.size() * sizeof(Node) + root_bytes_;
   }
 
   // --- outcomes: where they were found out, right behind what was found in the slots ---
@@ -130,36 +151,49 @@ class StepMemo {
   // True: done. False: a node was split, and the way through it is another one.
   bool put(uint32_t tree, std::span<const Slot> asked, std::span<const Id> found,
            const Leaf& leaf) {
-    std::optional<uint32_t> above;  // the branch that leads to the node
-    for (uint32_t node = roots_[tree];;) {
-      if (nodes_[node].count == 0) ask(node, asked);
+    uint32_t* to = &root_branch(roots_[tree], asked[0], found[0]);
+    asked = asked.subspan(1);
+    found = found.subspan(1);
+    while (!asked.empty()) {
+      if (*to >= kOutcome) {  // none, or, since a footprint lacked something, where it was an outcome
+        *to = static_cast<uint32_t>(nodes_.size());
+        nodes_.emplace_back();
+        ask(*to, asked);
+      }
+      const uint32_t node = *to;
       const Node n = nodes_[node];
       const std::span<const Slot> asks = std::span(slots_).subspan(n.first, n.count);
       const auto differ = std::mismatch(asks.begin(), asks.end(), asked.begin(), asked.end()).first;
       if (differ != asks.end()) {
-        const uint32_t split = split_of(node, static_cast<uint32_t>(differ - asks.begin()), asked);
-        (above ? branches_[*above].to : roots_[tree]) = split;
-        move_branches(node, split);
+        *to = split_of(node, static_cast<uint32_t>(differ - asks.begin()), asked);
+        move_branches(node, *to);
         return false;
       }
       if (used_ * 3 >= branches_.size() * 2) {
         grow();
         return false;
       }
-      above = branch(node, found.first(n.count));
+      to = &branches_[branch(node, found.first(n.count))].to;
       asked = asked.subspan(n.count);
       found = found.subspan(n.count);
-      uint32_t& to = branches_[*above].to;
-      if (asked.empty()) {
-        to = add(leaf);
-        return true;
-      }
-      if (to >= kOutcome) {  // or where it was an outcome, since a footprint lacked something
-        to = static_cast<uint32_t>(nodes_.size());
-        nodes_.emplace_back();
-      }
-      node = to;
     }
+    *to = add(leaf);
+    return true;
+  }
+  uint32_t& root_branch(Root& root, Slot slot, Id id) {
+    if (root.branches.empty()) root.slot = slot;
+    if (root.slot != slot) throw std::logic_error("steps of a tree ask for different slots first");
+    if (id >= root.branches.size()) {
+      const size_t more = id + id / 2 + 1 - root.branches.size();
+      root.branches.resize(root.branches.size() + more, kNone);
+      root_bytes_ += more * sizeof(uint32_t);
+    }
+    uint32_t& to = root.branches[id];
+    if (to == kNone) {
+      root.taken.push_back(id);
+      root_bytes_ += sizeof(Id);
+    }
+    return to;
   }
   // Nodes that ask for the same share where that stands.
   void ask(uint32_t node, std::span<const Slot> slots) {
@@ -249,9 +283,8 @@ class StepMemo {
     }
   }
 
-  uint32_t trees_;
-  uint64_t limit_;
-  std::vector<uint32_t> roots_;  // nodes, by tree
+  uint64_t limit_, root_bytes_ = 0;
+  std::vector<Root> roots_;  // by tree
   std::vector<Node> nodes_;
   std::vector<Slot> slots_;
   std::map<std::vector<Slot>, uint32_t> lists_;  // where they stand in slots_
