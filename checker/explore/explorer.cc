@@ -115,7 +115,7 @@ std::vector<StepOrders::Kinds> orders_of(const ScenarioSystem& system,
                                          const SearchResult<ScenarioSystem::State>& done,
                                          const Bounds& bounds, const SearchTick& tick) {
   const uint64_t memory = done.memory + system.memory() + OrderPass::bytes(done.states);
-  if (bounds.coverage == 0 || !done.violations.empty() || !system.covers() ||
+  if (bounds.coverage == 0 || bounds.hash_compact || !done.violations.empty() || !system.covers() ||
       done.states > bounds.coverage || (bounds.max_memory != 0 && memory > bounds.max_memory)) {
     return {};
   }
@@ -139,6 +139,32 @@ void find_shortest(Exploration& x, const Scenario& scenario, const model::Design
   x.deadlock = whole.deadlock;
 }
 
+// What was found by hashes, with its path.
+Exploration rebuilt(Exploration x, const Searched& searched, const Scenario& scenario,
+                    const model::Design* design, Bounds bounds, const SearchTick& tick) {
+  const auto& v = searched.result.violations.front();
+  bounds.hash_compact = false;
+  bounds.max_depth = v.steps();
+  Exploration whole = explore(scenario, design, bounds, tick);
+  if (!whole.violation) {
+    const bool stuck = v.property == kDeadlock;
+    if (whole.bound == "max-depth" || whole.bound.empty()) {
+      throw std::logic_error("what is broken is not found the second time");
+    }
+    x.bound = whole.bound;
+    x.not_rebuilt = std::string(stuck ? kStuck : invariant::kIds[rule_of(v.property)]) +
+                    " is broken " + std::to_string(v.steps()) + " steps from the start";
+    return x;
+  }
+  whole.states = x.states;
+  whole.transitions = x.transitions;
+  whole.depth = x.depth;
+  whole.end_states = x.end_states;
+  whole.memory = std::max(whole.memory, x.memory);
+  whole.omissions = x.omissions;
+  return whole;
+}
+
 }  // namespace
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
@@ -155,7 +181,8 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                                .max_depth = bounds.max_depth,
                                .max_memory = bounds.max_memory,
                                .workers = bounds.workers,
-                               .all = bounds.all};
+                               .all = bounds.all,
+                               .hash_compact = bounds.hash_compact};
   std::vector<StepOrders::Kinds> orders;
   const Searched searched = symmetric_search(
       scenario, design, options_of(bounds), limits, bounds.symmetry, tick,
@@ -170,6 +197,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
   x.end_states = r.end_states;
   x.memory = r.memory + system.memory();
   x.bound = r.bound;
+  if (bounds.hash_compact) x.omissions = expected_omissions(r.states);
   x.symmetric = searched.symmetric;
   x.stands_for = searched.stands_for();
   x.invariants = system.evaluated(bounds.only);
@@ -183,6 +211,7 @@ Exploration explore(const Scenario& scenario, const model::Design* design, const
                          x.coverage.counted && x.coverage.conflicts.empty();
     return x;
   }
+  if (bounds.hash_compact) return rebuilt(x, searched, scenario, design, bounds, tick);
   const auto& v = r.violations.front();
   x.path = system.moves(v.path, v.last_step);
   x.deadlock = v.property == kDeadlock;

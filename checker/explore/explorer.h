@@ -41,6 +41,9 @@ struct Bounds {
   bool all = false;         // go on behind a violation: one of each invariant and last step
   // Of at most so many states: in which orders conflicting steps were run (step_orders.h).
   uint64_t coverage = 0;
+  // Of states that were expanded keep hashes alone, 8 bytes: nothing `holds` then. A path to what is
+  // found is looked for by a second search, without that, no farther than it takes.
+  bool hash_compact = false;
   bool self_check = false;  // throws std::logic_error where the search or a reduction is wrong
 };
 
@@ -61,6 +64,8 @@ struct Exploration {
   StateCounts stands_for;
   uint64_t memory = 0;       // bytes of the states, and of what they are made of
   std::string bound;         // that was hit, or what the tick said; empty: every state was visited
+  double omissions = 0;      // states that are expected to be left out at most (hash_compact)
+  std::string not_rebuilt;   // what is broken, where the search for its path hit that bound
   std::optional<report::Violation> violation;
   std::vector<Move> path;           // to it
   bool shortest = true;             // no shorter one breaks anything

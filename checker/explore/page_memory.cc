@@ -60,6 +60,11 @@ PagePool::~PagePool() {
 
 uint8_t* PagePool::take(size_t bytes) {
   const std::lock_guard<std::mutex> hold(lock_);
+  if (!free_.empty()) {
+    uint8_t* const piece = free_.back();
+    free_.pop_back();
+    return piece;
+  }
   if (blocks_.empty() || used_ + bytes > blocks_.back().second) {
     // Small searches touch only what they use of small pages.
     const size_t wanted = blocks_.empty() ? kFirstBlock : kLargestBlock;
@@ -72,6 +77,11 @@ uint8_t* PagePool::take(size_t bytes) {
   used_ += bytes;
   taken_ += bytes;
   return piece;
+}
+
+void PagePool::give_back(uint8_t* piece) {
+  const std::lock_guard<std::mutex> hold(lock_);
+  free_.push_back(piece);
 }
 
 }  // namespace mmucheck::explore

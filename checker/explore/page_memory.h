@@ -34,7 +34,7 @@ class PageArray {
   size_t bytes_ = 0;
 };
 
-// Pieces that live as long as the pool. Several threads may take.
+// Pieces that live as long as the pool, all of one size. Several threads may take.
 class PagePool {
  public:
   PagePool() = default;
@@ -43,11 +43,13 @@ class PagePool {
   ~PagePool();
 
   uint8_t* take(size_t bytes);
+  void give_back(uint8_t* piece);  // is taken again before others; its bytes are not zeroed
   size_t allocated() const { return taken_; }  // of pieces
 
  private:
   std::mutex lock_;
   std::vector<std::pair<uint8_t*, size_t>> blocks_;
+  std::vector<uint8_t*> free_;
   size_t used_ = 0;  // of the last block
   size_t taken_ = 0;
 };

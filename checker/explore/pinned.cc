@@ -20,8 +20,8 @@ Bounds bounds_of(const Scenario& scenario) {
 
 ExpectedVerdict verdict_of(const Exploration& x) {
   if (x.violation) return ExpectedVerdict::kViolated;
-  return x.doubts.empty() && x.bound.empty() ? ExpectedVerdict::kHolds
-                                             : ExpectedVerdict::kInconclusive;
+  return x.doubts.empty() && x.bound.empty() && x.omissions == 0 ? ExpectedVerdict::kHolds
+                                                                 : ExpectedVerdict::kInconclusive;
 }
 
 const char* name_of(ExpectedVerdict verdict) {

@@ -66,7 +66,15 @@ struct SearchBounds {
   uint64_t max_memory = 0;  // bytes of the process
   unsigned workers = 1;
   bool all = false;  // go on behind a violation: one of each property
+  // Of states that were expanded keep only 64 bits of hash, which stand for them: some may be left
+  // out. What is found has no path then.
+  bool hash_compact = false;
 };
+// How many of so many states are expected to be left out at most: pairs of them with equal hashes.
+constexpr double expected_omissions(uint64_t states) {
+  const double n = static_cast<double>(states);
+  return n * n / 0x1p65;
+}
 
 struct SearchProgress {
   uint64_t states = 0, transitions = 0, depth = 0, queue = 0, memory = 0;
@@ -84,10 +92,11 @@ struct SearchResult {
   std::string bound;    // that was hit; empty: every state was visited
   struct Violation {
     unsigned property = kNothing;
-    std::vector<State> path;            // from the first state to the violating one
+    uint64_t depth = 0;                 // moves from the first state to the violating one
+    std::vector<State> path;            // of them; none where only hashes are kept
     std::optional<uint64_t> last_step;  // behind the path: which step of its last state violates
 
-    uint64_t steps() const { return path.size() - 1 + (last_step ? 1 : 0); }
+    uint64_t steps() const { return depth + (last_step ? 1 : 0); }
   };
   std::vector<Violation> violations;  // the shortest first; one unless all were asked for
 };
@@ -235,6 +244,13 @@ class Search {
   bool make_room(uint64_t* waiting, uint64_t* room);
   void do_block(uint64_t from, uint64_t to);
   bool conclude();
+  // Those of the level, which is expanded, and of those before.
+  void forget_states() {
+    each_shard([this](unsigned shard) {
+      set_.keep_hashes(shard, level_end_[shard],
+                       [this](const State& s) { return system_.hash(s); });
+    });
+  }
   Level sizes() const {
     Level all;
     for (unsigned shard = 0; shard < kShards; shard++) all[shard] = set_.size(shard);
@@ -461,13 +477,15 @@ auto Search<S>::on_shortest_paths(unsigned property, size_t level) const
 
 template <class S>
 auto Search<S>::path_to(const Violation& v) -> typename SearchResult<State>::Violation {
+  const size_t depth = level_of(v.place);
+  if (bounds_.hash_compact) return {v.property, depth, {}, v.step};
   if constexpr (requires(std::vector<std::vector<State>> l) { system_.choose(l, v.property); }) {
-    if (const auto layers = on_shortest_paths(v.property, level_of(v.place)); !layers.empty()) {
+    if (const auto layers = on_shortest_paths(v.property, depth); !layers.empty()) {
       auto [path, step] = system_.choose(layers, v.property);
-      return {v.property, std::move(path), step};
+      return {v.property, depth, std::move(path), step};
     }
   }
-  return {v.property, trace_back(v.place), v.step};
+  return {v.property, depth, trace_back(v.place), v.step};
 }
 
 template <class S>
@@ -587,6 +605,7 @@ auto Search<S>::run(const SearchTick& tick) -> SearchResult<State> {
                 .queue = result_.states - sum(level_end_) + n - std::min(from + kBlock, n),
                 .memory = memory()});
     }
+    if (bounds_.hash_compact) forget_states();
     levels_.push_back(level_end_);
     level_end_ = sizes();
     if (result_.bound.empty()) finished_++;

@@ -207,6 +207,44 @@ TEST(Search, StopsWhenItIsTold) {
   EXPECT_EQ(x.depth, 6u);
 }
 
+// Three words: larger than a hash. Of half a million states many are expanded while others are not.
+struct WideGrid : Interleaving<Grid, 3> {
+  using Interleaving<Grid, 3>::Interleaving;
+};
+// Five states to a hash.
+struct Colliding : WideGrid {
+  using WideGrid::WideGrid;
+  static uint64_t hash(const Words<3>& s) { return hash_words(s) % 100'003 * 0x9e3779b97f4a7c15; }
+};
+
+template <class System>
+SearchResult<Words<3>> search_wide(unsigned wrong, bool hash_compact, unsigned workers = 1) {
+  const Grid grid{.count = 5, .size = 13, .wrong = wrong};
+  const System system(grid);
+  return Search<System>(system, {.workers = workers, .hash_compact = hash_compact}).run();
+}
+
+TEST(HashCompact, FindsTheSameInLessMemory) {
+  for (const unsigned wrong : {32u, 12u}) {
+    const auto whole = search_wide<WideGrid>(wrong, false), less = search_wide<WideGrid>(wrong, true);
+    EXPECT_EQ(less.states, whole.states);
+    EXPECT_EQ(less.transitions, whole.transitions);
+    EXPECT_EQ(less.depth, whole.depth);
+    EXPECT_LT(less.memory, whole.memory);
+    ASSERT_EQ(less.violations.size(), whole.violations.size());
+    if (wrong == 32) continue;
+    EXPECT_EQ(less.violations[0].steps(), 5u * 12);
+    EXPECT_TRUE(less.violations[0].path.empty());
+    EXPECT_EQ(search_wide<WideGrid>(wrong, true, 4).memory, less.memory);
+  }
+}
+
+TEST(HashCompact, LeavesOutStatesOfEqualHashes) {
+  EXPECT_EQ(search_wide<Colliding>(32, false).states, 537'824u);
+  EXPECT_LT(search_wide<Colliding>(32, true).states, 537'824u);
+  EXPECT_EQ(expected_omissions(uint64_t{1} << 33), 2.0);
+}
+
 TEST(CellLayout, NoCellCrossesAWord) {
   const CellLayout layout({30, 5, 30, 5, 1});
   EXPECT_EQ(layout.words(), 2u);

@@ -7,6 +7,9 @@
 // packed then. Where it can tell a hash from what is packed, hash(). Where successors are told by
 // what they change: the type Change, changes() of two states, and changed(), of a packed one.
 //
+// Of states that nobody asks for any more only the hashes may be kept (keep_hashes()): equal ones are
+// then taken for equal states.
+//
 // Everything is split by hash into kShards parts that know nothing of each other: workers that
 // insert into different shards share nothing. A state is named by its shard and its index there,
 // in the order of insertion.
@@ -17,6 +20,8 @@
 #include <cstdint>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include "checker/explore/page_memory.h"
@@ -69,7 +74,10 @@ class StateSet {
  public:
   using State = typename Codec::State;
 
-  explicit StateSet(const Codec& codec) : codec_(codec), pool_(std::make_unique<PagePool>()) {
+  explicit StateSet(const Codec& codec)
+      : codec_(codec),
+        pool_(std::make_unique<PagePool>()),
+        hash_pool_(std::make_unique<PagePool>()) {
     resize(kFirstSlots);
   }
 
@@ -80,12 +88,31 @@ class StateSet {
   }
   uint32_t size(unsigned shard) const { return shards_[shard].size; }
   // Of the states and the table.
-  uint64_t memory() const { return pool_->allocated() + uint64_t{slots_} * kShards * 4; }
+  uint64_t memory() const {
+    return pool_->allocated() + hash_pool_->allocated() + uint64_t{slots_} * kShards * 4;
+  }
   // What memory() would be after reserve(most) and as many insertions.
   uint64_t memory_after(uint64_t most_in_a_shard) const {
     const uint64_t chunks = (most_in_a_shard + kChunkStates - 1) / kChunkStates;
-    return chunks * kShards * chunk_bytes(codec_) +
+    uint64_t whole = 0;
+    for (const Shard& s : shards_) whole += chunks - std::min(chunks, s.hashed_chunks());
+    return std::max(whole * chunk_bytes(codec_), pool_->allocated()) + hash_pool_->allocated() +
            uint64_t{slots_for(most_in_a_shard)} * kShards * 4;
+  }
+
+  // From now on nobody asks for the states of a shard below `upto`. Several shards at once may.
+  template <class Hash>
+  void keep_hashes(unsigned shard, uint32_t upto, const Hash& hash) {
+    if (codec_.bytes() <= sizeof(uint64_t)) return;
+    Shard& s = shards_[shard];
+    for (; s.hashed + kChunkStates <= upto; s.hashed += kChunkStates) {
+      uint8_t* const to = hash_pool_->take(kHashChunk);
+      for (uint32_t i = 0; i < kChunkStates; i++) {
+        const uint64_t h = hash_of(codec_.load(place(s, s.hashed + i)), hash);
+        std::memcpy(to + i * sizeof h, &h, sizeof h);
+      }
+      pool_->give_back(std::exchange(s.chunks[s.hashed / kChunkStates], to));
+    }
   }
 
   Codec& codec() { return codec_; }
@@ -97,7 +124,7 @@ class StateSet {
     auto pool = std::make_unique<PagePool>();
     each([&](unsigned shard) {
       Shard& s = shards_[shard];
-      for (uint32_t from = 0; from < s.size; from += kChunkStates) {
+      for (uint32_t from = s.hashed; from < s.size; from += kChunkStates) {
         uint8_t* const to = pool->take(chunk_bytes(codec));
         for (uint32_t i = from; i < std::min(from + kChunkStates, s.size); i++) {
           codec.store(to + size_t{i - from} * codec.bytes(),
@@ -111,11 +138,13 @@ class StateSet {
   }
   uint64_t memory_of_recode(const Codec& codec) const {
     uint64_t chunks = 0;
-    for (const Shard& s : shards_) chunks += s.chunks.size();
+    for (const Shard& s : shards_) chunks += s.chunks.size() - s.hashed_chunks();
     return chunks * chunk_bytes(codec);
   }
 
+  // Not of those of which only the hash is there.
   typename Codec::Packed packed(unsigned shard, uint32_t index) const {
+    if (index < shards_[shard].hashed) throw std::logic_error("only its hash was kept");
     return codec_.load(place(shards_[shard], index));
   }
   State at(unsigned shard, uint32_t index) const { return codec_.unpack(packed(shard, index)); }
@@ -138,7 +167,7 @@ class StateSet {
     const uint32_t tag = tag_of(hash);
     for (uint32_t i = home(hash); table[i] != 0; i = i + 1 == slots_ ? 0 : i + 1) {
       if ((table[i] & ~index_mask_) == tag) {
-        __builtin_prefetch(place(s, (table[i] & index_mask_) - 1));
+        __builtin_prefetch(any_place(s, (table[i] & index_mask_) - 1));
         return;
       }
     }
@@ -165,9 +194,14 @@ class StateSet {
   static constexpr uint32_t kChunkStates = 1u << 12;
   static constexpr uint32_t kFirstSlots = 64;
 
+  static constexpr uint64_t kHashChunk = kChunkStates * sizeof(uint64_t);
+
   struct Shard {
     uint32_t size = 0;
+    uint32_t hashed = 0;  // whole chunks of states: of those only the hash is there
     std::vector<uint8_t*> chunks;
+
+    uint64_t hashed_chunks() const { return hashed / kChunkStates; }
   };
 
   // Linear probing; at most 4 of 5 slots are taken.
@@ -202,7 +236,8 @@ class StateSet {
     };
     for (uint32_t i = 0; i < s.size; i++) {
       if (i >= kAhead) put(i - kAhead);
-      hashes[i % kAhead] = hash_of(codec_.load(place(s, i)), hash);
+      hashes[i % kAhead] =
+          i < s.hashed ? kept_hash(s, i) : hash_of(codec_.load(place(s, i)), hash);
       prefetch_slot(hashes[i % kAhead]);
     }
     for (uint32_t i = s.size < kAhead ? 0 : s.size - kAhead; i < s.size; i++) put(i);
@@ -224,8 +259,10 @@ class StateSet {
     for (uint32_t i = home(hash);; i = i + 1 == slots_ ? 0 : i + 1) {
       const uint32_t v = table[i];
       if (v == 0) return {&table[i], kNoState};
-      if ((v & ~index_mask_) == tag && codec_.load(place(s, (v & index_mask_) - 1)) == state) {
-        return {&table[i], (v & index_mask_) - 1};
+      if ((v & ~index_mask_) != tag) continue;
+      const uint32_t at = (v & index_mask_) - 1;
+      if (at < s.hashed ? kept_hash(s, at) == hash : codec_.load(place(s, at)) == state) {
+        return {&table[i], at};
       }
     }
   }
@@ -238,13 +275,23 @@ class StateSet {
   uint8_t* place(const Shard& s, uint32_t i) const {
     return s.chunks[i / kChunkStates] + size_t{i % kChunkStates} * codec_.bytes();
   }
-  // What a store writes behind a state is not there yet.
+  static uint8_t* hash_place(const Shard& s, uint32_t i) {
+    return s.chunks[i / kChunkStates] + size_t{i % kChunkStates} * sizeof(uint64_t);
+  }
+  uint8_t* any_place(const Shard& s, uint32_t i) const {
+    return i < s.hashed ? hash_place(s, i) : place(s, i);
+  }
+  static uint64_t kept_hash(const Shard& s, uint32_t i) {
+    uint64_t h;
+    std::memcpy(&h, hash_place(s, i), sizeof h);
+    return h;
+  }
 
   Codec codec_;
   uint32_t slots_ = 0;  // in each shard
   uint32_t index_mask_ = 0;
   std::array<Shard, kShards> shards_;
-  std::unique_ptr<PagePool> pool_;
+  std::unique_ptr<PagePool> pool_, hash_pool_;
   PageArray table_;  // 0: free; else the index + 1, and above it the tag
 };
 

@@ -213,8 +213,11 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
   const std::string why = interrupted(x) ? x.bound : "--" + x.bound + " was hit";
   session.print(x.bound.empty() ? fmt::format("{}  within bounds: {}\n", explore::verdict_text(x),
                                               what_was_bounded(s, o))
-                                : fmt::format("inconclusive  {}: nothing was broken so far; {}\n",
-                                              why, what_was_bounded(s, o)));
+                                : fmt::format("inconclusive  {}: {}; {}\n", why,
+                                              x.not_rebuilt.empty()
+                                                  ? "nothing was broken so far"
+                                                  : x.not_rebuilt + ", no path there is known",
+                                              what_was_bounded(s, o)));
   session.print(fmt::format(
       "       {}; {}; {}\n"
       "{}"
@@ -222,6 +225,11 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
       counts(x), plural(x.end_states, "end state"), reductions(o.bounds, x.symmetric),
       stands_for(x, o.bounds),
       plural(x.invariants, "invariant"), s.yields == 0 ? ", no walk yields" : ""));
+  if (x.omissions != 0) {
+    session.print(fmt::format("       told apart by 64 bits of a hash: {:.1e} states are expected to be "
+                              "left out at most\n",
+                              x.omissions));
+  }
   if (s.threads.size() > 1 && x.symmetric.empty()) session.print(coverage_text(x.coverage, o));
   if (x.nothing_to_check) {
     session.print("       no step of a thread conflicts with one of another: their order is no question\n");
@@ -247,6 +255,7 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"end_states", x.end_states},
               {"symmetric", x.symmetric},
               {"stands_for", stands_for_json(x, o.bounds)},
+              {"expected_omissions", x.omissions},
               {"invariants", x.invariants},
               {"coverage", coverage_json(x.coverage)},
               {"nothing_checked", x.nothing_to_check},
@@ -386,7 +395,8 @@ int run_explore(Session& session, ExploreOptions& o) {
   if (x.violation) return report::kExitViolated;
   if (interrupted(x)) return report::kExitInterrupted;
   if (x.nothing_to_check) return report::kExitNothing;
-  return x.doubts.empty() && x.bound.empty() ? report::kExitOk : report::kExitInconclusive;
+  const bool holds = explore::verdict_of(x) == trace::ExpectedVerdict::kHolds;
+  return holds ? report::kExitOk : report::kExitInconclusive;
 }
 
 }  // namespace
@@ -455,6 +465,14 @@ void add_explore(CLI::App& app, Session& session) {
                 "reduce: of states that differ in which of several threads that are alike is which, one "
                 "is kept; which threads are alike shows in their steps")
       ->excludes(preemptions);
+  sub->add_flag("--hash-compact", o->given.hash_compact,
+                "of states that were expanded keep 64 bits of hash alone: less memory where states are "
+                "large, and inconclusive in place of holds")
+      ->excludes("--all")
+      ->excludes("--table")
+      ->excludes("--all-designs")
+      ->excludes("--self-check")
+      ->excludes("--coverage");
   sub->add_option("--only", o->given.only, "look at this invariant alone, whatever else is broken")
       ->option_text("ID")
       ->check([](const std::string& id) -> std::string {
@@ -465,6 +483,7 @@ void add_explore(CLI::App& app, Session& session) {
                 "could move is passed over")
       ->excludes("--like-pages")
       ->excludes("--symmetry")
+      ->excludes("--hash-compact")
       ->excludes("--preemptions");
   sub->add_option("--busy", o->given.busy,
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "

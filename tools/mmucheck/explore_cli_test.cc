@@ -57,6 +57,21 @@ TEST_F(ExploreCli, ForecastsAndDoesNotSearch) {
   EXPECT_EQ(run("explore --forecast --por " + kZap).code, 2);
 }
 
+TEST_F(ExploreCli, HashesProveNothing) {
+  const Result less = run("explore --hash-compact " + kZap);
+  EXPECT_EQ(less.code, 5) << less.out;
+  EXPECT_TRUE(less.out.starts_with("inconclusive  within bounds: ")) << less.out;
+  EXPECT_TRUE(contains(less.out, "told apart by 64 bits of a hash: ")) << less.out;
+  EXPECT_EQ(json("--hash-compact " + kZap)["states"], json(kZap)["states"]);
+  EXPECT_GT(json("--hash-compact " + kZap)["expected_omissions"], 0);
+  EXPECT_EQ(json(kZap)["expected_omissions"], 0);
+  // A path is looked for once more, without hashes.
+  const std::string file = path("found.txtpb");
+  EXPECT_EQ(json("--hash-compact " + kNaive + " -o " + file)["steps"],
+            json(kNaive + " -o " + file)["steps"]);
+  EXPECT_EQ(run("explore --hash-compact --all " + kZap).code, 2);
+}
+
 TEST_F(ExploreCli, ACounterexampleHasWhatItNeeds) {
   const std::string small = path("small.txtpb"), whole = path("whole.txtpb");
   const auto shrunk = json(kNaive + " -o " + small);

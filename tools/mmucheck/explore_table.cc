@@ -169,6 +169,7 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   b.like_pages = like_pages;
   b.partial_order = partial_order;
   b.symmetry = symmetry;
+  b.hash_compact = hash_compact;
   b.preemptions = preemptions;
   b.fair = fair;
   if (!only.empty()) b.only = invariant::find_id(only);

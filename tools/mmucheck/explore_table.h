@@ -19,7 +19,7 @@ struct BoundOptions {
   uint64_t memory_mib = 0;  // 0: none
   unsigned workers = 1;
   bool all = false, self_check = false, like_pages = false, fair = false, partial_order = false;
-  bool symmetry = false;
+  bool symmetry = false, hash_compact = false;
   std::string only;  // an invariant; empty: all of them
 
   explore::Bounds of(const explore::Scenario& scenario) const;
