@@ -284,8 +284,9 @@ void Worker::check(const Move& m, const StepMemo::Outcome& known,
 }
 
 StepMemo::Outcome Worker::run_model(const Move& m) {
-  put();
   const Slot thread = slot_of_thread(m.thread);
+  put_thread(thread);
+  put_shared();
   footprint_.clear();
   const auto before = SteppedState::inside(stepper_->replayer());
   SteppedState::record(stepper_->slots(), &footprint_);
@@ -374,8 +375,12 @@ void Worker::put_progress() {
 }
 
 void Worker::put() {
-  const std::array<Id, kLanes>& now = loaded_.lanes;
   for (Slot t = 0; t < progress_slot(); t++) put_thread(t);
+  put_shared();
+}
+
+void Worker::put_shared() {
+  const std::array<Id, kLanes>& now = loaded_.lanes;
   put_progress();
   std::vector<SteppedState::Change> changes;
   for (SteppedState::Slot s = 0; s < SteppedState::kSlots; s++) {
@@ -385,7 +390,7 @@ void Worker::put() {
     changes.push_back({s, &contents.bytes(held_[i]), &contents.bytes(now[i])});
   }
   SteppedState::put(stepper_->slots(), changes);
-  held_ = now;
+  std::copy(now.begin() + progress_slot(), now.end(), held_.begin() + progress_slot());
 }
 
 Worker::Id Worker::content(Slot slot, const Turn& turn) {

@@ -446,6 +446,7 @@ class ScenarioSystem::Worker {
   void put();  // makes its state the loaded one
   void put_thread(Slot thread);  // of that no more than these
   void put_progress();
+  void put_shared();  // all but the threads: a step looks at no other thread
   Id content(Slot slot, const Turn& turn);
   Turn turn_of(Id progress) const { return kept(progress_slot(), progress).progress->turn; }
   const Kept& kept(Slot slot, Id id) const { return system_->contents_[slot].kept(id); }
