@@ -100,6 +100,10 @@ int print_and_go_on(Session& session, const ReplayOptions& options, const std::s
 }
 
 int replay_file(Session& session, ReplayOptions& options, const std::string& path) {
+  if (options.then_explore != 0 && path == "-") {
+    return session.fail(report::kExitUsage,
+                        "--then-explore reads the trace twice: not from standard input");
+  }
   const auto source = session.open(path);
   Progress progress;
   const auto tick = [&] {

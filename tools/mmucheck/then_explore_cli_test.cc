@@ -37,6 +37,9 @@ TEST_F(ThenExplore, GoesOnBehindHandWrittenTracesThatHold) {
   EXPECT_EQ(run("replay --then-explore 1 traces/lock/live-nearly.txtpb").code, 4);
   const Result recorded = run("replay --then-explore 1 traces/recorded/tp-private/trace.txt.xz");
   EXPECT_EQ(recorded.code, 2);
+  const Result piped = run("replay --then-explore 1 - < traces/lock/live-nearly.txtpb");
+  EXPECT_EQ(piped.code, 2);
+  EXPECT_NE(piped.err.find("not from standard input"), std::string::npos) << piped.err;
   EXPECT_EQ(run("replay --then-explore 9 traces/lock/live-nearly.txtpb").code, 2);
 }
 
