@@ -106,10 +106,7 @@ class Rules {
   // What is seen in place of something else that was due.
   void left_out() {
     if (step_.predicted == nullptr || same_kind()) return;
-    const auto flushes = [](K kind) {
-      return kind == K::kFlushAll || kind == K::kFlushRange || kind == K::kFlushMemslot;
-    };
-    rule(id("MMU-TLB-COVERED"), !flushes(step_.predicted->kind) || flushes(e_.kind));
+    rule(id("MMU-TLB-COVERED"), !flushes_tlbs(step_.predicted->kind) || flushes_tlbs(e_.kind));
     if (step_.predicted->kind == K::kInvBegin || step_.predicted->kind == K::kInvAdd) {
       const bool unmaps = e_.kind == K::kChangedSpte || e_.kind == K::kSpteChanged ||
                           e_.kind == K::kTdpUnmapGfnRange || e_.kind == K::kUnmapGfnRange ||

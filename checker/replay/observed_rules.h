@@ -14,6 +14,11 @@ namespace mmucheck::replay {
 
 invariant::View view_of(const VmModel& v);
 
+constexpr bool flushes_tlbs(trace::EventKind kind) {
+  using Kind = trace::EventKind;
+  return kind == Kind::kFlushAll || kind == Kind::kFlushRange || kind == Kind::kFlushMemslot;
+}
+
 struct ObservedStep {
   const trace::Event& seen;
   const Predicted* predicted = nullptr;  // nullptr: the thread's operations are over

@@ -15,6 +15,8 @@ namespace cell = model::cell;
 void ReplayEnv::add(const Predicted& p) {
   if (!visible(p.kind)) {
     if (silent != nullptr && silent->test(static_cast<size_t>(p.kind))) missed.push_back(p.kind);
+    // Behind a visible one, in the same step: who goes on may be shown it.
+    if (in_order && !out_->empty()) out_->push_back(p);
     return;
   }
   out_->push_back(p);

@@ -516,13 +516,23 @@ model::Run SyntheticReplayer::machine_step(const Event& e, Thread& t) {
   return last_run_;
 }
 
-// The thread's next event of a visible kind, nullptr when its operations are over.
+// The thread's next event of a visible kind, nullptr when its operations are over. What one step of
+// the model shows besides stays in the queue, of whatever kind: the next observation may be of it.
+// Of the functions that call each other for one flush, a trace shows as many as it likes.
 const Predicted* SyntheticReplayer::advance(const Event& e, Thread& t) {
-  if (t.queue_at < t.queue.size()) return &t.queue[t.queue_at++];
-  t.queue.clear();
-  t.queue_at = 0;
   const trace::KindSet wanted = visible_;
-  while (!t.stack.empty() && t.queue.empty()) {
+  const auto next_wanted = [&](bool of_this_step) -> const Predicted* {
+    while (t.queue_at < t.queue.size()) {
+      const Predicted& p = t.queue[t.queue_at++];
+      if (!of_this_step && flushes_tlbs(p.kind) && p.kind != e.kind) continue;
+      if (wanted.test(static_cast<size_t>(p.kind))) return &p;
+    }
+    return nullptr;
+  };
+  if (const Predicted* p = next_wanted(/*of_this_step=*/false)) return p;
+  while (!t.stack.empty()) {
+    t.queue.clear();
+    t.queue_at = 0;
     Task& task = t.stack.back();
     if (task.op.vm->abandoned) {
       t.stack.pop_back();
@@ -532,17 +542,15 @@ const Predicted* SyntheticReplayer::advance(const Event& e, Thread& t) {
     if (sink_) visible_ |= printed_;
     visible_.set(static_cast<size_t>(K::kInitSp));  // one frame a table
     const model::Run r = run(e, t, task);
+    visible_ = wanted;
     if (r == model::Run::kDone) task_done(t);
     for (const Predicted& p : t.queue) {
       if (sink_ && printed_.test(static_cast<size_t>(p.kind))) sink_(e, p);
     }
-    std::erase_if(t.queue, [&](const Predicted& p) {
-      return !wanted.test(static_cast<size_t>(p.kind));
-    });
+    if (const Predicted* p = next_wanted(/*of_this_step=*/true)) return p;
     if (r == model::Run::kBlocked) break;
   }
-  visible_ = wanted;
-  return t.queue.empty() ? nullptr : &t.queue[t.queue_at++];
+  return nullptr;
 }
 
 }  // namespace mmucheck::replay
