@@ -155,6 +155,7 @@ void Monitor::on(const ev::SetSpte& e) {
   count(id("MMU-FAULT-LEVEL"));
   count(id("MMU-FAULT-FLUSH"));
   if (!model::is_shadow_present_pte<>(e.spte)) return;
+  count(id("MMU-FAULT-PFN"));
   if (e.level > model::kPgLevel4K) count(id("MMU-FAULT-CONGRUENT"));
   count(id("MMU-DIRTY-HUGE"));
 }
@@ -394,6 +395,9 @@ void Monitor::enter_slot(const ev::Enter& e) {
     case ev::Fn::kCommitMemslot:
       count(id("MMU-SLOT-GMEM"));
       if (e.a[0] == static_cast<uint64_t>(model::SlotChange::kDelete)) slot_deleted(e.a[1]);
+      return;
+    case ev::Fn::kCheckMmioSpte:
+      check(id("MMU-MMIO-GEN"), e.a[3] == 0 || e.a[1] == e.a[2]);
       return;
     case ev::Fn::kGmemInvalidateEnd:
       count(id("MMU-GMEM-TRUNC"));

@@ -39,15 +39,23 @@ class Rules {
       case K::kCmpxchgSpte:
         rule(id("MMU-SPTE-STALE"),
              !model::is_frozen_spte<>(view_.fmt, e_.get(f::cmpxchg_spte::old_spte)));
+        frozen_first();
         break;
       case K::kCmpxchgSpteRet:
         if (step_.recovers_nx) rule(id("MMU-NX-STILL"), e_.get(f::cmpxchg_spte_ret::ret) == 0);
         break;
-      case K::kInitSp: new_table(); break;
+      case K::kInitSp:
+        new_table();
+        goes_on();
+        break;
       case K::kSetSpte:
         rule(id("MMU-FAULT-LEVEL"), same(f::set_spte::level));
+        goes_on();
         break;
-      case K::kSpteRequested: requested(); break;
+      case K::kSpteRequested:
+        requested();
+        goes_on();
+        break;
       case K::kFastPageFault: fast_fault(); break;
       case K::kGmemGetPfn: rule(id("MMU-GMEM-LOCK"), !step_.populates || same_kind()); break;
       case K::kFlushRange: flushed_range(); break;
@@ -96,6 +104,8 @@ class Rules {
   // Less than was to be flushed.
   void flushed_range() {
     namespace x = f::flush_range;
+    // A flush of all was due.
+    rule(id("MMU-TLB-COVERED"), !other_event(K::kFlushAll));
     if (!same_kind() || !e_.has(x::gfn) || !e_.has(x::npages)) return;
     const Predicted& p = *step_.predicted;
     rule(id("MMU-TLB-COVERED"),
@@ -107,11 +117,16 @@ class Rules {
   void left_out() {
     if (step_.predicted == nullptr || same_kind()) return;
     rule(id("MMU-TLB-COVERED"), !flushes_tlbs(step_.predicted->kind) || flushes_tlbs(e_.kind));
+    // What is harvested, or logged from now on, is left as it is.
+    const bool logs = (step_.harvests_log && flushes_tlbs(e_.kind)) ||
+                      (step_.starts_log && (flushes_tlbs(e_.kind) || e_.kind == K::kSetMemslotRet));
+    rule(id("MMU-DIRTY-LOST"), !(logs && (a_change_is_due() || other_event(K::kWrprotSlot))));
     if (step_.predicted->kind == K::kInvBegin || step_.predicted->kind == K::kInvAdd) {
       const bool unmaps = e_.kind == K::kChangedSpte || e_.kind == K::kSpteChanged ||
                           e_.kind == K::kTdpUnmapGfnRange || e_.kind == K::kUnmapGfnRange ||
-                          e_.kind == K::kZapLeafsRoot;
+                          e_.kind == K::kMmuUnmapGfnRange || e_.kind == K::kZapLeafsRoot;
       rule(id("MMU-INV-UNMAP"), !unmaps);
+      rule(id("MMU-INV-ADD"), e_.kind != K::kInvAdd);
     }
   }
 
@@ -157,6 +172,15 @@ class Rules {
     if (same_kind() && step_.zaps && e_.has(gfn_at)) {
       rule(id("MMU-WALK-COVER"), e_.get(gfn_at) <= p->f[gfn_at] ||
                                      static_cast<uint64_t>(level) < p->f[level_at]);
+    }
+    if ((step_.harvests_log || step_.starts_log) && same_kind() && p->f[level_at] == value(level_at)) {
+      rule(id("MMU-DIRTY-LOST"), value(gfn_at) <= p->f[gfn_at]);  // what is before it is left out
+    }
+    if (step_.starts_log && same_kind() && !model::is_writable_pte<>(p->f[new_at])) {
+      rule(id("MMU-DIRTY-LOST"), !model::is_writable_pte<>(new_spte));
+    }
+    if (step_.ages && k.was_leaf && k.is_leaf) {
+      rule(id("MMU-DIRTY-LOST"), (old_spte & ~new_spte & view_.fmt.dirty) == 0);
     }
     if (step_.harvests_log && (p == nullptr || !same(new_at))) {
       rule(id("MMU-DIRTY-DBIT"), !(model::spte_ad_need_write_protect<>(view_.fmt, old_spte) &&
@@ -211,6 +235,21 @@ class Rules {
     }
     if (fault.slot == model::kNoSlot) return;
     rule(id("MMU-INV-DONE"), !model::mmu_invalidate_retry_gfn(view_, fault.mmu_seq, gfn));
+    rule(id("MMU-SLOT-FREED"), model::slot_get(view_, fault.slot, SlotField::kInvalid) == 0);
+    // KVM_PFN_ERR_RO_FAULT: user space was to emulate the write.
+    rule(id("MMU-SPTE-HOSTW"), !fault.write || !(model::slot_get(view_, fault.slot, SlotField::kFlags) &
+                                                 model::kMemReadonly));
+  }
+  // A mirror entry is there for others before its S-EPT entry is.
+  void frozen_first() {
+    namespace x = f::cmpxchg_spte;
+    if (!view_.vm.has_mirror || !same_kind() || !e_.has(x::new_spte)) return;
+    rule(id("TDX-SEPT-ORDER"), !model::is_frozen_spte<>(view_.fmt, step_.predicted->f[x::new_spte]) ||
+                                   !model::is_shadow_present_pte<>(e_.get(x::new_spte)));
+  }
+  // What only a fault that maps comes to.
+  void goes_on() {
+    if (step_.fault != nullptr && !same_kind()) fault_maps(step_.fault->gfn);
   }
   // Of the fault's results that come before a map, those that lead to one.
   bool a_map_is_due() const {
@@ -257,6 +296,8 @@ class Rules {
   // A larger leaf than the model would have.
   void requested() {
     namespace x = f::spte_requested;
+    rule(id("MMU-FAULT-ALIAS"),
+         !model::is_gfn_alias<>(view_.vm.gfn_direct_bits, {e_.get(x::gfn)}));
     if (step_.fault == nullptr || same(x::level)) return;
     const int level = static_cast<int>(e_.get(x::level));
     if (level <= model::kPgLevel4K || level > model::kMaxHugepageLevel ||
@@ -434,16 +475,23 @@ class Rules {
         break;
       }
       case K::kFaultStaleRet:
+        rule(id("MMU-GMEM-LOCK"), !step_.populates || same_kind());
         rule(id("MMU-INV-RETRY"), invariant::open_invalidation_has_range<>(
                                       view_.field(CellKind::kInvalidateInProgress),
                                       view_.field(CellKind::kInvalidateStart)));
         if (step_.fault != nullptr && differs(f::fault_stale_ret::stale)) stale_otherwise();
         break;
       case K::kFaultinRet:
+        // The page is asked for by who has it, and holds the file's lock.
+        rule(id("MMU-GMEM-LOCK"), !step_.populates || same_kind());
         // It tries again inside the section of SRCU that the slot's update waits for.
         if (step_.fault != nullptr && differs(f::faultin_ret::ret) &&
             e_.get(f::faultin_ret::ret) == static_cast<uint64_t>(model::RetPf::kRetry)) {
           rule(id("MMU-LOCK-LIVE"), !tries_by_itself() || !slot_goes());
+        }
+        if (step_.fault != nullptr && differs(f::faultin_ret::ret) &&
+            e_.get(f::faultin_ret::ret) == static_cast<uint64_t>(model::RetPf::kContinue)) {
+          fault_maps(step_.fault->gfn);
         }
         break;
       default: break;
@@ -498,6 +546,8 @@ class Rules {
         break;
       case K::kTdpUnmapGfnRange: owed(f::tdp_unmap_gfn_range::flush); break;
       case K::kZapLeafs: owed(f::zap_leafs::flush); break;
+      case K::kPostSetAttr:
+      case K::kSetMemAttrRet: rule(id("MMU-ATTR-LEAF"), !a_change_is_due()); break;
       case K::kGmemInvalidateEnd: rule(id("MMU-GMEM-TRUNC"), !a_change_is_due()); break;
       case K::kCommitMemslot:
         if (step_.removes_slot) rule(id("MMU-SLOT-FREED"), !a_change_is_due());
@@ -526,7 +576,9 @@ std::vector<Id> broken_by(const View& view, const ObservedStep& step) {
   if (view.platform != nullptr) {
     if (std::vector<Id> broken = td_broken_by(view, step); !broken.empty()) return broken;
   }
-  return Rules(view, step).broken();
+  if (std::vector<Id> broken = Rules(view, step).broken(); !broken.empty()) return broken;
+  if (std::vector<Id> broken = leaf_broken_by(view, step); !broken.empty()) return broken;
+  return range_broken_by(view, step);
 }
 
 }  // namespace mmucheck::replay

@@ -24,6 +24,8 @@ struct ObservedStep {
   const Predicted* predicted = nullptr;  // nullptr: the thread's operations are over
   bool prefault = false;                 // what the thread is doing
   bool harvests_log = false;
+  bool starts_log = false;  // of a slot
+  bool ages = false;
   bool recovers_nx = false;
   bool zaps = false;
   bool updates_slot = false;
@@ -43,5 +45,9 @@ std::vector<invariant::Id> broken_by(const invariant::View& view, const Observed
 
 // Of a TD's calls, S-EPT entries, private faults and end (observed_td_rules.cc).
 std::vector<invariant::Id> td_broken_by(const invariant::View& view, const ObservedStep& step);
+// Of ranges, references and invalidations (observed_range_rules.cc): asked where no other rule speaks
+// against it, and so are those of pages, links and removed tables (observed_leaf_rules.cc).
+std::vector<invariant::Id> range_broken_by(const invariant::View& view, const ObservedStep& step);
+std::vector<invariant::Id> leaf_broken_by(const invariant::View& view, const ObservedStep& step);
 
 }  // namespace mmucheck::replay

@@ -95,8 +95,10 @@ void seen_status(const ObservedStep& step, std::vector<Id>& broken) {
     broken.push_back(id("TDX-SEPT-ORDER"));
   }
   const bool error = !seen.ok() && seen.code() != tdx::StatusCode::kOperandBusy;
-  if (error && expected.ok() && broken.empty() && step.seen.kind != K::kSeamcallRet &&
-      model::belongs_to_hooks(*leaf)) {
+  const bool of_hook = step.seen.kind != K::kSeamcallRet && model::belongs_to_hooks(*leaf);
+  // The vCPU came to another CPU without a VP.FLUSH on the one before.
+  const bool not_flushed = seen.code() == tdx::StatusCode::kVcpuAssociated;
+  if (error && expected.ok() && broken.empty() && (of_hook || not_flushed)) {
     broken.push_back(id("TDX-BUG-SEAMCALL"));
   }
   if (!seen.ok() || expected.ok()) return;
@@ -153,6 +155,12 @@ void seen_end(const ObservedStep& step, std::vector<Id>& broken) {
   if (e.has(x::epoch) && e.f[x::epoch] < p->f[x::epoch]) broken.push_back(id("TDX-EPOCH-RANGE"));
 }
 
+// What a removal of private pages is over with.
+bool ends_removal(K kind) {
+  return kind == K::kGmemInvalidateEnd || kind == K::kSetMemAttrRet || kind == K::kPostSetAttr ||
+         kind == K::kInvEnd || kind == K::kSetMemslotRet;
+}
+
 // A call of KVM's that was left out: what came in its place is there, and it is not.
 void seen_instead(const View& view, const ObservedStep& step, std::vector<Id>& broken) {
   const Predicted* p = step.predicted;
@@ -168,17 +176,46 @@ void seen_instead(const View& view, const ObservedStep& step, std::vector<Id>& b
     if (reached && tdx::is_sept_free<>(entry)) broken.push_back(id("TDX-SEPT-TRACKED"));
   }
   if (p == nullptr || p->kind == step.seen.kind) return;
-  if (p->kind == K::kMockWbinvd && step.seen.kind == K::kGmemInvalidateEnd) {
+  if (p->kind == K::kMockWbinvd && ends_removal(step.seen.kind)) {
     broken.push_back(id("TDX-PAGE-RETURN"));
   }
+  // The key goes before its pages, or S-EPT pages before it.
+  if (step.seen.kind == K::kMockFreeid) broken.push_back(id("TDX-BUG-HKID"));
+  if (step.seen.kind == K::kMockTdDestroy && p->kind == K::kMockReclaim) {
+    broken.push_back(id("TDX-TD-PAGES"));
+  }
+  if (p->kind == K::kMockSetExternal &&
+      (step.seen.kind == K::kSpteChanged || step.seen.kind == K::kSetSpte)) {
+    broken.push_back(id("TDX-SEPT-MIRROR"));
+  }
   if (probe_of(step.seen.kind) == nullptr) return;
+  if (p->kind == K::kMockPageRemove && step.seen.kind == K::kMockWbinvd) {
+    broken.push_back(id("TDX-PAGE-RETURN"));  // written back while the TD could still write
+    return;
+  }
   switch (p->kind) {
     case K::kMockWbinvd: broken.push_back(id("TDX-PAGE-RETURN")); return;
     case K::kMockRangeBlock:
+      if (step.seen.kind == K::kMockTrack) broken.push_back(id("TDX-SEPT-TRACKED"));
+      [[fallthrough]];
     case K::kMockTrack:
       if (step.seen.kind == K::kMockPageRemove) broken.push_back(id("TDX-SEPT-TRACKED"));
       return;
     default: return;
+  }
+}
+
+// The same of returns alone: REMOVE or a change of size where BLOCK or TRACK was due.
+void seen_return_instead(const ObservedStep& step, std::vector<Id>& broken) {
+  namespace x = f::seamcall_ret;
+  const Predicted* p = step.predicted;
+  if (p == nullptr || p->kind != K::kSeamcallRet || step.seen.kind != K::kSeamcallRet) return;
+  const auto leaf = leaf_of(static_cast<trace::SeamcallLeaf>(step.seen.get(x::leaf)));
+  const auto due = leaf_of(static_cast<trace::SeamcallLeaf>(p->f[x::leaf]));
+  if (due != Leaf::kMemRangeBlock && due != Leaf::kMemTrack) return;
+  if (leaf == Leaf::kMemPageRemove || leaf == Leaf::kMemPageDemote ||
+      leaf == Leaf::kMemPagePromote || leaf == Leaf::kMemPageRelocate) {
+    broken.push_back(id("TDX-SEPT-TRACKED"));
   }
 }
 
@@ -195,9 +232,16 @@ void seen_add(const View& view, const ObservedStep& step, std::vector<Id>& broke
   const int level = static_cast<int>(shown(x::level, model::kPgLevel4K));
   if (level < model::kPgLevel4K || level > model::kMaxRootLevel || !e.has(x::gpa)) return;
   bool reached = false;
-  invariant::sept_entry(view, e.f[x::gpa] >> model::kPageShift, level, &reached);
+  const uint64_t entry =
+      invariant::sept_entry(view, e.f[x::gpa] >> model::kPageShift, level, &reached);
   if (!reached) broken.push_back(id("TDX-SEPT-ORDER"));
+  // What is there already would be lost.
+  const bool other = p == nullptr || p->kind != e.kind;
+  if (reached && other && !tdx::is_sept_free<>(entry)) broken.push_back(id("TDX-PAMT-OWNER"));
   if (e.kind == K::kMockSeptAdd) return;
+  if (e.kind == K::kMockPageAdd && other && view.field(model::CellKind::kTdRunnable) != 0) {
+    broken.push_back(id("TDX-SEPT-PENDING"));
+  }
   // The mirror has another page at this place.
   if (p != nullptr && p->kind == e.kind && e.has(x::hpa) && p->f[x::gpa] == e.f[x::gpa] &&
       p->f[x::hpa] != e.f[x::hpa]) {
@@ -206,6 +250,36 @@ void seen_add(const View& view, const ObservedStep& step, std::vector<Id>& broke
   if (view.field(model::CellKind::kTdRunnable) == 0 && !view.design.premap_count &&
       !step.populates && (p == nullptr || p->kind != e.kind)) {
     broken.push_back(id("TDX-BUG-IMAGE"));
+  }
+}
+
+// A hook, or a call of one, works on another entry than the mirror's.
+void seen_elsewhere(const ObservedStep& step, std::vector<Id>& broken) {
+  const trace::Event& e = step.seen;
+  const Predicted* p = step.predicted;
+  if (p == nullptr || p->kind != e.kind || !broken.empty()) return;
+  const auto differs = [&](size_t i) { return e.has(i) && p->has(i) && e.f[i] != p->f[i]; };
+  switch (e.kind) {
+    case K::kMockSeptAdd:
+    case K::kMockPageAdd:
+    case K::kMockPageAug:
+    case K::kMockRangeBlock:
+    case K::kMockPageRemove:
+      if (differs(f::mock_page_aug::gpa) || differs(f::mock_page_aug::level)) {
+        broken.push_back(id("TDX-SEPT-MIRROR"));
+      }
+      return;
+    case K::kMockSetExternal: {
+      namespace x = f::mock_set_external;
+      if (differs(x::gfn) || differs(x::level) || differs(x::new_spte)) {
+        broken.push_back(id("TDX-SEPT-MIRROR"));
+      }
+      return;
+    }
+    case K::kMockWbinvd:
+      if (differs(f::mock_wbinvd::hpa)) broken.push_back(id("TDX-PAGE-RETURN"));
+      return;
+    default: return;
   }
 }
 
@@ -322,9 +396,11 @@ std::vector<Id> td_broken_by(const View& view, const ObservedStep& step) {
   std::vector<Id> broken;
   seen_status(step, broken);
   seen_instead(view, step, broken);
+  seen_return_instead(step, broken);
   seen_removal(view, step, broken);
   seen_add(view, step, broken);
   seen_hook(step, broken);
+  seen_elsewhere(step, broken);
   if (step.private_fault) {
     if (step.seen.kind == K::kChangedSpte) seen_leaf(view, step, broken);
     if (step.seen.kind == K::kSplitHugePage) broken.push_back(id("MMU-MIRROR-SPLIT"));

@@ -104,6 +104,9 @@ Run tdp_mmu_map_handle_target_level(W& w, TargetLevel& m, const Fault& f, TdpIte
   }
   m.new_spte = detail::target_spte(w, f, it, &m.wrprot);
   m.old_spte = it.old_spte;
+  if (is_shadow_present_pte<>(m.new_spte) && spte_to_pfn<>(m.new_spte) != f.pfn) {
+    w.warn("MMU-FAULT-PFN");
+  }
   if (m.new_spte == it.old_spte) {
     m.ret = RetPf::kSpurious;
   } else {

@@ -1,8 +1,9 @@
 // Layer: checker/replay. Contract: which steps a hand-written trace says were left out of an
 // operation: those that are due between what it shows before and what it shows behind them. Of what
-// it shows nothing of, before or behind, it says nothing.
+// it shows nothing of, before or behind, it says nothing; of some steps who has shown them before, in
+// whatever operation, says that they were left out.
 //
-// TRACK stands between BLOCK and REMOVE of a page, WBINVD between these and the end of the hole; a
+// An unmap has an invalidation of its range before it. TRACK stands between BLOCK and REMOVE of a page, WBINVD between these and the end of the hole; a
 // flush between changes of SPTEs and a yield of mmu_lock. Between changes and the end of what made
 // them a flush is missed only by who has shown one before, in whatever operation: short traces
 // leave flushes out.
@@ -27,6 +28,11 @@ inline void show_between(const trace::KindSet& shown, trace::KindSet& observed,
   const auto show = [&](std::initializer_list<Kind> kinds) {
     for (const Kind k : kinds) observed.set(at(k));
   };
+  const auto show_again = [&](std::initializer_list<Kind> kinds) {
+    for (const Kind k : kinds) {
+      if (shown.test(at(k))) observed.set(at(k));
+    }
+  };
   const std::initializer_list<Kind> flushes = {Kind::kFlushAll, Kind::kFlushRange,
                                                Kind::kFlushMemslot};
   const bool yields = kind == Kind::kYieldRead || kind == Kind::kYieldWrite;
@@ -35,6 +41,21 @@ inline void show_between(const trace::KindSet& shown, trace::KindSet& observed,
     case Kind::kMockPageRemoveRet:
       if (observed.test(at(Kind::kMockRangeBlock))) show({Kind::kMockTrack});
       return;
+    case Kind::kMockTrack: show_again({Kind::kMockRangeBlock}); return;
+    case Kind::kMockWbinvd:
+      if (has_any(observed, {Kind::kMockRangeBlock, Kind::kMockTrack})) show({Kind::kMockPageRemove});
+      return;
+    case Kind::kSpteChanged: show_again({Kind::kMockSetExternal}); return;
+    case Kind::kFlushAll:
+    case Kind::kFlushRange:
+    case Kind::kFlushMemslot:
+      show(flushes);
+      show_again({Kind::kWrprotSlot});
+      return;
+    case Kind::kUnmapGfnRange:
+    case Kind::kTdpUnmapGfnRange:
+    case Kind::kMmuUnmapGfnRange: show_again({Kind::kInvBegin, Kind::kInvAdd}); return;
+    case Kind::kInvAdd: show_again({Kind::kInvBegin}); return;
     case Kind::kYieldRead:
     case Kind::kYieldWrite:
     case Kind::kInvEnd:
@@ -44,6 +65,7 @@ inline void show_between(const trace::KindSet& shown, trace::KindSet& observed,
     case Kind::kGmemInvalidateEnd: break;
     default: return;
   }
+  if (kind == Kind::kSetMemslotRet) show_again({Kind::kWrprotSlot});
   if (observed.test(at(Kind::kMockTrack)) && observed.test(at(Kind::kMockPageRemove))) {
     show({Kind::kMockWbinvd});
   }

@@ -104,6 +104,8 @@ void SyntheticReplayer::compare(const Event& e, Thread& t, Vm& v, const Predicte
   }
   step.private_may_go = t.private_may_go;
   step.populates = t.populates;
+  step.starts_log = t.starts_log;
+  step.ages = t.ages;
   // An operation that is over has not done what is seen of it.
   if (task == nullptr) {
     step.attr_filter = t.filter;

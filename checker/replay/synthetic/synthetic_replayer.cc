@@ -2,6 +2,8 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+
 #include "checker/replay/field_ranges.h"
 #include "checker/replay/findings.h"
 #include "checker/replay/flatten.h"
@@ -301,6 +303,7 @@ void SyntheticReplayer::input(const Event& e) {
 void SyntheticReplayer::stimulus(const Event& e) {
   if (e.kind == K::kVmCreate || e.kind == K::kInitVm) return create_vm(e);
   Thread& t = thread(e);
+  if (e.kind == K::kNotifierEnd || e.kind == K::kMnInvEnd) flush_before_end(e, t);
   // What began before ends before this, but for threads that the trace steps.
   for (auto& [tid, other] : threads_) {
     const bool own = &other == &t;
@@ -320,6 +323,27 @@ void SyntheticReplayer::stimulus(const Event& e) {
   t.zap_start = t.zap_end = 0;
   start(e, t, *v);
   t.last_event = events_;
+}
+
+// The notifier's other half begins: a flush that is still due was left out by who has shown one before.
+void SyntheticReplayer::flush_before_end(const Event& e, Thread& t) {
+  const auto seen = [](const trace::KindSet& kinds, K kind) {
+    return kinds.test(static_cast<size_t>(kind));
+  };
+  if (t.stack.empty() || t.stack.back().stepped || t.stack.front().op.vm->abandoned) return;
+  const trace::KindSet& observed = t.stack.front().observed;
+  if (!seen(observed, K::kChangedSpte) && !seen(observed, K::kSpteChanged)) return;
+  if (!seen(shown_, K::kFlushAll) && !seen(shown_, K::kFlushRange)) return;
+  visible_.reset();
+  visible_.set(static_cast<size_t>(K::kFlushAll));
+  visible_.set(static_cast<size_t>(K::kFlushRange));
+  VmModel& v = *t.stack.front().op.vm;
+  const Predicted* p = advance(e, t);
+  if (p == nullptr || v.abandoned) return;
+  tally_.evaluated[id("MMU-TLB-COVERED")]++;
+  tally_.violated[id("MMU-TLB-COVERED")]++;
+  violated(e, &t, id("MMU-TLB-COVERED"), event_text(*p), event_text(e));
+  v.abandoned = true;
 }
 
 // set_nx_huge_pages: what is mapped was mapped by the old rule, and goes.
@@ -384,6 +408,13 @@ uint8_t unmap_filter(const Machine& machine) {
   return 0;
 }
 
+// The slot is logged from now on.
+bool starts_log(const Machine& machine) {
+  const auto* update = std::get_if<model::SetMemoryRegion>(&machine);
+  return update != nullptr && update->region.npages != 0 &&
+         (update->region.flags & model::kMemLogDirtyPages) != 0;
+}
+
 // May private memory go that a guest has accepted? Not by what hosts do to memory of theirs.
 bool takes_private_memory(const Machine& machine) {
   if (const auto* change = std::get_if<model::SetMemAttributes>(&machine)) {
@@ -409,6 +440,8 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
   t.filter = unmap_filter(machine);
   t.recovers = std::holds_alternative<model::SetMemoryRegion>(machine);
   t.harvests = std::holds_alternative<model::DirtyLogChunk>(machine);
+  t.starts_log = starts_log(machine);
+  t.ages = std::holds_alternative<model::AgeHva>(machine);
   t.populates = std::holds_alternative<model::MapPrivatePfn>(machine);
   t.private_may_go = takes_private_memory(machine);
   Task task;
@@ -422,6 +455,8 @@ void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Machine machine) 
 void SyntheticReplayer::push(Thread& t, Vm& v, const Event& e, Primitive primitive) {
   push(t, v, e, Machine{});
   t.recovers = std::holds_alternative<RecoverOp>(primitive);
+  t.starts_log = std::holds_alternative<DirtySlotOp>(primitive);
+  t.ages = std::holds_alternative<AgeOp>(primitive);
   t.private_may_go = !std::holds_alternative<ZapAllOp>(primitive) && !t.recovers;
   if (!t.stack.empty()) t.stack.back().primitive = std::move(primitive);
 }
@@ -521,10 +556,14 @@ model::Run SyntheticReplayer::machine_step(const Event& e, Thread& t) {
 // Of the functions that call each other for one flush, a trace shows as many as it likes.
 const Predicted* SyntheticReplayer::advance(const Event& e, Thread& t) {
   const trace::KindSet wanted = visible_;
+  const auto comes_behind = [&] {
+    return std::any_of(t.queue.begin() + static_cast<ptrdiff_t>(t.queue_at), t.queue.end(),
+                       [&](const Predicted& p) { return p.kind == e.kind; });
+  };
   const auto next_wanted = [&](bool of_this_step) -> const Predicted* {
     while (t.queue_at < t.queue.size()) {
       const Predicted& p = t.queue[t.queue_at++];
-      if (!of_this_step && flushes_tlbs(p.kind) && p.kind != e.kind) continue;
+      if (flushes_tlbs(p.kind) && p.kind != e.kind && (!of_this_step || comes_behind())) continue;
       if (wanted.test(static_cast<size_t>(p.kind))) return &p;
     }
     return nullptr;

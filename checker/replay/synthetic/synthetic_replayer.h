@@ -100,6 +100,8 @@ class SyntheticReplayer {
     uint8_t filter = 0;      // of the unmap that it began last; 0: it began something else
     bool recovers = false;   // huge pages, by what it began last
     bool harvests = false;   // a dirty log
+    bool starts_log = false;
+    bool ages = false;
     bool populates = false;  // a page of the initial image
     bool private_may_go = true;  // by what it began last
     uint64_t zap_start = 0, zap_end = 0;  // gfns of the last part of the notifier's range
@@ -133,6 +135,7 @@ class SyntheticReplayer {
   void input(const trace::Event& e);
   void stimulus(const trace::Event& e);
   void observation(const trace::Event& e);
+  void flush_before_end(const trace::Event& e, Thread& t);
   void set_module_param(const trace::Event& e, Thread& t);
   Thread& thread(const trace::Event& e);
   Vm* vm(const trace::Event& e);
