@@ -103,7 +103,7 @@ TEST_F(Corpus, ObservationsMustComeTrue) {
   const std::string seen = "packet { set_spte { gfn: 0x10 spte: ";
   EXPECT_EQ(report::outcome_of(verdict(kVm + fault + seen + "0x5000e67 } }\n")),
             report::Outcome::kHolds);
-  EXPECT_EQ(report::outcome_of(verdict(kVm + fault + seen + "0x6000e67 } }\n")),
+  EXPECT_EQ(report::outcome_of(verdict(kVm + fault + seen + "0x5000e47 } }\n")),
             report::Outcome::kDiverged);
 }
 

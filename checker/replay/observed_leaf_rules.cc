@@ -30,16 +30,21 @@ class LeafRules {
       case K::kSpteChanged:
         entry(f::spte_changed::gfn, f::spte_changed::level, f::spte_changed::new_spte);
         break;
-      case K::kSetSpte: entry(f::set_spte::gfn, f::set_spte::level, f::set_spte::spte); break;
+      case K::kSetSpte:
+        rule(id("MMU-FAULT-ADDR"), !differs(f::set_spte::gfn));
+        entry(f::set_spte::gfn, f::set_spte::level, f::set_spte::spte);
+        break;
       case K::kCmpxchgSpte:
         entry(f::cmpxchg_spte::gfn, f::cmpxchg_spte::level, f::cmpxchg_spte::new_spte);
         break;
       case K::kTdpMap:
+        rule(id("MMU-FAULT-ADDR"), !differs(f::tdp_map::gfn));
         rule(id("MMU-FAULT-PFN"), !differs(f::tdp_map::pfn));
         rule(id("MMU-SPTE-HOSTW"), !differs(f::tdp_map::map_writable) ||
                                        e_.f[f::tdp_map::map_writable] == 0);
         break;
       case K::kSpteRequested:
+        rule(id("MMU-FAULT-ADDR"), !differs(f::spte_requested::gfn));
         rule(id("MMU-FAULT-PFN"), !differs(f::spte_requested::pfn));
         break;
       case K::kCheckMmioSpte: mmio_entry(); break;

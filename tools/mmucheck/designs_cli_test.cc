@@ -140,7 +140,7 @@ TEST_F(DesignsCli, EveryDesignInALine) {
   const std::string trace = put(
       "a.txtpb", std::string("packet { expect { verdict: EXPECTED_VERDICT_DIVERGED } }\n") + kVm +
                      "packet { fault { gfn: 0x10 pfn: 0x5000 write: true } }\n"
-                     "packet { set_spte { gfn: 0x10 spte: 0x6000e67 } }\n");
+                     "packet { set_spte { gfn: 0x10 spte: 0x5000e47 } }\n");
   const Result text = run("replay --all-designs " + trace);
   EXPECT_EQ(text.code, 0) << text.err;
   EXPECT_EQ(std::count(text.out.begin(), text.out.end(), '\n'), 20);
