@@ -25,9 +25,11 @@ class LeafRules {
   std::vector<Id> broken() {
     switch (e_.kind) {
       case K::kChangedSpte:
+        rule(id("MMU-PT-ALIAS"), step_.fault == nullptr || !differs(f::changed_spte::as_id));
         entry(f::changed_spte::gfn, f::changed_spte::level, f::changed_spte::new_spte);
         break;
       case K::kSpteChanged:
+        rule(id("MMU-PT-ALIAS"), step_.fault == nullptr || !differs(f::spte_changed::as_id));
         entry(f::spte_changed::gfn, f::spte_changed::level, f::spte_changed::new_spte);
         break;
       case K::kSetSpte:
@@ -47,6 +49,7 @@ class LeafRules {
         rule(id("MMU-FAULT-ADDR"), !differs(f::spte_requested::gfn));
         rule(id("MMU-FAULT-PFN"), !differs(f::spte_requested::pfn));
         break;
+      case K::kFastPageFault: made_writable(); break;
       case K::kCheckMmioSpte: mmio_entry(); break;
       case K::kHandleMmioPageFault:
         // The entry was to be made again, or the gfn has memory by now.
@@ -81,6 +84,9 @@ class LeafRules {
     const bool leaf = model::is_last_spte<>(seen, level);
     if (leaf != model::is_last_spte<>(due, level)) return;
     if (!leaf) return linked(seen, level, p_->f[gfn] & ~view_.vm.gfn_direct_bits);
+    rule(id("MMU-NX-EXEC"),
+         invariant::nx_huge_leaf<>(view_.fmt, seen, level, view_.host.nx_huge_pages) ||
+             !invariant::nx_huge_leaf<>(view_.fmt, due, level, view_.host.nx_huge_pages));
     const uint64_t host = view_.fmt.host_writable;
     const uint64_t writable = model::kPtWritable | view_.fmt.mmu_writable;
     rule(id("MMU-SPTE-HOSTW"), (due & host) != 0 || (seen & writable) == 0);
@@ -94,6 +100,15 @@ class LeafRules {
     if (table == kNoTable) return;  // MMU-PT-CHILD
     rule(id("MMU-PT-TREE"), model::role_level(view_.role(table)) == level - 1 &&
                                 view_.field(CellKind::kSpGfn, table) == gfn);
+  }
+
+  // An entry that nobody may make writable without mmu_lock.
+  void made_writable() {
+    namespace x = f::fast_page_fault;
+    if (!differs(x::fixed) || e_.f[x::fixed] == 0 || !p_->has(x::old_spte)) return;
+    const uint64_t old_spte = p_->f[x::old_spte];
+    rule(id("MMU-SPTE-MMUW"), !model::is_shadow_present_pte<>(old_spte) ||
+                                  model::is_mmu_writable_spte<>(view_.fmt, old_spte));
   }
 
   void mmio_entry() {

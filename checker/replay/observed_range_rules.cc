@@ -73,8 +73,11 @@ class RangeRules {
     rule(id("MMU-MIRROR-FILTER"), (e_.f[at] & ~p_.f[at]) == 0);
     rule(id("MMU-INV-DONE"), (p_.f[at] & ~e_.f[at]) == 0);
   }
-  // Fewer than are held: somebody has none of his own.
-  void references(size_t refs) { rule(id("MMU-ROOT-REF"), !less(refs)); }
+  // Fewer than are held: somebody has none of his own. More, when nobody is left: the root stays.
+  void references(size_t refs) {
+    rule(id("MMU-ROOT-REF"), !less(refs));
+    rule(id("MMU-ROOT-LEAK"), view_.field(model::CellKind::kMmReleased) == 0 || !more(refs));
+  }
   void walk() {
     namespace x = f::iter_start;
     const bool changes = step_.zaps || step_.harvests_log || step_.starts_log;
