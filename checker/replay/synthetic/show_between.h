@@ -1,12 +1,12 @@
 // Layer: checker/replay. Contract: which steps a hand-written trace says were left out of an
 // operation: those that are due between what it shows before and what it shows behind them. Of what
-// it shows nothing of, before or behind, it says nothing; of some steps who has shown them before, in
-// whatever operation, says that they were left out.
+// it shows nothing of, before or behind, it says nothing; of some steps who has shown them of another
+// operation of that kind says that they were left out.
 //
-// An unmap has an invalidation of its range before it. TRACK stands between BLOCK and REMOVE of a page, WBINVD between these and the end of the hole; a
-// flush between changes of SPTEs and a yield of mmu_lock. Between changes and the end of what made
-// them a flush is missed only by who has shown one before, in whatever operation: short traces
-// leave flushes out.
+// An unmap has an invalidation of its range before it. TRACK stands between BLOCK and REMOVE of a page,
+// WBINVD between these and the end of the hole; a flush between changes of SPTEs and a yield of
+// mmu_lock. Between changes and the end of what made them a flush is missed only by who has shown one
+// before, in whatever operation: short traces leave flushes out.
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,9 @@ namespace mmucheck::replay {
 
 // `kind` is seen next of an operation of which `observed` were, in a trace that has shown `shown`;
 // to `observed` are added the kinds that were due before it.
-inline void show_between(const trace::KindSet& shown, trace::KindSet& observed,
-                         trace::EventKind kind) {
+// `shown`: of the whole trace; `of_its_like`: of operations of that kind; `observed`: of this one.
+inline void show_between(const trace::KindSet& shown, const trace::KindSet& of_its_like,
+                         trace::KindSet& observed, trace::EventKind kind) {
   using Kind = trace::EventKind;
   constexpr auto at = [](Kind k) { return static_cast<size_t>(k); };
   const auto has_any = [&](const trace::KindSet& kinds, std::initializer_list<Kind> wanted) {
@@ -30,7 +31,7 @@ inline void show_between(const trace::KindSet& shown, trace::KindSet& observed,
   };
   const auto show_again = [&](std::initializer_list<Kind> kinds) {
     for (const Kind k : kinds) {
-      if (shown.test(at(k))) observed.set(at(k));
+      if (of_its_like.test(at(k))) observed.set(at(k));
     }
   };
   const std::initializer_list<Kind> flushes = {Kind::kFlushAll, Kind::kFlushRange,

@@ -360,7 +360,9 @@ void SyntheticReplayer::set_module_param(const Event& e, Thread& t) {
 void SyntheticReplayer::look_for(Thread& t, K kind) {
   shown_.set(static_cast<size_t>(kind));
   if (t.stack.empty()) return;
-  show_between(shown_, t.stack.front().observed, kind);
+  trace::KindSet& of_its_like = shown_of_[std::string(t.stack.front().op.name)];
+  of_its_like.set(static_cast<size_t>(kind));
+  show_between(shown_, of_its_like, t.stack.front().observed, kind);
   t.stack.front().observed.set(static_cast<size_t>(kind));
   visible_ = t.stack.front().observed;
 }

@@ -196,6 +196,7 @@ class SyntheticReplayer {
   bool maxphyaddr_told_ = false;
   trace::KindSet visible_, printed_;
   trace::KindSet shown_;  // observations of the trace so far
+  std::map<std::string, trace::KindSet, std::less<>> shown_of_;  // by operation
   Sink sink_;
   invariant::Tally tally_;
   std::map<uint32_t, Vm> vms_;
