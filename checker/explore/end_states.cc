@@ -43,6 +43,12 @@ std::string text_of(const replay::VmState& vm) {
 
 }  // namespace
 
+std::string end_text(const Stepper& stepper) {
+  std::string text;
+  for (const replay::VmState& vm : stepper.replayer().state()) text += text_of(vm);
+  return text;
+}
+
 EndStates end_states(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
                      const SearchTick& tick) {
   EndStates ends;
@@ -61,7 +67,7 @@ EndStates end_states(const Scenario& scenario, const model::Design* design, cons
   for (uint32_t s = 0; s < g.states.size(); s++) {
     if (g.fates[s] == Fate::kMoved) continue;
     std::string text = g.fates[s] == Fate::kStuck ? "stuck\n" : "";
-    for (const replay::VmState& vm : worker.at(g.states[s]).replayer().state()) text += text_of(vm);
+    text += end_text(worker.at(g.states[s]));
     if (!ends.all.contains(text)) ends.all.emplace(std::move(text), g.path_to(s));
   }
   return ends;

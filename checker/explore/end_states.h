@@ -22,6 +22,9 @@ struct EndStates {
   bool broken = false;  // some execution broke a rule and was not followed further
 };
 
+// What the VM has come to where the stepper is.
+std::string end_text(const Stepper& stepper);
+
 EndStates end_states(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
                      const SearchTick& tick = {});
 

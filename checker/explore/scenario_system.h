@@ -133,6 +133,10 @@ class ScenarioSystem {
   const StepOrders& orders() const { return orders_; }
   bool covers() const { return options_.coverage; }
   size_t threads() const { return scenario_.threads.size(); }
+  // Those that a state stands for, itself first: with threads exchanged.
+  std::vector<State> images(const State& s) const {
+    return symmetry_.any() ? symmetry_.images(s) : std::vector<State>{s};
+  }
   // While nobody works.
   void check_contents() const;
   // Of a search that has visited all states, what it would have found without symmetry.
@@ -247,6 +251,12 @@ class ScenarioSystem::Worker {
   // The same, of each(), where they ask for notes.
   const StepNote* note() const { return note_; }
   unsigned number_of(uint32_t thread) const { return slot_of_thread(thread); }
+  // Every thread is over.
+  bool ended(const State& s) {
+    load(s);
+    allowed();
+    return moves_.empty();
+  }
   // Its stepper, in that state.
   const Stepper& at(const State& s) {
     load(s);

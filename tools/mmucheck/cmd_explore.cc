@@ -15,6 +15,7 @@
 #include "model/design/choices.h"
 #include "tools/mmucheck/commands.h"
 #include "tools/mmucheck/design_file.h"
+#include "tools/mmucheck/explore_compare.h"
 #include "tools/mmucheck/explore_forecast.h"
 #include "tools/mmucheck/explore_table.h"
 #include "tools/mmucheck/small_counterexample.h"
@@ -36,7 +37,7 @@ struct ExploreOptions {
   BoundOptions given;
   explore::Scale scale;
   double seconds = 0;  // 0: no bound
-  bool table = false, all_designs = false, timings = false, no_remedy = false;
+  bool table = false, compare = false, all_designs = false, timings = false, no_remedy = false;
   bool no_shrink = false, verbose = false, coverage = false, forecast = false;
   explore::Bounds bounds;  // given, or the scenario's
 
@@ -304,7 +305,7 @@ int run_table(Session& session, const ExploreOptions& o) {
     for (const model::Design& d : model::designs()) request.designs.emplace_back(d.name);
   }
   try {
-    return explore_table(session, request);
+    return o.compare ? compare_table(session, request) : explore_table(session, request);
   } catch (const std::invalid_argument& error) {
     return session.fail(report::kExitUsage, error.what());
   }
@@ -330,7 +331,7 @@ SmallCounterexample small_of(const explore::Scenario& scenario, const model::Des
 }
 
 int run_explore(Session& session, ExploreOptions& o) {
-  if (o.table || o.all_designs) {
+  if (o.table || o.all_designs || o.compare) {
     if (!o.scale.any()) return run_table(session, o);
     return session.fail(report::kExitUsage, "--vcpus and --gfns do not go with a table");
   }
@@ -489,6 +490,19 @@ void add_explore(CLI::App& app, Session& session) {
                   "at most so many SEAMCALLs answer OPERAND_BUSY without a cause in the model "
                   "[as the scenario says, or 0]")
       ->check(CLI::Range(0u, 16u));
+  sub->add_flag("--compare", o->compare,
+                "a line for each scenario and each design: does a search with each reduction, alone and "
+                "with others, break the same rules and end in the same states as the whole one? exit "
+                "code 6 where it does not")
+      ->excludes("--like-pages")
+      ->excludes("--por")
+      ->excludes("--symmetry")
+      ->excludes("--preemptions")
+      ->excludes("--self-check")
+      ->excludes("--hash-compact")
+      ->excludes("--max-depth")
+      ->excludes("--fair")
+      ->excludes("--all");
   sub->add_option("-o,--output", o->output,
                   "where a counterexample goes [NAME-counterexample.txtpb]")
       ->option_text("FILE");
@@ -499,6 +513,7 @@ void add_explore(CLI::App& app, Session& session) {
       "Examples:\n"
       "  mmucheck explore --design naive traces/scenarios/seed-004/child-first.txtpb\n"
       "  mmucheck explore --table traces/scenarios/bugs\n"
+      "  mmucheck explore --compare --max-states 3000000 traces/scenarios\n"
       "  mmucheck explore --busy 1 traces/scenarios/gmem/fault-against-punch.txtpb\n"
       "  mmucheck explore --vcpus 3 --gfns 2 --like-pages traces/scenarios/sept-race/two-vcpus.txtpb\n"
       "  mmucheck --json explore --max-states 100000 scenario.txtpb");

@@ -72,6 +72,19 @@ TEST_F(ExploreCli, HashesProveNothing) {
   EXPECT_EQ(run("explore --hash-compact --all " + kZap).code, 2);
 }
 
+TEST_F(ExploreCli, ComparesReductionsWithTheWholeSearch) {
+  const std::string two = "traces/scenarios/seed-004/two-vcpus-leaf.txtpb";
+  const Result text = run("explore --compare " + two);
+  EXPECT_EQ(text.code, 0) << text.out << text.err;
+  EXPECT_TRUE(contains(text.out, "reduced searches found what the whole one did, 0 did not; 0 hit a bound"))
+      << text.out;
+  const auto all = json("--compare " + two)["comparisons"];
+  for (const auto& c : all) EXPECT_EQ(c["searches"].size(), 8u);
+  EXPECT_EQ(run("explore --compare --threads 3 " + two).out, text.out);
+  EXPECT_EQ(run("explore --compare --max-states 100 " + two).code, 5);
+  EXPECT_EQ(run("explore --compare --por " + two).code, 2);
+}
+
 TEST_F(ExploreCli, ACounterexampleHasWhatItNeeds) {
   const std::string small = path("small.txtpb"), whole = path("whole.txtpb");
   const auto shrunk = json(kNaive + " -o " + small);

@@ -23,29 +23,6 @@ struct TableRow {
   double seconds = 0;
 };
 
-struct TableFile {
-  std::string path;
-  bool named = false;  // and not found in a directory
-};
-
-std::vector<TableFile> files_of(const std::vector<std::string>& paths) {
-  namespace fs = std::filesystem;
-  std::vector<TableFile> files;
-  for (const std::string& path : paths) {
-    if (!fs::is_directory(path)) {
-      files.push_back({path, true});
-      continue;
-    }
-    std::vector<std::string> below;
-    for (const fs::directory_entry& e : fs::recursive_directory_iterator(path)) {
-      if (e.is_regular_file() && e.path().extension() == ".txtpb") below.push_back(e.path());
-    }
-    std::sort(below.begin(), below.end());
-    for (std::string& file : below) files.push_back({std::move(file), false});
-  }
-  return files;
-}
-
 // A design each, with what is pinned of it for these bounds.
 std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
     const explore::Scenario& scenario, const TableRequest& request) {
@@ -176,6 +153,24 @@ explore::Bounds BoundOptions::of(const explore::Scenario& scenario) const {
   return b;
 }
 
+std::vector<TableFile> scenario_files(const std::vector<std::string>& paths) {
+  namespace fs = std::filesystem;
+  std::vector<TableFile> files;
+  for (const std::string& path : paths) {
+    if (!fs::is_directory(path)) {
+      files.push_back({path, true});
+      continue;
+    }
+    std::vector<std::string> below;
+    for (const fs::directory_entry& e : fs::recursive_directory_iterator(path)) {
+      if (e.is_regular_file() && e.path().extension() == ".txtpb") below.push_back(e.path());
+    }
+    std::sort(below.begin(), below.end());
+    for (std::string& file : below) files.push_back({std::move(file), false});
+  }
+  return files;
+}
+
 explore::SearchTick stopped_by(const Session& session) {
   return [&session](const explore::SearchProgress&) {
     return session.stopped() ? explore::kInterrupted : "";
@@ -207,7 +202,7 @@ std::string write_counterexample(const explore::Scenario& scenario,
 int explore_table(const Session& session, const TableRequest& request) {
   std::vector<TableRow> rows;
   int code = report::kExitOk;
-  for (const TableFile& file : files_of(request.paths)) {
+  for (const TableFile& file : scenario_files(request.paths)) {
     const explore::Scenario scenario = read_scenario_file(session, file.path);
     if (scenario.threads.empty()) continue;
     if (!file.named && request.designs.empty() && scenario.pinned.empty()) continue;

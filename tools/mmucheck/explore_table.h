@@ -35,12 +35,19 @@ std::string write_counterexample(const explore::Scenario& scenario,
                                  const std::vector<explore::Packet>& packets,
                                  const std::string& output);
 
-// `paths` are scenarios and directories with some, which are looked up below them in the order of
-// their names. `designs`: nothing: those that a scenario has pinned; a scenario that has none and
-// is named goes by its own, one that was found in a directory is passed over.
+struct TableFile {
+  std::string path;
+  bool named = false;  // and not found in a directory
+};
+// Traces of directories are looked up below them, in the order of their names.
+std::vector<TableFile> scenario_files(const std::vector<std::string>& paths);
+
 // Stops a search when the user has had enough.
 explore::SearchTick stopped_by(const Session& session);
 
+// `paths` are scenarios and directories with some. `designs`: nothing: those that a scenario has
+// pinned; a scenario that has none and is named goes by its own, one that was found in a directory
+// is passed over.
 struct TableRequest {
   std::vector<std::string> paths, designs;
   BoundOptions bounds;
