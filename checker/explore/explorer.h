@@ -78,7 +78,9 @@ struct Exploration {
   Coverage coverage;
   // Nothing was found, all is there, and no step of a thread conflicts with one of another: their
   // order was no question. Not of a scenario of one thread, nor where others make SEAMCALLs BUSY.
+  // Or run_pinned() has not seen the conflicts that the scenario is about.
   bool nothing_to_check = false;
+  std::vector<MissingConflict> missing;
 };
 
 Exploration explore(const Scenario& scenario, const model::Design* design, const Bounds& bounds,

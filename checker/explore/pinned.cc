@@ -42,12 +42,18 @@ PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const SearchTick& tick) {
   PinnedRun run;
   Exploration& x = run.found;
-  x = explore(scenario, design, bounds, tick);
+  Bounds with_orders = bounds;
+  if (!scenario.expected.empty()) with_orders.coverage = ~uint64_t{0};
+  x = explore(scenario, design, with_orders, tick);
   if (bounds.fair && !x.violation && x.doubts.empty() && x.bound.empty()) {
     Exploration for_ever = find_fair_cycle(scenario, design, bounds, tick);
     x.bound = for_ever.bound;
     x.invariants = std::max(x.invariants, for_ever.invariants);
     if (for_ever.violation) x = std::move(for_ever);
+  }
+  if (verdict_of(x) == ExpectedVerdict::kHolds) {
+    x.missing = missing_conflicts(scenario.expected, x.coverage);
+    x.nothing_to_check = x.nothing_to_check || !x.missing.empty();
   }
   const std::string broken = x.violation ? x.violation->invariant : "";
   if (x.violation) {

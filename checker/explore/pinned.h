@@ -29,7 +29,8 @@ const char* name_of(trace::ExpectedVerdict verdict);
 const char* verdict_text(const Exploration& x);
 
 // Where nothing is broken and `bounds` say so, fair executions that go on for ever are looked for, too
-// (fair_cycle.h). `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
+// (fair_cycle.h). What holds has nothing to check unless the conflicts were seen that the scenario is
+// about. `design_name` as in counterexample(); nothing differs from `pinned` where that is null.
 PinnedRun run_pinned(const Scenario& scenario, const model::Design* design,
                      const std::string& design_name, const Bounds& bounds, const Pinned* pinned,
                      const SearchTick& tick = {});

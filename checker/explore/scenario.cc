@@ -1,6 +1,7 @@
 #include "checker/explore/scenario.h"
 
 #include <algorithm>
+#include <stdexcept>
 
 #include "checker/invariant/catalogue.h"
 #include "checker/replay/synthetic/synthetic_replayer.h"
@@ -15,13 +16,17 @@ using trace::PacketClass;
 
 namespace {
 
-[[noreturn]] void refuse(const trace::TraceInfo& info, const Event& e, const std::string& why) {
+[[noreturn]] void refuse(const trace::TraceInfo& info, K kind, uint64_t packet, uint64_t line,
+                         const std::string& why) {
   trace::TraceError::Where where;
   where.file = info.file;
-  where.packet = e.seq;
-  where.line = e.stream_line;
+  where.packet = packet;
+  where.line = line;
   throw trace::TraceError(trace::TraceErrorKind::kCorrupt, where,
-                          std::string(trace::kind_name(e.kind)) + ": " + why);
+                          std::string(trace::kind_name(kind)) + ": " + why);
+}
+[[noreturn]] void refuse(const trace::TraceInfo& info, const Event& e, const std::string& why) {
+  refuse(info, e.kind, e.seq, e.stream_line, why);
 }
 
 // What would change more than a thread's steps change. Of shadow pages no state knows.
@@ -93,6 +98,37 @@ void take_pinned(Scenario& s, const Event& e) {
   s.pinned.push_back(std::move(p));
 }
 
+void take_expected(Scenario& s, const Event& e) try {
+  if (s.expected.size() >= kMaxExpected) refuse(s.info, e, "more than 64 of them");
+  ExpectedConflict c = parse_expected_conflict(e.text);
+  c.one_order = e.get(trace::f::expected_conflict::one_order) != 0;
+  c.packet = e.seq;
+  c.line = e.stream_line;
+  s.expected.push_back(std::move(c));
+} catch (const std::invalid_argument& error) {
+  refuse(s.info, e, error.what());
+}
+
+// Are there such threads, with such operations?
+void check_expected(const Scenario& s, const ExpectedConflict& c) {
+  for (const StepName* step : {&c.first, &c.second}) {
+    const auto at = s.threads.find(step->thread);
+    if (at == s.threads.end()) {
+      refuse(s.info, K::kExpectedConflict, c.packet, c.line,
+             "there is no thread " + std::to_string(step->thread));
+    }
+    std::vector<std::string> names;
+    for (const Operation& o : at->second) names.push_back(o.name);
+    if (step->operation.empty() ||
+        std::find(names.begin(), names.end(), step->operation) != names.end()) {
+      continue;
+    }
+    refuse(s.info, K::kExpectedConflict, c.packet, c.line,
+           "thread " + std::to_string(step->thread) + " has no operation " + step->operation +
+               near_names(step->operation, names));
+  }
+}
+
 }  // namespace
 
 void Operation::set_thread(uint32_t tid) {
@@ -120,7 +156,9 @@ Scenario read_scenario(trace::EventSource& source) {
         e.kind == K::kExplore || (e.kind == K::kMarker && e.text == "explore");
     if (starts && marked) refuse(s.info, e, "a scenario starts to explore once");
     if (!marked) {
-      if (e.kind == K::kExplored) refuse(s.info, e, "stands behind packet { explore {} }");
+      if (e.kind == K::kExplored || e.kind == K::kExpectedConflict) {
+        refuse(s.info, e, "stands behind packet { explore {} }");
+      }
       s.prefix.emplace_back(e);
       if (e.kind == K::kVmCreate || e.kind == K::kInitVm) vms++;
       marked = starts;
@@ -133,6 +171,10 @@ Scenario read_scenario(trace::EventSource& source) {
         if (e.kind == K::kExpect || e.kind == K::kMarker) break;
         if (e.kind == K::kExplored) {
           take_pinned(s, e);
+          break;
+        }
+        if (e.kind == K::kExpectedConflict) {
+          take_expected(s, e);
           break;
         }
         refuse(s.info, e, "configuration stands before the start of the exploration");
@@ -155,6 +197,7 @@ Scenario read_scenario(trace::EventSource& source) {
         break;
     }
   }
+  for (const ExpectedConflict& c : s.expected) check_expected(s, c);
   return s;
 }
 

@@ -2,15 +2,17 @@
 // to `packet { explore {} }` (or a marker "explore"); behind it the stimuli of each thread are its
 // operations, in order, and threads are concurrent. An input there belongs to the operation of its
 // thread that stands before it. `expect` says what a replay in file order gives and is not looked
-// at; `explored` says what an exploration finds under a design. Limits: kMaxThreads threads,
-// kMaxOperations operations together, kMaxOutcomes BUSYs and yields. A file that is no scenario, or
-// creates or configures anything behind the start, or contradicts itself, is trace::TraceError.
+// at; `explored` says what an exploration finds under a design, `expected_conflict` which steps it
+// is about. Limits: kMaxThreads threads, kMaxOperations operations together, kMaxOutcomes BUSYs and
+// yields, kMaxExpected expected conflicts. A file that is no scenario, or creates or configures
+// anything behind the start, or contradicts itself, is trace::TraceError.
 #pragma once
 
 #include <map>
 #include <string>
 #include <vector>
 
+#include "checker/explore/expected_conflict.h"
 #include "checker/trace/event_source.h"
 #include "checker/trace/owned_event.h"
 
@@ -19,6 +21,7 @@ namespace mmucheck::explore {
 inline constexpr size_t kMaxThreads = 8;
 inline constexpr size_t kMaxOperations = 64;
 inline constexpr uint64_t kMaxOutcomes = 16;
+inline constexpr size_t kMaxExpected = 64;  // conflicts
 inline constexpr uint64_t kMaxStates = 100'000'000;
 
 inline constexpr uint64_t kPageBytes = 4096;
@@ -50,6 +53,7 @@ struct Scenario {
   uint64_t max_states = 1'000'000;
   uint64_t max_depth = 0;  // 0: none
   std::vector<Pinned> pinned;
+  std::vector<ExpectedConflict> expected;
   std::vector<Packet> prefix;                          // with the start at its end
   std::map<uint32_t, std::vector<Operation>> threads;  // empty: there is no start
 

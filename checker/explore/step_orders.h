@@ -58,6 +58,17 @@ struct Coverage {
   size_t seen_in_both() const;
 };
 
+// A conflict that a scenario is about and that a search has not seen as it should.
+struct MissingConflict {
+  std::string what;  // as in ExpectedConflict
+  std::string why;   // in words
+};
+
+// Of `expected` those that were not seen in both orders, or in the one that is enough; nor is what was
+// not looked at.
+std::vector<MissingConflict> missing_conflicts(const std::vector<ExpectedConflict>& expected,
+                                               const Coverage& coverage);
+
 class StepOrders {
  public:
   using Kind = uint16_t;

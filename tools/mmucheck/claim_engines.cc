@@ -208,6 +208,8 @@ Finding ClaimEngines::run_scenario(const LedgerEvidence& e, bool for_all) {
     f.result = x.bound == explore::kInterrupted
                    ? x.bound
                    : "--" + x.bound + " was hit, nothing broken so far";
+  } else if (!x.missing.empty()) {
+    f.result = fmt::format("nothing to check: {}: {}", x.missing.front().what, x.missing.front().why);
   } else if (x.invariants == 0) {
     f.result = e.holds.empty() ? "no invariant was evaluated" : e.holds + " was not evaluated";
   } else {

@@ -164,15 +164,31 @@ std::string coverage_text(const explore::Coverage& c, const ExploreOptions& o) {
   return text;
 }
 
+std::string about_text(const explore::Scenario& s, const Exploration& x) {
+  if (s.expected.empty()) return "";
+  std::string text =
+      fmt::format("       conflicts that the scenario is about: {} of {} seen\n",
+                  s.expected.size() - x.missing.size(), s.expected.size());
+  for (const explore::MissingConflict& m : x.missing) {
+    text += fmt::format("         {}\n           {}\n", m.what, m.why);
+  }
+  return text;
+}
+
 Json json_of(const explore::StepKind& k) {
   return {{"thread", k.thread}, {"operations", k.operations}, {"step", k.what}};
 }
 
 Json coverage_json(const explore::Coverage& c) {
   if (!c.counted) return nullptr;
-  Json rest = Json::array();
+  Json rest = Json::array(), both = Json::array();
   for (const explore::ConflictingSteps& pair : c.conflicts) {
-    if (!c.ordered || pair.both()) continue;
+    if (!c.ordered) continue;
+    if (pair.both()) {
+      both.push_back(
+          {{"first", json_of(pair.first)}, {"second", json_of(pair.second)}, {"cell", pair.cell}});
+      continue;
+    }
     rest.push_back({{"first", json_of(pair.first)},
                     {"second", json_of(pair.second)},
                     {"cell", pair.cell},
@@ -181,6 +197,7 @@ Json coverage_json(const explore::Coverage& c) {
   }
   return {{"conflicting_pairs", c.conflicts.size()},
           {"both_orders", c.ordered ? Json(c.seen_in_both()) : Json(nullptr)},
+          {"in_both_orders", both},
           {"not_in_both_orders", rest}};
 }
 
@@ -232,7 +249,8 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                               x.omissions));
   }
   if (s.threads.size() > 1 && x.symmetric.empty()) session.print(coverage_text(x.coverage, o));
-  if (x.nothing_to_check) {
+  if (explore::verdict_of(x) == trace::ExpectedVerdict::kHolds) session.print(about_text(s, x));
+  if (x.nothing_to_check && x.missing.empty()) {
     session.print("       no step of a thread conflicts with one of another: their order is no question\n");
   }
 }
@@ -260,6 +278,8 @@ void print_json(const Session& session, const Exploration& x, const explore::Sce
               {"invariants", x.invariants},
               {"coverage", coverage_json(x.coverage)},
               {"nothing_checked", x.nothing_to_check},
+              {"conflicts_expected", s.expected.size()},
+              {"conflicts_not_seen", conflicts_json(x)},
               {"bounds",
                {{"threads", s.threads.size()},
                 {"operations", s.operations()},

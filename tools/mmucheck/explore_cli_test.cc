@@ -1,5 +1,6 @@
 // mmucheck explore as a user runs it: what a search that holds has covered, forecasts, and
 // counterexamples that are smaller than their scenario.
+#include <fstream>
 #include <nlohmann/json.hpp>
 
 #include "tools/mmucheck/program_test.h"
@@ -70,6 +71,40 @@ TEST_F(ExploreCli, HashesProveNothing) {
   EXPECT_EQ(json("--hash-compact " + kNaive + " -o " + file)["steps"],
             json(kNaive + " -o " + file)["steps"]);
   EXPECT_EQ(run("explore --hash-compact --all " + kZap).code, 2);
+}
+
+// What a scenario says it is about is no pass where it did not happen.
+TEST_F(ExploreCli, AConflictThatNeverHappenedIsFour) {
+  const std::string scenario = content(kZap);
+  const auto with = [&](const std::string& conflict) {
+    const std::string file = path("about.txtpb");
+    std::ofstream(file) << scenario << "packet { expected_conflict { what: \"" << conflict
+                        << "\" } }\n";
+    return file;
+  };
+  EXPECT_TRUE(contains(run("explore " + kZap).out, "conflicts that the scenario is about: 2 of 2 seen"));
+  const std::string never = with("thread 1 set_spte L2; thread 2 changed_spte L1");
+  for (const char* options : {"", "--threads 2 ", "--threads 4 ", "--por "}) {
+    const Result r = run("explore " + (options + never));
+    EXPECT_EQ(r.code, 4) << r.out;
+    EXPECT_TRUE(r.out.starts_with("nothing to check  within bounds: 2 threads")) << r.out;
+    EXPECT_TRUE(contains(r.out,
+                         "conflicts that the scenario is about: 2 of 3 seen\n"
+                         "         thread 1 set_spte L2; thread 2 changed_spte L1\n"
+                         "           such steps never conflicted\n"))
+        << r.out;
+  }
+  EXPECT_EQ(json(never)["conflicts_not_seen"][0]["why"], "such steps never conflicted");
+  const Result table = run("explore --table " + never);
+  EXPECT_EQ(table.code, 4);
+  EXPECT_TRUE(contains(table.out, "nothing to check  thread 1 set_spte L2; thread 2 changed_spte L1: "
+                                  "such steps never conflicted"))
+      << table.out;
+  const Result unknown = run("explore " + with("thread 1 set_spt L2; thread 2 changed_spte L1"));
+  EXPECT_EQ(unknown.code, 3);
+  EXPECT_TRUE(contains(unknown.err, "expected_conflict: \"thread 1 set_spt L2\" names no step: nothing "
+                                    "that a step does is called \"set_spt L2\", near: set_spte"))
+      << unknown.err;
 }
 
 TEST_F(ExploreCli, ComparesReductionsWithTheWholeSearch) {

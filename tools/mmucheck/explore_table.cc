@@ -66,6 +66,7 @@ std::string verdict_text(const TableRow& row) {
   const explore::Exploration& x = row.run.found;
   std::string text = explore::verdict_text(x);
   if (x.violation) text += "  " + x.violation->invariant;
+  for (const auto& m : x.missing) text += fmt::format("  {}: {}", m.what, m.why);
   if (!x.doubts.empty()) text += "  " + x.doubts.front();
   if (!x.violation && !x.bound.empty()) text += "  --" + x.bound + " was hit";
   if (!row.run.replays) text += ", which does not replay";
@@ -116,6 +117,7 @@ TableJson table_json(const std::vector<TableRow>& rows) {
          {"replays", r.run.replays},
          {"pinned", r.pinned},
          {"differs", r.run.differs},
+         {"conflicts_not_seen", conflicts_json(x)},
          {"inconclusive", x.doubts}});
   }
   return {{"schema", kJsonSchema}, {"explorations", all}};
@@ -197,6 +199,12 @@ std::string write_counterexample(const explore::Scenario& scenario,
   for (const explore::Packet& p : packets) sink->put(p.event());
   sink->close();
   return name;
+}
+
+nlohmann::ordered_json conflicts_json(const explore::Exploration& x) {
+  TableJson all = TableJson::array();
+  for (const auto& m : x.missing) all.push_back({{"what", m.what}, {"why", m.why}});
+  return all;
 }
 
 int explore_table(const Session& session, const TableRequest& request) {

@@ -54,6 +54,9 @@ struct TableRequest {
   bool timings = false;
 };
 
+// Conflicts that the scenario is about and that were not seen.
+nlohmann::ordered_json conflicts_json(const explore::Exploration& x);
+
 // Prints and returns the exit code: 0 where all is as pinned, and where nothing is pinned nothing
 // is violated.
 int explore_table(const Session& session, const TableRequest& request);
