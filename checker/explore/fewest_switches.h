@@ -1,10 +1,13 @@
 // Layer: checker/explore. Contract: of all shortest paths to a violation, one on which the threads take
-// turns the least often; of several the one that goes on with the lowest thread, from its end.
+// turns the least often; of several one that takes the least, as its end says (fewest threads, then
+// fewest pages); of several the one that goes on with the lowest thread, from its end.
 //
 // The paths are given by layers: layer d has the states that d moves lead to and from which the last
 // layer can be reached; the first one has one state. In the last layer a move breaks `property`, or,
 // where that is kDeadlock, none can be made. `worker` says each_move(state, visit), with
-// visit(thread, property or kNothing, successor) for each move that can be made, in a fixed order.
+// visit(thread, property or kNothing, successor) for each move that can be made, in a fixed order, and
+// takes(state, thread) what a path takes that ends with a move of that thread in that state, or, where
+// there is none, in the state: at most kMostTaken.
 #pragma once
 
 #include <algorithm>
@@ -23,30 +26,37 @@ struct ChosenPath {
   std::optional<uint64_t> last_step;  // which move of the last state breaks the property
 };
 
+inline constexpr uint32_t kMostTaken = 4095;
+
 namespace detail {
 
-// From a state to the end, where the thread makes the next move.
+// Changes of thread behind a move, and what the path takes: few changes come first.
 struct TurnsLeft {
-  uint32_t turns = kNoState;  // changes of thread behind that move; kNoState: there is no such way
-  uint32_t to = 0;            // where the move leads in the next layer, or which one it is
+  static constexpr uint32_t kNoWay = ~uint32_t{0}, kTurn = kMostTaken + 1;
+
+  uint32_t turns = kNoWay;  // kTurn each, and what is taken
+  uint32_t to = 0;  // where the move leads in the next layer, or which one it is
 };
 inline constexpr unsigned kMostThreads = 64;
+// From a state to the end, where the thread makes the next move.
 using ByThread = std::array<TurnsLeft, kMostThreads>;
 
+inline uint32_t with_a_turn(uint32_t turns) {
+  return turns == TurnsLeft::kNoWay ? turns : turns + TurnsLeft::kTurn;
+}
 // Of the ways on when `thread` has moved last.
 inline uint32_t turns_behind(const ByThread& ways, unsigned thread) {
   uint32_t best = ways[thread].turns;
-  for (const TurnsLeft& w : ways) best = std::min(best, w.turns == kNoState ? kNoState : w.turns + 1);
+  for (const TurnsLeft& w : ways) best = std::min(best, with_a_turn(w.turns));
   return best;
 }
 inline unsigned next_thread(const ByThread& ways, std::optional<unsigned> last) {
+  const auto turns = [&](unsigned t) {
+    return last && t != *last ? with_a_turn(ways[t].turns) : ways[t].turns;
+  };
   unsigned best = last.value_or(0);
   for (unsigned t = 0; t < ways.size(); t++) {
-    const bool stays = last && best == *last;
-    if (ways[t].turns != kNoState &&
-        (ways[best].turns == kNoState || ways[t].turns + stays < ways[best].turns)) {
-      best = t;
-    }
+    if (turns(t) < turns(best)) best = t;
   }
   return best;
 }
@@ -63,13 +73,14 @@ ChosenPath<State> fewest_switches(Worker& worker, const std::vector<std::vector<
     const bool last = d + 1 == layers.size();
     for (const State& s : layers[d]) {
       ByThread& of = ways[d].emplace_back();
-      if (last && property == kDeadlock) of.fill({0, 0});
+      if (last && property == kDeadlock) of.fill({worker.takes(s, {}), 0});
       uint32_t number = 0;
       worker.each_move(s, [&](unsigned thread, unsigned breaks, const State& to) {
         const uint32_t move = number++;
         TurnsLeft way{0, move};
         if (last) {
           if (breaks != property) return;
+          way.turns = worker.takes(s, thread);
         } else {
           const auto at = breaks == kNothing ? next.find(to) : next.end();
           if (at == next.end()) return;

@@ -5,10 +5,23 @@
 #include <stdexcept>
 
 #include "checker/explore/scenario_system.h"
+#include "checker/trace/event_kinds.h"
 
 namespace mmucheck::explore {
 
 using PathWorker = ScenarioSystem::Worker;
+
+namespace {
+
+// That an operation names, if it is about one.
+std::optional<uint64_t> page_of(const trace::Event& stimulus) {
+  const trace::KindInfo& kind = trace::kind_info(stimulus.kind);
+  if (const auto gfn = kind.field("gfn")) return stimulus.get_or(*gfn, 0);
+  if (const auto gpa = kind.field("gpa")) return stimulus.get_or(*gpa, 0) / kPageBytes;
+  return std::nullopt;
+}
+
+}  // namespace
 
 std::vector<std::vector<ScenarioSystem::State>> ScenarioSystem::unfolded(
     const std::vector<std::vector<State>>& layers) const {
@@ -50,6 +63,28 @@ std::vector<Move> ScenarioSystem::moves(const std::vector<State>& path,
   }
   if (last_step) all.push_back(worker.move_at(path.back(), *last_step, at));
   return all;
+}
+
+uint32_t PathWorker::takes(const State& s, std::optional<unsigned> thread) {
+  constexpr uint32_t kThread = 256;
+  static_assert(kMaxThreads * kThread + kThread - 1 <= kMostTaken);
+  load(s);
+  find_begun();
+  const auto begins = [&](unsigned t) {
+    return thread == t && kept(t, s.lanes[t]).fit == Stepper::bit(MoveKind::kBegin);
+  };
+  uint32_t threads = 0;
+  std::set<uint64_t> pages;
+  unsigned t = 0;
+  for (const auto& [tid, operations] : system_->scenario_.threads) {
+    const size_t begun = begun_[t] + begins(t);
+    threads += begun != 0;
+    for (size_t i = 0; i < std::min(begun, operations.size()); i++) {
+      if (const auto page = page_of(operations[i].packets.front().event())) pages.insert(*page);
+    }
+    t++;
+  }
+  return threads * kThread + std::min(static_cast<uint32_t>(pages.size()), kThread - 1);
 }
 
 std::pair<Move, ScenarioSystem::State> PathWorker::move_between(const State& from,

@@ -271,6 +271,9 @@ class ScenarioSystem::Worker {
       visit(slot_of_thread(m.thread), property, unfolded_ ? to : canonical(to));
     });
   }
+  // What a path takes that ends here, with a move of that thread: threads that have begun something
+  // first, then pages that their operations name (`gfn`, `gpa`), however often.
+  uint32_t takes(const State& s, std::optional<unsigned> thread);
   // The move of `from` that leads to `to`, else to one that `to` is kept for; where it does lead
   // (scenario_paths.cc).
   std::pair<Move, State> move_between(const State& from, const State& to);
