@@ -120,6 +120,35 @@ TEST_F(ExploreCli, ComparesReductionsWithTheWholeSearch) {
   EXPECT_EQ(run("explore --compare --por " + two).code, 2);
 }
 
+// Of a deadlock and of a loop, too, what they do not need is left out.
+TEST_F(ExploreCli, ADeadlockAndALoopHaveWhatTheyNeed) {
+  struct {
+    const char *arguments, *gone;
+  } const kCases[] = {
+      {"--design linux-7.2,retry_tests_slot=no traces/scenarios/bugs/zero-step-slot-deadlock.txtpb",
+       "mock_finalize"},
+      {"--design huge,accept_inhibit=none --only MMU-LOCK-LIVE --fair "
+       "traces/scenarios/pending/accept-smaller.txtpb",
+       "npages: 0x1000"}};
+  for (const auto& c : kCases) {
+    const std::string small = path("small.txtpb"), whole = path("whole.txtpb");
+    const std::string arguments = std::string("explore --no-remedy ") + c.arguments + " -o ";
+    EXPECT_TRUE(contains(run(arguments + small).out, "smaller than the scenario by "));
+    run(arguments + whole + " --no-shrink");
+    EXPECT_TRUE(contains(content(whole), c.gone)) << content(whole);
+    EXPECT_FALSE(contains(content(small), c.gone)) << content(small);
+    for (const std::string& file : {small, whole}) {
+      EXPECT_TRUE(contains(run("replay " + file).out,
+                           "as expected: the file says violated MMU-LOCK-LIVE"));
+    }
+    const std::string once = content(small);
+    for (const char* threads : {" --threads 2", " --threads 4"}) {
+      run(arguments + small + threads);
+      EXPECT_EQ(content(small), once);
+    }
+  }
+}
+
 TEST_F(ExploreCli, ACounterexampleHasWhatItNeeds) {
   const std::string small = path("small.txtpb"), whole = path("whole.txtpb");
   const auto shrunk = json(kNaive + " -o " + small);

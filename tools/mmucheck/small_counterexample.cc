@@ -46,7 +46,9 @@ std::vector<ShownStep> steps_of(const Scenario& scenario, const model::Design* d
     return violations.empty() ? std::string() : violations.front().invariant;
   };
   if (!fine() || !broken().empty()) return {};
-  for (const Move& m : found.path) {
+  std::vector<Move> path = found.path;
+  path.insert(path.end(), found.loop.begin(), found.loop.end());
+  for (const Move& m : path) {
     const std::vector<Move> can = stepper.moves();
     if (std::find(can.begin(), can.end(), m) == can.end() || !stepper.apply(m)) return {};
     ShownStep& step = steps.emplace_back();
@@ -59,6 +61,18 @@ std::vector<ShownStep> steps_of(const Scenario& scenario, const model::Design* d
   return steps;
 } catch (const trace::TraceError&) {
   return {};
+}
+
+// Whether the path is one to what was found: where no step breaks a rule, a deadlock behind it or that
+// its loop leads back is for a replay to say.
+bool leads_there(const Scenario& scenario, const model::Design* design,
+                 const std::string& design_name, const explore::Exploration& found,
+                 const explore::Bounds& bounds, const std::vector<ShownStep>& like) {
+  if (steps_of(scenario, design, found, bounds, &like).empty()) return false;
+  if (!found.deadlock && found.loop.empty()) return true;
+  return explore::replays_to(
+      scenario.info, explore::counterexample(scenario, design, design_name, found, bounds),
+      found.violation->invariant, bounds.only);
 }
 
 bool stays(const Event& e) {
@@ -173,15 +187,17 @@ SmallCounterexample small_counterexample(const Scenario& scenario, const model::
                                          const explore::Bounds& bounds,
                                          const std::vector<Packet>& packets) {
   SmallCounterexample whole{scenario, packets, 0, false};
-  if (!found.violation || found.deadlock || !found.loop.empty() || found.path.empty()) return whole;
+  if (!found.violation || (found.path.empty() && found.loop.empty())) return whole;
   const std::vector<ShownStep> like = steps_of(scenario, design, found, bounds, nullptr);
   if (like.empty()) return whole;
   const Flat flat(scenario, found);
   Scenario trial;
   const auto fails = [&](const shrink::Packets& some) {
-    return flat.unflatten(some, trial) && !steps_of(trial, design, found, bounds, &like).empty();
+    return flat.unflatten(some, trial) &&
+           leads_there(trial, design, design_name, found, bounds, like);
   };
-  const uint64_t runs = std::min(kMaxPathRuns, kMaxPathMoves / found.path.size());
+  const uint64_t runs =
+      std::min(kMaxPathRuns, kMaxPathMoves / (found.path.size() + found.loop.size()));
   const shrink::Shrunk shrunk = shrink::shrink(flat.packets(), fails, {.max_runs = runs});
   SmallCounterexample small;
   small.left_out = flat.packets().size() - shrunk.packets.size();

@@ -1,8 +1,9 @@
 // Layer: tools/mmucheck. Contract: the scenario of a counterexample without what its path does not
 // need: packets before the start, fields, and numbers that need not be that large, two gfns where
 // one will do (checker/shrink). vCPUs stay apart, and each that does something is created. The path
-// stays: the same moves of the same threads, each of which shows the same kinds of events, and the
-// last of which breaks the same rule, the first that is broken. What says which kernel, design and
+// stays, and so does the loop of one that goes on for ever: the same moves of the same threads, each of
+// which shows the same kinds of events. The last one breaks the same rule, the first that is broken, or
+// a replay finds the same deadlock or loop behind it. What says which kernel, design and
 // VM it is stays, too, and so do the operations. Deterministic; a bounded number of runs of the
 // path.
 #pragma once
@@ -19,8 +20,7 @@ struct SmallCounterexample {
   bool changed = false;                  // that, or other fields
 };
 
-// `packets`: explore::counterexample() of the scenario as it is, which replays. Of a deadlock and
-// of a loop nothing is left out.
+// `packets`: explore::counterexample() of the scenario as it is, which replays.
 SmallCounterexample small_counterexample(const explore::Scenario& scenario,
                                          const model::Design* design,
                                          const std::string& design_name,
