@@ -21,6 +21,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <stdexcept>
 #include <utility>
 #include <vector>
 
@@ -126,6 +127,10 @@ class LaneSymmetry {
     close(all, each);
     return all;
   }
+
+  // Where threads go, by thread, in all permutations that make `kept` of `s`, which is kept for it.
+  using Permutation = std::array<uint8_t, kMostExchanges + 1>;
+  std::vector<Permutation> ways_to(const State& s, const State& kept) const;
 
   // --- while nobody works ---
   uint64_t memory() const { return memory_; }
@@ -263,6 +268,55 @@ uint64_t LaneSymmetry<N>::canonical(State& s, std::vector<State>& images) const 
   s = *std::min_element(images.begin(), images.end(),
                         [this](const State& a, const State& b) { return less(a, b); });
   return like * images.size();
+}
+
+// Sorted by their labels threads stand where they do in `kept`, but for those of equal labels.
+template <unsigned N>
+auto LaneSymmetry<N>::ways_to(const State& s, const State& kept) const
+    -> std::vector<Permutation> {
+  struct Way {
+    State at;
+    Permutation to{};  // by thread
+  };
+  const auto follow = [this](Way w, unsigned e) {
+    State to;
+    if (!apply(e, w.at, to)) throw std::logic_error("a state has no image");
+    w.at = to;
+    for (uint8_t& t : w.to) t = t < lanes_ ? exchanges_[e].lane[t] : t;
+    return w;
+  };
+  Way first{s};
+  for (uint8_t t = 0; t < first.to.size(); t++) first.to[t] = t;
+  std::vector<unsigned> ties;
+  unsigned e = 0;  // exchange of the group
+  for (const auto& group : groups_) {
+    std::array<uint64_t, kMostExchanges + 1> labels;
+    for (unsigned i = 0; i < group.size(); i++) {
+      labels[i] = label(group[i], s.lanes[group[i]]);
+      for (unsigned j = i; j > 0 && labels[j - 1] > labels[j]; j--) {
+        first = follow(first, e + j - 1);
+        std::swap(labels[j - 1], labels[j]);
+      }
+    }
+    for (unsigned i = 1; i < group.size(); i++) {
+      if (labels[i] == labels[i - 1]) ties.push_back(e + i - 1);
+    }
+    e += static_cast<unsigned>(group.size()) - 1;
+  }
+  std::vector<Way> all = {first};
+  for (size_t i = 0; i < all.size(); i++) {
+    for (const unsigned tie : ties) {
+      const Way next = follow(all[i], tie);
+      if (std::none_of(all.begin(), all.end(), [&](const Way& w) { return w.to == next.to; })) {
+        all.push_back(next);
+      }
+    }
+  }
+  std::vector<Permutation> ways;
+  for (const Way& w : all) {
+    if (w.at == kept) ways.push_back(w.to);
+  }
+  return ways;
 }
 
 template <unsigned N>

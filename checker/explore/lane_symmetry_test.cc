@@ -84,6 +84,32 @@ TEST_F(ThreeThreads, OneOfEachOrbitIsKept) {
   EXPECT_TRUE(symmetry.consistent());
 }
 
+// All permutations that lead to it, by trying each.
+TEST_F(ThreeThreads, WaysToTheOneThatIsKept) {
+  const auto put = [](const ToyState& s, const std::array<uint8_t, 3>& to) {
+    std::array<uint32_t, kAllLanes> lanes{};
+    for (unsigned t = 0; t < 3; t++) lanes[to[t]] = s.lanes[t];
+    const uint32_t in = s.lanes[kShared];
+    lanes[kShared] = in == 0 ? 0 : to[in - 1] + 1u;
+    return toy_state(lanes);
+  };
+  size_t several = 0;
+  for (unsigned n = 0; n < kHeld * kHeld * kHeld * 4; n++) {
+    const ToyState s = toy_state({n % 4, n / 4 % 4, n / 16 % 4, n / 64});
+    ToyState kept = s;
+    symmetry.canonical(kept, work);
+    std::set<std::array<uint8_t, 3>> expected, found;
+    std::array<uint8_t, 3> to = {0, 1, 2};
+    do {
+      if (put(s, to) == kept) expected.insert(to);
+    } while (std::next_permutation(to.begin(), to.end()));
+    for (const auto& way : symmetry.ways_to(s, kept)) found.insert({way[0], way[1], way[2]});
+    EXPECT_EQ(found, expected);
+    several += found.size() > 1;
+  }
+  EXPECT_GT(several, 0u);
+}
+
 TEST_F(ThreeThreads, AContentHasOneImage) {
   EXPECT_FALSE(symmetry.define(0, toy_content(0, 1), toy_content(1, 2)));
   EXPECT_FALSE(symmetry.define(0, toy_content(kShared, 1), toy_content(kShared, 1)));

@@ -35,9 +35,7 @@ ScenarioSystem::ScenarioSystem(const Scenario& scenario, const model::Design* de
   }
   const Worker worker(*this);
   initial_ = worker.successor();
-  // Of threads that may stand for each other it is not known whose step it was.
-  options_.coverage =
-      options.coverage && scenario.threads.size() > 1 && options.symmetric.empty();
+  options_.coverage = options.coverage && scenario.threads.size() > 1;
   for (unsigned t = 0; t < scenario.threads.size(); t++) idle(t);
   if (!options.symmetric.empty()) start_symmetry(worker);
 }

@@ -137,6 +137,7 @@ class ScenarioSystem {
   std::vector<State> images(const State& s) const {
     return symmetry_.any() ? symmetry_.images(s) : std::vector<State>{s};
   }
+  const LaneSymmetry<kLanes>& symmetry() const { return symmetry_; }
   // While nobody works.
   void check_contents() const;
   // Of a search that has visited all states, what it would have found without symmetry.
@@ -246,6 +247,9 @@ class ScenarioSystem::Worker {
       visit(m, property, property == kNothing ? successor() : State{});
     });
   }
+  // The state that the last move of expand() has made: symmetry may keep another one for it.
+  const State& made_itself() const { return made_itself_; }
+  void keep_made() { keeps_made_ = true; }
   // Of the move that was told last (made, violates, visit), where the options ask for coverage.
   StepOrders::Kind kind() const { return kind_; }
   // The same, of each(), where they ask for notes.
@@ -395,6 +399,7 @@ class ScenarioSystem::Worker {
   };
   bool symmetric() const { return system_->symmetry_.any(); }
   State canonical(State s) {
+    if (keeps_made_) made_itself_ = s;
     if (symmetric()) system_->symmetry_.canonical(s, images_);
     return s;
   }
@@ -496,6 +501,8 @@ class ScenarioSystem::Worker {
   replay::SteppedState::OwnSlots own_slots_{};
   bool unfolded_ = false;  // successors are told as they are
   std::vector<State> images_;
+  bool keeps_made_ = false;
+  State made_itself_;
 };
 
 }  // namespace mmucheck::explore

@@ -13,12 +13,16 @@
 // - The order "a, then b" was *seen* when on some path of the search, from the first state on, a
 //   step of kind a comes before one of kind b, however far.
 //
+// Where threads are exchanged (symmetry) a step is run as each of those that are alike, so all have its
+// kind, and what was seen of one is seen of the other.
+//
 // Kinds and conflicts are noted as the model runs a step that is new; orders take a second look at
 // the states that were expanded (order_pass.h). A search that has expanded the same states has the
 // same answer, whoever expanded them.
 #pragma once
 
 #include <array>
+#include <bit>
 #include <cstdint>
 #include <map>
 #include <mutex>
@@ -79,6 +83,14 @@ class StepOrders {
    public:
     void add(Kind k) { words_[k / 64 % words_.size()] |= uint64_t{1} << k % 64; }
     bool has(Kind k) const { return (words_[k / 64] >> k % 64 & 1) != 0; }
+    template <class Visit>
+    void for_each(const Visit& visit) const {
+      for (size_t i = 0; i < words_.size(); i++) {
+        for (uint64_t rest = words_[i]; rest != 0; rest &= rest - 1) {
+          visit(static_cast<Kind>(i * 64 + static_cast<size_t>(std::countr_zero(rest))));
+        }
+      }
+    }
     // True when that made it larger.
     bool join(const Kinds& o) {
       uint64_t more = 0;
@@ -116,6 +128,13 @@ class StepOrders {
     return ways_.size() * kPerWay + footprints_.size() * kPerFootprint;
   }
   const std::string& what(Kind k) const { return kinds_[k].what; }
+  unsigned thread_of(Kind k) const { return kinds_[k].thread; }
+  size_t kinds() const { return too_many_ ? 0 : kinds_.size(); }
+  // The same, of another thread; nothing: it has made no such step.
+  std::optional<Kind> of_thread(Kind k, unsigned thread) const {
+    const auto at = by_name_.find({thread, kinds_[k].what});
+    return at == by_name_.end() ? std::nullopt : std::optional<Kind>(at->second);
+  }
   // By thread: what it holds at the start, and what between operations. `before`, unless it is
   // empty: by kind, those before it on some path.
   Coverage coverage(const Scenario& scenario, std::span<const uint32_t> initial,

@@ -118,6 +118,25 @@ TEST(StepOrders, OfAReducedSearchAreSomeOfTheWholeOnes) {
   }
 }
 
+// What was kept for what it is an image of counts as that.
+TEST(StepOrders, AreTheSameWhereThreadsAreExchanged) {
+  for (const char* name :
+       {"seed-004/two-vcpus-leaf", "seed-004/child-first", "seed-004/three-vcpus-one-page"}) {
+    SCOPED_TRACE(name);
+    const Scenario scenario = open_scenario(name);
+    const auto design = model::parse_design_spec("upstream-7.x");
+    Bounds bounds{.busy = scenario.busy, .coverage = ~uint64_t{0}};
+    const Exploration whole = explore(scenario, &design.design->design, bounds);
+    bounds.symmetry = true;
+    const Exploration less = explore(scenario, &design.design->design, bounds);
+    EXPECT_FALSE(less.symmetric.empty());
+    EXPECT_TRUE(less.coverage.ordered);
+    EXPECT_LT(less.states, whole.states);
+    EXPECT_EQ(lines_of(less.coverage), lines_of(whole.coverage));
+    EXPECT_GT(less.coverage.seen_in_both(), 0u);
+  }
+}
+
 // A fault takes mmu_lock for read, whatever another one does; a zap takes it for write.
 TEST(StepOrders, ConflictByWhatStepsTouch) {
   const auto design = model::parse_design_spec("linux-7.2");

@@ -248,7 +248,7 @@ void print_text(const Session& session, const Exploration& x, const explore::Sce
                               "left out at most\n",
                               x.omissions));
   }
-  if (s.threads.size() > 1 && x.symmetric.empty()) session.print(coverage_text(x.coverage, o));
+  if (s.threads.size() > 1) session.print(coverage_text(x.coverage, o));
   if (explore::verdict_of(x) == trace::ExpectedVerdict::kHolds) session.print(about_text(s, x));
   if (x.nothing_to_check && x.missing.empty()) {
     session.print("       no step of a thread conflicts with one of another: their order is no question\n");
