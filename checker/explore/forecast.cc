@@ -34,9 +34,13 @@ class Walk {
   using State = ScenarioSystem::State;
 
   // Adds what it sees to `levels`, by depth.
-  Walk(ScenarioSystem::Worker& worker, Random& random, const State& from,
+  Walk(const ScenarioSystem& system, ScenarioSystem::Worker& worker, Random& random,
        std::vector<double>& levels)
-      : worker_(worker), random_(random), state_(from), levels_(levels) {
+      : system_(system),
+        worker_(worker),
+        random_(random),
+        state_(system.initial()),
+        levels_(levels) {
     note();
   }
 
@@ -85,7 +89,7 @@ class Walk {
 
   void note() {
     if (steps >= levels_.size()) levels_.resize(steps + 1);
-    levels_[steps] += weight_;
+    levels_[steps] += weight_ / static_cast<double>(system_.kept_for(state_));
   }
   void take(const Possible& m) {
     Thread& mine = threads_[m.thread];
@@ -127,6 +131,7 @@ class Walk {
     return false;
   }
 
+  const ScenarioSystem& system_;
   ScenarioSystem::Worker& worker_;
   Random& random_;
   State state_;
@@ -145,6 +150,40 @@ double expected(const Forecast& f, const SearchedSoFar& so_far, size_t batch) {
   return seen == 0 ? states : states + behind * (states / seen);
 }
 
+// Throws NotSymmetric.
+Forecast walk_through(const ScenarioSystem& system, const ForecastEffort& effort,
+                      const std::function<bool()>& stop) {
+  Forecast f;
+  auto worker = system.worker();
+  Random random(effort.seed);
+  while (f.walks < effort.walks && f.steps < effort.steps && !(stop && stop())) {
+    const size_t batch = f.walks % Forecast::kBatches;
+    Walk walk(system, worker, random, f.levels[batch]);
+    while (walk.step()) {
+    }
+    f.walks++;
+    f.steps += walk.steps;
+    f.depth = std::max(f.depth, walk.steps);
+    f.violated = f.violated || walk.broken;
+    if (f.walks % kSettle == 0) system.settle();
+  }
+  system.settle();
+  return f;
+}
+
+// Groups without those of two threads that are not alike after all.
+ThreadGroups groups_without(const ThreadGroups& groups, const ThreadPairs& apart) {
+  ThreadGroups left;
+  for (const auto& group : groups) {
+    const bool alike = std::none_of(apart.begin(), apart.end(), [&](const auto& pair) {
+      return std::count(group.begin(), group.end(), pair.first) != 0 &&
+             std::count(group.begin(), group.end(), pair.second) != 0;
+    });
+    if (alike) left.push_back(group);
+  }
+  return left;
+}
+
 }  // namespace
 
 Forecast::Estimate Forecast::states(const SearchedSoFar& so_far) const {
@@ -155,27 +194,18 @@ Forecast::Estimate Forecast::states(const SearchedSoFar& so_far) const {
 }
 
 Forecast forecast(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                  const ForecastEffort& effort, const std::function<bool()>& stop) {
-  Forecast f;
+                  const ForecastEffort& effort, const std::function<bool()>& stop,
+                  const ThreadGroups& symmetric) {
   ScenarioSystem::Options options = options_of(bounds);
   options.partial_order = options.self_check = options.coverage = false;
   options.preemptions.reset();
   options.notes = true;
-  const ScenarioSystem system(scenario, design, options);
-  auto worker = system.worker();
-  Random random(effort.seed);
-  while (f.walks < effort.walks && f.steps < effort.steps && !(stop && stop())) {
-    const size_t batch = f.walks % Forecast::kBatches;
-    Walk walk(worker, random, system.initial(), f.levels[batch]);
-    while (walk.step()) {
-    }
-    f.walks++;
-    f.steps += walk.steps;
-    f.depth = std::max(f.depth, walk.steps);
-    f.violated = f.violated || walk.broken;
-    if (f.walks % kSettle == 0) system.settle();
+  options.symmetric = symmetric;
+  try {
+    return walk_through(ScenarioSystem(scenario, design, options), effort, stop);
+  } catch (const NotSymmetric& found) {
+    return forecast(scenario, design, bounds, effort, stop, groups_without(symmetric, found.pairs));
   }
-  return f;
 }
 
 }  // namespace mmucheck::explore

@@ -18,7 +18,11 @@
 // without it, too, mostly. Too high where threads that conflict come to the same state in either
 // order, too low where many states lie behind what walks seldom take; so the median of several
 // batches is told, which one large weight does not move (forecast_test has how far off it was).
-// Bounds of states, depth and preemptions are not looked at, and of reductions only like_pages.
+//
+// Under symmetry a state counts by how many it is kept for, itself among them: one divided by that,
+// so that all of them together are one. Of partial order reduction nothing is known: which threads it
+// runs alone depends on all that the others can still do, which walks do not see. Its search comes to
+// some of the states that are forecast. Bounds of states, depth and preemptions are not looked at.
 #pragma once
 
 #include <array>
@@ -59,9 +63,11 @@ class Forecast {
   std::array<std::vector<double>, kBatches> levels;
 };
 
-// The prefix breaks nothing and is in no doubt. `stop()`, now and then; true: what there is by
+// The prefix breaks nothing and is in no doubt. `symmetric`: threads that a search has taken to be
+// alike; where they turn out not to be walks begin again with fewer. `stop()`, now and then; true: what there is by
 // then.
 Forecast forecast(const Scenario& scenario, const model::Design* design, const Bounds& bounds,
-                  const ForecastEffort& effort = {}, const std::function<bool()>& stop = {});
+                  const ForecastEffort& effort = {}, const std::function<bool()>& stop = {},
+                  const ThreadGroups& symmetric = {});
 
 }  // namespace mmucheck::explore

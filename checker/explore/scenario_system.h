@@ -137,6 +137,11 @@ class ScenarioSystem {
   std::vector<State> images(const State& s) const {
     return symmetry_.any() ? symmetry_.images(s) : std::vector<State>{s};
   }
+  // How many that is; 1 without symmetry.
+  uint64_t kept_for(State s) const {
+    std::vector<State> images;
+    return symmetry_.any() ? symmetry_.canonical(s, images) : 1;
+  }
   const LaneSymmetry<kLanes>& symmetry() const { return symmetry_; }
   // While nobody works.
   void check_contents() const;

@@ -55,7 +55,20 @@ TEST_F(ExploreCli, ForecastsAndDoesNotSearch) {
   const auto counted = json("--design linux-7.2 " + kZap)["states"];
   EXPECT_EQ(json("--forecast --design linux-7.2 " + kZap)["states"], counted);
   EXPECT_TRUE(contains(small.out, "states: all were visited")) << small.out;
-  EXPECT_EQ(run("explore --forecast --por " + kZap).code, 2);
+  const Result none = run("explore --forecast --preemptions 2 " + kZap);
+  EXPECT_EQ(none.code, 2);
+  EXPECT_TRUE(contains(none.err, "there is no forecast with --preemptions: ")) << none.err;
+}
+
+// forecast_test has how far off they are.
+TEST_F(ExploreCli, ForecastsWhatReductionsLeave) {
+  const std::string tables = "--forecast traces/scenarios/big/punch-and-tables.txtpb";
+  const auto alike = json("--symmetry " + tables);
+  EXPECT_EQ(alike["symmetric"], nlohmann::json::parse("[[1, 2]]"));
+  EXPECT_EQ(alike["at_most"], false);
+  const Result most = run("explore --por " + tables);
+  EXPECT_TRUE(contains(most.out, "forecast  at most about ")) << most.out;
+  EXPECT_TRUE(contains(most.out, "without --por: ")) << most.out;
 }
 
 TEST_F(ExploreCli, HashesProveNothing) {

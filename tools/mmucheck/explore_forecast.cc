@@ -1,6 +1,7 @@
 #include "tools/mmucheck/explore_forecast.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <cmath>
 #include <memory>
@@ -36,7 +37,7 @@ std::string about_time(double seconds) {
   return fmt::format("about {:.0f} h", seconds / 3600);
 }
 
-// Walks know nothing of what these leave out.
+// Beside a search: walks know neither what these leave out nor, before it is over, who is alike.
 bool can_be_told(const explore::Bounds& b) {
   return !b.partial_order && !b.preemptions && !b.symmetry;
 }
@@ -93,8 +94,10 @@ explore::SearchTick progress_tick(const Session& session, const explore::Scenari
 int run_forecast(const Session& session, const explore::Scenario& scenario,
                  const model::Design* design, const std::string& design_name,
                  const explore::Bounds& bounds) {
-  if (!can_be_told(bounds)) {
-    return session.fail(report::kExitUsage, "a forecast knows nothing of --por, --symmetry and --preemptions");
+  if (bounds.preemptions) {
+    return session.fail(report::kExitUsage,
+                        "there is no forecast with --preemptions: who moved last is then part of a "
+                        "state, and the ways back that a forecast counts by are not told by that");
   }
   explore::Bounds few = bounds;
   few.max_states = std::min(few.max_states, kRateStates);
@@ -113,10 +116,12 @@ int run_forecast(const Session& session, const explore::Scenario& scenario,
   const bool counted = x.bound.empty();
   Forecast f;
   if (!counted) {
-    f = explore::forecast(scenario, design, bounds, {}, [&] { return session.stopped(); });
+    f = explore::forecast(scenario, design, bounds, {}, [&] { return session.stopped(); },
+                          x.symmetric);
   }
   const auto known = static_cast<double>(x.states);
-  Forecast::Estimate e = f.states(levels.so_far());
+  // Levels of a search that leaves out steps are not those of the walks.
+  Forecast::Estimate e = f.states(bounds.partial_order ? explore::SearchedSoFar() : levels.so_far());
   if (counted) e = {known, known, known};
   const double seconds = took * e.states / known;
   if (session.json) {
@@ -125,6 +130,8 @@ int run_forecast(const Session& session, const explore::Scenario& scenario,
          {"file", scenario.info.file},
          {"design", design_name.empty() ? ForecastJson(nullptr) : ForecastJson(design_name)},
          {"counted", counted},
+         {"at_most", !counted && bounds.partial_order},
+         {"symmetric", x.symmetric},
          {"states", std::llround(e.states)},
          {"states_low", std::llround(e.low)},
          {"states_high", std::llround(e.high)},
@@ -140,11 +147,20 @@ int run_forecast(const Session& session, const explore::Scenario& scenario,
     return report::kExitOk;
   }
   session.print(
-      fmt::format("forecast  about {} states, between {} and {}{}\n"
+      fmt::format("forecast  {}about {} states, between {} and {}{}\n"
                   "          {} random walks, {} steps, behind the first {} states\n",
-                  about(e.states), about(e.low), about(e.high),
-                  f.violated ? ", or fewer: a walk broke a rule" : "", with_thousands(f.walks),
-                  with_thousands(f.steps), with_thousands(levels.so_far().states)));
+                  bounds.partial_order ? "at most " : "", about(e.states), about(e.low),
+                  about(e.high), f.violated ? ", or fewer: a walk broke a rule" : "",
+                  with_thousands(f.walks), with_thousands(f.steps),
+                  with_thousands(levels.so_far().states)));
+  if (bounds.partial_order) {
+    session.print(
+        "          without --por: what that leaves out depends on all that threads can still do,\n"
+        "          which no walk sees\n");
+  }
+  for (const auto& group : x.symmetric) {
+    session.print(fmt::format("          of threads {} one order\n", fmt::join(group, " = ")));
+  }
   session.print(fmt::format(
       "          {} at {} states/s{}\n", about_time(seconds), about(known / took),
       e.states > static_cast<double>(bounds.max_states)

@@ -16,6 +16,7 @@ namespace mmucheck::cli {
 class LevelsSeen {
  public:
   void see(const explore::SearchProgress& p) {
+    if (p.states < before_) so_far_ = {};  // another search has begun
     if (p.depth > so_far_.depth) so_far_ = {p.depth, before_};
     before_ = p.states;
   }
