@@ -10,6 +10,7 @@
 #include "tools/corrupt/execution_check.h"
 #include "tools/corrupt/line_edit.h"
 #include "tools/corrupt/measure.h"
+#include "tools/corrupt/measure_lost.h"
 
 namespace mmucheck::corrupt {
 namespace {
@@ -290,6 +291,25 @@ TEST(Measure, AnUnmapThatChangedNothingLeavesALegalExecution) {
   const Row& row = measurement.rows.at(Class::kDropZap);
   EXPECT_GT(row.legal, 0u);
   EXPECT_EQ(row.legal + row.noticed, row.made);
+}
+
+// What is only lost is no contradiction; each answer is counted once.
+TEST(Measure, WhatIsPlantedBesideALostEvent) {
+  LostMeasurement measurement;
+  measure_lost(kTracepoints, 1, 3, false, measurement);
+  measure_lost("traces/recorded/lossy-notifier/trace.txt.xz", 1, 3, false, measurement);
+  EXPECT_EQ(measurement.recordings, 1u);
+  EXPECT_EQ(measurement.unusable.size(), 1u);
+  EXPECT_GE(measurement.alone.made, 2u);
+  EXPECT_EQ(measurement.alone.inconsistent, 0u);
+  LostBeside all;
+  for (const auto* side : {&measurement.before, &measurement.behind}) {
+    for (const auto& [cls, n] : *side) all += n;
+  }
+  EXPECT_GE(all.made, 15u);
+  EXPECT_EQ(all.inconsistent + all.explained + all.unmarked + all.undetermined, all.made);
+  EXPECT_EQ(measurement.cases.size(),
+            all.made - all.inconsistent + measurement.alone.undetermined);
 }
 
 TEST(Measure, CountsWhatItMakesAndLeavesOutWhatDoesNotHold) {

@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "checker/replay/replay_trace.h"
+#include "tools/corrupt/lose_events.h"
+#include "tools/corrupt/recording_text.h"
 #include "tools/import/ftrace/ftrace_source.h"
 
 namespace mmucheck::import {
@@ -17,14 +19,10 @@ namespace {
 
 using replay::Completion;
 using replay::CompletionResult;
+using corrupt::Recording;
 using trace::Event;
 using trace::OwnedEvent;
 using K = trace::EventKind;
-
-struct Recording {
-  trace::TraceInfo info;
-  std::vector<OwnedEvent> events;
-};
 
 std::unique_ptr<FtraceSource> open(const std::string& name) {
   return open_ftrace(
@@ -32,64 +30,17 @@ std::unique_ptr<FtraceSource> open(const std::string& name) {
 }
 
 Recording read(const std::string& name) {
-  const auto source = open(name);
-  Recording r;
-  for (Event e; source->next(e);) r.events.emplace_back(e);
-  r.info = source->info();
-  return r;
+  const std::string path = "traces/recorded/" + name + "/trace.txt.xz";
+  return corrupt::import_recording(corrupt::read_text(path), path);
 }
 
-bool recorded(const OwnedEvent& e) {
-  const trace::PacketClass c = e.event().cls;
-  return c == trace::PacketClass::kStimulus || c == trace::PacketClass::kObservation;
-}
-
-// `count` recorded events from index `at` on are gone; each CPU tells of its own with its next one.
 Recording without(const Recording& whole, size_t at, size_t count, std::vector<OwnedEvent>& gone) {
-  Recording r;
-  r.info = whole.info;
-  r.info.loss = trace::LossState::kLost;
-  std::map<uint32_t, uint64_t> owed;
-  for (size_t i = 0; i < whole.events.size(); i++) {
-    const OwnedEvent& e = whole.events[i];
-    const uint32_t cpu = e.event().cpu;
-    if (i >= at && gone.size() < count && e.event().cls != trace::PacketClass::kConfig) {
-      if (recorded(e)) {  // inputs are made from what stands around them
-        gone.push_back(e);
-        owed[cpu]++;
-      }
-      continue;
-    }
-    if (const auto it = owed.find(cpu); it != owed.end()) {
-      namespace l = trace::f::lost_events;
-      Event lost;
-      trace::start_event(lost, K::kLostEvents);
-      lost.cpu = cpu;
-      lost.ts_ns = e.event().ts_ns;
-      lost.source_line = e.event().source_line;
-      lost.set(l::count, it->second);
-      lost.set(l::cpu, cpu);
-      lost.set(l::how, static_cast<uint64_t>(trace::LossHow::kCounted));
-      r.events.emplace_back(lost);
-      owed.erase(it);
-    }
-    r.events.push_back(e);
-  }
-  return r;
+  return corrupt::lose(whole, at, count, gone);
 }
 
 CompletionResult complete(const Recording& r) {
   trace::OwnedEvents source(r.info, r.events);
   return replay::complete(source);
-}
-
-// The witness sets the fields that a rule demands; those are what was lost.
-bool agrees(const Event& witness, const Event& lost) {
-  if (witness.kind != lost.kind) return false;
-  for (size_t i = 0; i < trace::kMaxFields; i++) {
-    if (witness.has(i) && lost.has(i) && witness.get(i) != lost.get(i)) return false;
-  }
-  return true;
 }
 
 std::vector<OwnedEvent> witness(const CompletionResult& c) {
@@ -98,17 +49,6 @@ std::vector<OwnedEvent> witness(const CompletionResult& c) {
     all.insert(all.end(), g.witness.begin(), g.witness.end());
   }
   return all;
-}
-
-// Each event of the witness is one that was lost, another one each.
-bool agrees(const std::vector<OwnedEvent>& witness, std::vector<OwnedEvent> lost) {
-  for (const OwnedEvent& w : witness) {
-    const auto it = std::find_if(lost.begin(), lost.end(),
-                                 [&](const OwnedEvent& l) { return agrees(w.event(), l.event()); });
-    if (it == lost.end()) return false;
-    lost.erase(it);
-  }
-  return true;
 }
 
 struct Tally {
@@ -145,7 +85,7 @@ void take_away(const Recording& whole, size_t count, size_t samples, Tally& tall
       tally.missed[what]++;
     } else if (witness(c).empty()) {
       tally.silent++;
-    } else if (agrees(witness(c), gone)) {
+    } else if (corrupt::agrees(witness(c), gone)) {
       tally.equal++;
     } else {
       tally.other++;
@@ -204,7 +144,7 @@ TEST(Complete, TheWitnessReplays) {
   ASSERT_EQ(c.answer, Completion::kConsistent) << c.reason << " line " << c.place.line;
   const std::vector<OwnedEvent> put_in = witness(c);
   ASSERT_EQ(put_in.size(), 1u);
-  EXPECT_TRUE(agrees(put_in[0].event(), gone[0].event()));
+  EXPECT_TRUE(corrupt::agrees(put_in, gone));
   const auto marker = std::find_if(r.events.begin(), r.events.end(), [](const OwnedEvent& e) {
     return e.event().kind == K::kLostEvents;
   });
@@ -400,7 +340,7 @@ TEST(Complete, WhatIsPutInHasThePlaceOfTheGap) {
     const Event e = owned.event();
     if (e.kind == K::kLostEvents) {
       behind = true;
-    } else if (e.cpu == c.gaps[0].cpu && recorded(owned)) {
+    } else if (e.cpu == c.gaps[0].cpu && corrupt::is_recorded(owned)) {
       if (behind) {
         first_behind = e.ts_ns;
         break;
