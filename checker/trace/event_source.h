@@ -45,6 +45,8 @@ struct TraceInfo {
   std::map<std::string, uint64_t> skipped{};  // by event name: understood as an event, not imported
   uint64_t malformed = 0;                     // lines that are no event at all
   std::vector<LostEvents> lost{};
+  // By CPU: how many events its ring lost in all, where something beside the recording says so.
+  std::map<uint32_t, uint64_t> lost_in_all{};
 };
 
 enum class TraceErrorKind {

@@ -64,6 +64,10 @@ Recording lose(const Recording& whole, size_t at, size_t count, std::vector<Owne
       if (is_recorded(e)) {
         gone.push_back(e);
         owed[e.event().cpu]++;
+        if (const auto it = r.info.lost_in_all.find(e.event().cpu);
+            it != r.info.lost_in_all.end()) {
+          it->second++;
+        }
       }
       continue;
     }

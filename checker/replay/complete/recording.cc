@@ -89,11 +89,14 @@ Attempt GappedRecording::replay(bool forgetting) const {
   return attempt;
 }
 
-// A CPU that tells of nothing behind the last loss may have lost events, too.
+// A CPU that tells of nothing behind the last loss may have lost events, too, unless its ring's
+// statistics say that it did not.
 std::optional<size_t> GappedRecording::lost() const {
   if (ends_early_ || info_.malformed != 0) return std::nullopt;
   size_t sum = 0;
+  std::map<uint32_t, uint64_t> told;
   for (const Gap& g : gaps_) {
+    told[g.lost.cpu] += g.lost.count;
     if (g.lost.count == 0 || !g.names_cpu || g.lost.how == trace::LossHow::kRingStats) {
       return std::nullopt;
     }
@@ -107,7 +110,10 @@ std::optional<size_t> GappedRecording::lost() const {
       tells[item.event.event().cpu] = true;
     }
   }
-  const bool all = std::all_of(tells.begin(), tells.end(), [](const auto& t) { return t.second; });
+  const bool all = std::all_of(tells.begin(), tells.end(), [&](const auto& t) {
+    const auto stats = info_.lost_in_all.find(t.first);
+    return t.second || (stats != info_.lost_in_all.end() && stats->second <= told[t.first]);
+  });
   return all ? std::optional(sum) : std::nullopt;
 }
 

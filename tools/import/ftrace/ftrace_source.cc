@@ -128,6 +128,7 @@ class Source final : public FtraceSource {
     info_.clock =
         profile_.counter_clock ? trace::ClockKind::kCounter : trace::ClockKind::kNanoseconds;
     info_.loss = loss_state(profile_, side_);
+    for (const CpuDrops& cpu : side_.drops) info_.lost_in_all[cpu.cpu] = cpu.dropped + cpu.overrun;
     info_.capabilities = profile_.kinds;
     info_.silent = silent_kinds(side_.probes, profile_.kinds);
     info_.capabilities_known = true;
