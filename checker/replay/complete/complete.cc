@@ -104,7 +104,7 @@ class Search {
     if (without_progress > kMaxWithoutProgress) return false;
     std::vector<Missing> lacks;
     for (const Missing& lack : finding.lacks) {
-      if (!lack.another_root) {
+      if (!lack.another_table) {
         lacks.push_back(lack);
       } else if (another_ && makes_table_of(lack, another_->place)) {
         lacks.insert(lacks.begin(), lack);

@@ -23,6 +23,7 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
     n_.ad++;
   }
   row.e[i] = c.new_spte;
+  row.used = true;
   not_passed(row, i);
   applied_ = &row;
   applied_root_ = row.root;
@@ -54,13 +55,15 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
   }
   const auto rows = book_.at(c.level, c.gfn);
   // Rows of a known space first: a root that nothing used yet may be anyone's.
-  for (int pass = 0; pass < 3; pass++) {
+  // With doubts an unknown entry is kept for what no other one explains.
+  for (int pass = 0; pass < (doubting_ ? 4 : 3); pass++) {
     for (const auto& row : rows) {
-      if (!row->fits(c.as_id, c.vm) || (pass != 1) != (row->as_id >= 0)) continue;
+      const bool any_space = pass == 1 || pass == 3;
+      if (!row->fits(c.as_id, c.vm) || (pass != 3 && any_space == (row->as_id >= 0))) continue;
       const uint64_t known = row->e[i];
-      const bool ok = pass == 2
-                          ? known == kUnknownSpte || may_read(values_, known, c.old_spte, c.level)
-                          : known == c.old_spte;
+      const bool reads = known != kUnknownSpte && may_read(values_, known, c.old_spte, c.level);
+      const bool unknown = known == kUnknownSpte && (pass == 3 || !doubting_);
+      const bool ok = pass < 2 ? known == c.old_spte : reads || unknown;
       if (!ok) continue;
       store(*row, c);
       return true;
@@ -117,6 +120,7 @@ void TracepointReplayer::witness(const Event& e, Change c, uint64_t since) {
 }
 
 bool TracepointReplayer::seen_since(const Change& c, uint64_t since) const {
+  if (doubted_since(c.level, c.gfn, since)) return true;
   const size_t i = EntryBook::index(c.level, c.gfn);
   for (const auto& row : book_.at(c.level, c.gfn)) {
     if (!row->fits(c.as_id, c.vm)) continue;
@@ -151,6 +155,7 @@ void TracepointReplayer::retry_held() {
 // Is the removal of a table under way whose parent entry this is? Its own change comes last.
 bool TracepointReplayer::waits_for(const Held& h) const {
   if (!late_parent_) return false;
+  if (pending_removals_.contains({h.c.level - 1, h.c.gfn})) return true;
   for (const auto& [id, t] : threads_) {
     for (const Block& b : t.blocks) {
       if (b.level + 1 == h.c.level && b.gfn == h.c.gfn) return true;
@@ -196,9 +201,12 @@ void TracepointReplayer::expire(bool all) {
                   : fmt::format("as_id {} gfn {:x} level {} {:x} -> {:x}", h.c.as_id, h.c.gfn,
                                 h.c.level, h.c.old_spte, h.c.new_spte);
     lacks_ = h.lacks;
+    about_ = EntryPlace{h.c.as_id, h.c.level, h.c.gfn};
+    known_at_ = h.at;
     diverge_at(h.place, observed, TpRule::kChain,
                known.empty() ? "nothing: no table covers this gfn" : "another value",
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));
+    known_at_ = 0;
     if (!h.witness && first != nullptr) {
       store(*first, h.c);
       const Entry early = std::exchange(early_, Entry{h.c.gfn, h.c.level});

@@ -295,7 +295,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     r.may_access = of_fault;
     r.may_prefetch = !of_fault || t.fault.used;
     // A hit of a stale MMIO entry is an EPT misconfiguration: no kvm_page_fault.
-    if (!sees(K::kPageFault) || forgot_ || is_mmio(values_, c.old_spte)) {
+    if (!sees(K::kPageFault) || forgot_ || t.no_fault || is_mmio(values_, c.old_spte)) {
       r.may_access = r.may_prefetch = true;
     }
     const auto how = explain_leaf(values_, r, c.old_spte, c.new_spte);
@@ -310,10 +310,12 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
   }
   if (was_table) {
     if (!asked && first_leaf != 0 && values_.format_known) {
-      const uint64_t huge =
-          model::make_huge_spte<>(values_.fmt, first_leaf, c.level, values_.host.nx_huge_pages);
       const uint64_t ad = values_.fmt.accessed | values_.fmt.dirty;
-      if (((huge ^ c.new_spte) & ~ad) == 0) return Step::kRecover;
+      for (const bool nx : {values_.host.nx_huge_pages, !values_.host.nx_huge_pages}) {
+        if (nx != values_.host.nx_huge_pages && !doubting_) break;
+        const uint64_t huge = model::make_huge_spte<>(values_.fmt, first_leaf, c.level, nx);
+        if (((huge ^ c.new_spte) & ~ad) == 0) return Step::kRecover;
+      }
     }
     if (t.unsure || !values_.format_known) return Step::kRecover;
     diverge(e, TpRule::kValue, "a huge leaf that a fault asked for or that is recovered");
@@ -355,8 +357,8 @@ void TracepointReplayer::new_table(const Event& e, const Change& c, uint32_t roo
     }
     live = book_.by_pfn(pfn);
     if (live != nullptr) {
-      if (!forgot_) diverge(e, TpRule::kTable, "a page that is not a table already");
-      book_.erase(live);
+      if (!forgot_ && !doubting_) diverge(e, TpRule::kTable, "a page that is not a table already");
+      erase(live);
     }
   }
   TableRow* row = book_.add(pfn, c.gfn, c.level - 1, c.as_id, c.vm, model::kNonpresent);

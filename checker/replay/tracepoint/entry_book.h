@@ -28,6 +28,9 @@ struct TableRow {
   uint32_t vm = 0;   // 0: unknown
   uint32_t root = 0;  // 1.. in the order in which roots were made; 0: linked unseen
   bool shared = false;  // of a TD: maps memory that it shares with the host
+  // Of a table that lost events may have linked (doubt.h): so it is, what is in it is not known,
+  // and something was stored in it.
+  bool fresh = false, unknown = false, used = false;
   std::array<uint64_t, 512> e{};
 
   bool fits(int space, uint32_t in_vm) const {

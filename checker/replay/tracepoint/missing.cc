@@ -35,7 +35,7 @@ Event anyone(Event e) {
 }  // namespace
 
 void TracepointReplayer::lack(std::vector<Event> events, uint64_t before) {
-  if (!lacking_sink_) return;
+  if (!lacking_sink_ || doubting_) return;
   std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
   if (!events.empty()) lacks_.push_back({before == 0 ? now_ : before, std::move(events), false});
 }
@@ -116,7 +116,9 @@ void TracepointReplayer::lack_children(const Event& e, const Block& b, size_t fr
   if (!lacking_sink_) return;
   const auto rows = book_.at(b.level, b.gfn);
   const TableRow* row = book_.by_pfn(b.pfn);
-  if (row == nullptr && !rows.empty()) row = rows[0].get();
+  for (const auto& other : rows) {
+    if (row == nullptr && other->fits(b.as_id, 0)) row = other.get();
+  }
   if (row == nullptr) return;
   std::vector<Event> events;
   for (size_t i = from; i < end; i++) {
@@ -192,7 +194,7 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
 
 // What explains that the entry of `c` holds another value than the one that is known.
 std::vector<Missing> TracepointReplayer::lacking_now(const Event& e, const Change& c) {
-  if (!lacking_sink_) return {};
+  if (!lacking_sink_ || doubting_) return {};
   std::vector<Missing> before = std::exchange(lacks_, {});
   bool any = false;
   for (const auto& row : book_.at(c.level, c.gfn)) {
@@ -201,13 +203,14 @@ std::vector<Missing> TracepointReplayer::lacking_now(const Event& e, const Chang
     lack_step(e, *row, c);
   }
   if (!any) lack_table(e, c);
-  lack_root(e, c);
+  lack_another(e, c);
   return std::exchange(lacks_, std::move(before));
 }
 
 // What a fault installs in an empty entry that is read as `seen` then, and the fault; a change
-// behind it where there is one.
-std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change& c) const {
+// behind it where there is one. `ahead`: for no access, which takes one event less.
+std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change& c,
+                                                   bool ahead) const {
   const uint64_t pfn = model::spte_to_pfn<>(c.old_spte);
   const uint64_t ad = values_.fmt.accessed | values_.fmt.dirty;
   const uint64_t writable = model::kPtWritable | values_.fmt.mmu_writable;
@@ -215,7 +218,7 @@ std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change&
                               c.old_spte | values_.fmt.dirty}) {
     for (const uint64_t leaf : {then, then & ~values_.fmt.dirty, then & ~ad}) {
       if (!may_read(values_, leaf, then, c.level)) continue;
-      const LeafRequest request{pfn, c.level, true, true};
+      const LeafRequest request{pfn, c.level, ahead, !ahead};
       const auto how = explain_leaf(values_, request, model::kNonpresent, leaf);
       const bool changes = then != c.old_spte;
       if (!how || (changes && explain_step(values_, then, c.old_spte) == LeafStep::kNone)) continue;
@@ -239,24 +242,42 @@ std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change&
   return {};
 }
 
-// Another root was made, and tables below it down to an entry that holds `c.old_spte`.
-void TracepointReplayer::lack_root(const Event& e, const Change& c) {
-  if (!lacking_sink_ || !sees(K::kGetPage) || root_level_ != 4 || values_.td || c.as_id < 0) return;
+// Another table that holds `c.old_spte`: linked in one that is there, as low as there is an empty
+// entry, or below another root.
+void TracepointReplayer::lack_another(const Event& e, const Change& c) {
+  if (!lacking_sink_ || doubting_ || root_level_ != 4 || c.as_id < 0) return;
+  for (int top = c.level + 1; top <= root_level_; top++) {
+    const auto rows = book_.at(top, c.gfn);
+    const bool empty = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+      return row->fits(c.as_id, c.vm) &&
+             row->e[EntryBook::index(top, c.gfn)] == model::kNonpresent;
+    });
+    if (!empty) continue;
+    lack_tables(e, c, top, false);
+    break;
+  }
+  if (sees(K::kGetPage) && !values_.td) lack_tables(e, c, root_level_, true);
+}
+
+// Tables below the entry at level `top`, down to the entry of `c`.
+void TracepointReplayer::lack_tables(const Event& e, const Change& c, int top, bool root) {
   std::vector<Event> map;
   if (maps_page(c.old_spte, c.level)) {
-    map = missing_map(e, c);
+    map = missing_map(e, c, true);
+    if (map.empty()) map = missing_map(e, c, false);
   } else if (c.old_spte == model::kNonpresent) {
     map = {missing_request(e, c.gfn, c.gfn, std::min(c.level, model::kMaxHugepageLevel))};
   }
   if (map.empty()) return;
   namespace g = f::get_page;
-  std::vector<Event> events{like(e, K::kGetPage, {{g::gfn, 0}, {g::level, 4}, {g::direct, 1}})};
+  std::vector<Event> events;
+  if (root) events.push_back(like(e, K::kGetPage, {{g::gfn, 0}, {g::level, 4}, {g::direct, 1}}));
   const auto request = std::find_if(map.begin(), map.end(),
                                     [](const Event& m) { return m.kind == K::kSpteRequested; }) +
                        1;
   events.insert(events.end(), map.begin(), request);
   uint64_t page = kLastPage;
-  for (int level = root_level_ - 1; level >= c.level; level--, page--) {
+  for (int level = top - 1; level >= c.level; level--, page--) {
     while (book_.by_pfn(page) != nullptr) page--;
     const uint64_t table = model::make_nonleaf_spte<>(values_.fmt, page, !values_.fmt.ad_enabled);
     const std::vector<Event> link = missing_link(e, c.as_id, c.gfn, level, table);
@@ -264,8 +285,9 @@ void TracepointReplayer::lack_root(const Event& e, const Change& c) {
   }
   events.insert(events.end(), request, map.end());
   for (Event& m : events) m.thread = kNewThread;
+  const size_t known = lacks_.size();
   lack(std::move(events));
-  lacks_.back().another_root = true;
+  for (size_t i = known; i < lacks_.size(); i++) lacks_[i].another_table = true;
 }
 
 // No table covers the entry: a link is lacking, if the entry above it is there.

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -22,8 +23,15 @@ struct Missing {
   uint64_t before = 0;
   // In order. Thread 0: any thread.
   std::vector<trace::Event> events;
-  // They make another root, and tables below it: explains most, and is seldom what happened.
-  bool another_root = false;
+  // They make another table, or root and tables: explains most, and is seldom what happened.
+  bool another_table = false;
+};
+
+// An entry, or what lies below it. Space -1: any.
+struct EntryPlace {
+  int as_id = -1, level = 0;
+  uint64_t gfn = 0;
+  auto operator<=>(const EntryPlace&) const = default;
 };
 
 // One divergence; `lacks` are alternatives, the likeliest first, none where no event would help.
@@ -32,6 +40,9 @@ struct Lacking {
   TpRule rule = TpRule::kChain;
   report::Place place;
   std::vector<Missing> lacks;
+  // The entry that would have to be otherwise; nullopt: no other state of an entry helps.
+  std::optional<EntryPlace> about;
+  uint64_t known_at = 0;  // number of the event from which on the replay may be wrong
 };
 using LackingSink = std::function<void(Lacking)>;
 

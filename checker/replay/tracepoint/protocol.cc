@@ -24,7 +24,7 @@ void TracepointReplayer::page_fault(const Event& e, Thread& t) {
   t.fault.gfn = e.get(f::page_fault::address) >> model::kPageShift;
   t.fault.at = now_;
   t.req = {};
-  t.unsure = false;
+  t.unsure = t.no_fault = false;
 }
 
 void TracepointReplayer::requested(const Event& e, Thread& t) {
@@ -109,7 +109,8 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
                    fmt::format("entry {}", index));
   }
   if (row == nullptr) {
-    if (!forgot_ && !book_.erased_lately(pfn)) {
+    if (!forgot_ && !book_.erased_lately(pfn) && !may_be_linked(level, gfn)) {
+      about_ = EntryPlace{-1, level, gfn};
       const uint64_t table = model::make_nonleaf_spte<>(values_.fmt, pfn, !values_.fmt.ad_enabled);
       lack(missing_link(e, -1, gfn, level, table));
       diverge(e, TpRule::kTable, "an address in a linked table");
@@ -117,6 +118,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
     return;
   }
   if (row->level != level || row->gfn != EntryBook::base(level, gfn)) {
+    if (doubting_) return;
     return diverge(
         e, TpRule::kTable,
         fmt::format("the table at {:x} is that of gfn {:x} level {}", pfn, row->gfn, row->level));
@@ -140,13 +142,15 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
 // was mapped as the other is zapped by the change of the attribute (or the VM is dead).
 void TracepointReplayer::check_private(const Event& e, const Thread& t, const Request& req,
                                        const TableRow& row) {
-  if (!values_.td || direct_bits_ == 0 || !t.fault.on || forgot_ || book_.roots() != 2) return;
+  if (!values_.td || direct_bits_ == 0 || !t.fault.on || forgot_ || sharing_doubted_) return;
+  if (book_.roots() != 2) return;
   if (plain_gfn(t.fault.gfn) != req.gfn) return;
   const size_t i = EntryBook::index(1, req.gfn);
   for (const auto& other : book_.at(1, req.gfn)) {
     if (other.get() == &row || other->shared == req.shared || row.shared != req.shared) continue;
     const uint64_t spte = other->e[i];
     if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) continue;
+    about_ = EntryPlace{other->as_id, 1, req.gfn};
     diverge(e, TpRule::kPrivate,
             fmt::format("the zap of gfn {:x}, mapped as {} ({:x}), before it", req.gfn,
                         req.shared ? "private" : "shared", spte));
@@ -164,6 +168,7 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
     level = row->level;
     const size_t index = (e.get(q::sptep) & 4095) / 8;
     if (row->gfn != EntryBook::base(level, gfn) || index != EntryBook::index(level, gfn)) {
+      if (doubting_) return;
       return diverge(e, TpRule::kTable, "the address of an entry that maps the fault");
     }
   }
@@ -190,7 +195,9 @@ void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
     const bool changed = std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
       return r.at >= t.previous && r.level == 1 && r.gfn == gfn;
     });
-    if (mendable && e.get(q::spurious) == 0 && (row == nullptr || level == 1) && !changed) {
+    if (mendable && e.get(q::spurious) == 0 && (row == nullptr || level == 1) && !changed &&
+        !doubted_since(1, gfn, t.previous)) {
+      about_ = EntryPlace{-1, 1, gfn};
       diverge(e, TpRule::kFastFault, "fixed: the entry can be mended");
     }
     return;

@@ -143,6 +143,11 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
   for (size_t i = 0; i < 512; i++) {
     if (row->e[i] == values_.fmt.frozen) continue;
     TableRow* with = nullptr;
+    if (doubting_ && std::any_of(others.begin(), others.end(), [&](const auto& o) {
+          return o.get() != row && o->fits(row->as_id, row->vm) && o->e[i] == kUnknownSpte;
+        })) {
+      continue;  // which may be the one that was emptied
+    }
     for (const auto& o : others) {
       if (o.get() == row || !o->fits(row->as_id, row->vm)) continue;
       if (o->e[i] == values_.fmt.frozen) {
@@ -154,6 +159,7 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
     const bool present = model::is_shadow_present_pte<>(row->e[i]) && row->e[i] != kUnknownSpte;
     if (with != nullptr && (present || with->e[i] == values_.fmt.frozen)) {
       std::swap(with->e[i], row->e[i]);
+      with->used = true;
       continue;
     }
     // The removal of a private page that failed has no tracepoint (and ends the VM).
@@ -171,13 +177,14 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
       if (passed.packet != at.packet) lack({zap}, passed.packet);
       lack({missing_change(e, row->as_id, left, level, row->e[i], values_.fmt.frozen)});
       if (passed.packet == at.packet) lack({zap}, at.packet);
+      about_ = EntryPlace{row->as_id, level, left};
       diverge_at(passed, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
                  TpRule::kRemoval,
                  fmt::format("the change of its present entry {} ({:x})", i, row->e[i]), "", "");
       open = true;  // once a table
     }
   }
-  book_.erase(row);
+  erase(row);
 }
 
 void TracepointReplayer::close_all(const Event& e, Thread& t) {

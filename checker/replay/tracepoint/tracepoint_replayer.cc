@@ -126,7 +126,10 @@ void TracepointReplayer::event(const Event& e) {
     case K::kSplitHugePage: return split_huge_page(e, t);
     case K::kMarkMmioSpte: return mark_mmio(e, t);
     case K::kCheckMmioSpte: return check_mmio(e);
-    case K::kUserspaceExit: t.fault = {}; return;
+    case K::kUserspaceExit:
+      t.fault = {};
+      t.no_fault = false;
+      return;
     default: return;
   }
 }
@@ -234,7 +237,8 @@ TracepointReplayer::Thread& TracepointReplayer::thread(const Event& e) {
     forgot_ = true;
   }
   Thread& t = threads_[key];
-  t.unsure = forgot_;
+  t.unsure = forgot_ || doubting_;
+  t.no_fault = doubting_;
   return t;
 }
 
@@ -311,7 +315,10 @@ void TracepointReplayer::diverge_at(report::Place at, std::string observed, TpRu
                                     std::string expected, std::string value_expected,
                                     std::string value_seen) {
   n_.bad++;
-  if (lacking_sink_) lacking_sink_({at.packet, rule, at, std::exchange(lacks_, {})});
+  if (lacking_sink_) {
+    lacking_sink_({at.packet, rule, at, std::exchange(lacks_, {}), std::exchange(about_, {}),
+                   known_at_ == 0 ? now_ : known_at_});
+  }
   if (verdict_.divergences.size() >= kMaxFindings) return;
   report::Divergence d;
   d.place = std::move(at);

@@ -19,11 +19,14 @@
 #pragma once
 
 #include <deque>
+#include <map>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
+#include "checker/replay/tracepoint/doubt.h"
 #include "checker/replay/tracepoint/entry_book.h"
 #include "checker/replay/tracepoint/execution_log.h"
 #include "checker/replay/tracepoint/legal_values.h"
@@ -59,6 +62,32 @@ class TracepointReplayer {
   // for each address space.
   size_t tables_at(int as_id, int level, uint64_t gfn) const;
   const ValueFacts& values() const { return values_; }
+
+  // Forgets what events that were lost here may have changed; see doubt.h.
+  void doubt(const Doubts& doubts);
+  // What an entry holds, in each table that has one at the place.
+  struct EntryValue {
+    int as_id = -1;
+    uint32_t vm = 0;
+    uint64_t table = 0, spte = 0;  // the table's page, 0 for none that is known
+    bool operator==(const EntryValue&) const = default;
+  };
+  std::vector<EntryValue> entries_at(const EntryPlace& entry) const;
+  // Of a map of the entry, of a link there and of the removal of the table below: was the request,
+  // the kvm_mmu_get_page, the kvm_mmu_prepare_zap_page told, and the rest not yet? How many entries
+  // are present in the table and below it, at least?
+  struct Pending {
+    bool request = false, link = false, removal = false;
+    size_t present = 0;
+  };
+  Pending pending_at(const EntryPlace& entry) const;
+  bool tells(trace::EventKind k) const { return sees(k); }
+  // The bits of gfns that tell shared from private, as far as known.
+  uint64_t direct_bits() const { return direct_bits_; }
+  void learn_direct_bits(uint64_t bits) {
+    direct_bits_ |= bits;
+    values_.td = values_.td || bits != 0;
+  }
 
  private:
   struct Fault {  // kvm_page_fault
@@ -109,6 +138,7 @@ class TracepointReplayer {
     Attributes attributes;
     int run = 0;         // changes in one go of one kind
     bool unsure = false; // events of it may be missing
+    bool no_fault = false;  // what fault it is in may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
     uint64_t link_at = 0;            // of the last kvm_mmu_get_page
     uint32_t cpu = 0;
@@ -196,6 +226,18 @@ class TracepointReplayer {
   void expire(bool all);
   bool waits_for(const Held& h) const;
 
+  // --- doubt.cc ---
+  void doubt_threads();
+  void doubt_entry(const EntryPlace& entry, bool link, bool again);
+  void doubt_link(const EntryPlace& entry, uint64_t fill);
+  void doubt_removed(const EntryPlace& entry);
+  void erase(TableRow* row);
+  void erase_below(TableRow* row);
+  TableRow* table_below(const TableRow& row, size_t i) const;
+  size_t present_in(const TableRow& row) const;
+  bool doubted_since(int level, uint64_t gfn, uint64_t since) const;
+  bool may_be_linked(int level, uint64_t gfn) const;
+
   // --- missing.cc: what the next divergence lacks; nothing without a sink ---
   void lack(std::vector<trace::Event> events, uint64_t before = 0);  // 0: the event of now
   void lack_prepare_zap(const trace::Event& e, const Expect& zap);
@@ -207,11 +249,13 @@ class TracepointReplayer {
   std::vector<Missing> lacking_now(const trace::Event& e, const Change& c);
   void lack_step(const trace::Event& e, const TableRow& row, const Change& c);
   void lack_table(const trace::Event& e, const Change& c);
-  void lack_root(const trace::Event& e, const Change& c);
+  void lack_another(const trace::Event& e, const Change& c);
+  void lack_tables(const trace::Event& e, const Change& c, int top, bool root);
   trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
                               uint64_t old_spte, uint64_t new_spte) const;
   trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level) const;
-  std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c) const;
+  std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c,
+                                        bool ahead) const;
   trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level) const;
   std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
                                          uint64_t table) const;
@@ -261,6 +305,14 @@ class TracepointReplayer {
   std::unordered_set<std::string> reasons_;
   LackingSink lacking_sink_;
   std::vector<Missing> lacks_;
+  std::optional<EntryPlace> about_;  // of the next divergence
+  uint64_t known_at_ = 0;            // of the next divergence; 0: the event of now
+  // With doubts only.
+  bool doubting_ = false;
+  std::map<std::pair<int, uint64_t>, uint64_t> doubted_;  // level and gfn: last event before
+  std::set<std::pair<int, uint64_t>> pending_removals_;   // tables
+  bool sharing_doubted_ = false;  // whether a table maps shared memory, or how many roots there are
+  uint64_t fresh_ = 0;  // tables that may have been linked
   report::Verdict verdict_;
 };
 

@@ -70,6 +70,7 @@ bool TracepointReplayer::pass(const Event& e, const Thread& t, const Change& c, 
     if (gfn >= a.first && gfn < a.end && c.gfn >= a.first && c.gfn < a.end && !forgot_ &&
         !values_.td && book_.at(c.level, c.gfn).size() == 1) {
       lack({missing_change(e, row.as_id, gfn, c.level, spte, model::kNonpresent)});
+      about_ = EntryPlace{row.as_id, c.level, gfn};
       diverge(e, TpRule::kRange, fmt::format("the zap of gfn {:x} ({:x}) before it", gfn, spte));
     }
   }

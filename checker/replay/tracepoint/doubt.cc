@@ -1,0 +1,193 @@
+#include "checker/replay/tracepoint/doubt.h"
+
+#include <algorithm>
+
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+
+namespace mmucheck::replay {
+
+namespace {
+
+// Pages of tables that may have been linked: no recording has them.
+constexpr uint64_t kFreshPages = uint64_t{1} << 52;
+
+}  // namespace
+
+void TracepointReplayer::doubt_threads() {
+  for (auto& [id, t] : threads_) {
+    sharing_doubted_ = sharing_doubted_ || t.req.on;
+    for (const Block& b : t.blocks) pending_removals_.insert({b.level, b.gfn});
+    t = Thread{};
+    t.unsure = t.no_fault = true;
+  }
+  // A write of the module parameter may be lost.
+  values_.nx_known = false;
+  nx_ever_ = true;
+}
+
+void TracepointReplayer::doubt(const Doubts& doubts) {
+  const bool first = !std::exchange(doubting_, true);
+  doubt_threads();
+  for (const EntryPlace& entry : doubts.relinks) {
+    for (const auto& row : book_.at(entry.level - 1, entry.gfn)) {
+      row->used = row->used && !first;
+    }
+  }
+  if (doubts.root) {
+    const auto roots = book_.at(root_level_, 0);
+    const bool idle =
+        std::any_of(roots.begin(), roots.end(), [](const auto& r) { return r->fresh && !r->used; });
+    if (!idle) {
+      TableRow* root = book_.add(0, 0, root_level_, -1, 0, model::kNonpresent);
+      if (root != nullptr) root->fresh = true;
+    }
+  }
+  for (const EntryPlace& entry : doubts.relinks) doubt_entry(entry, true, true);
+  for (const EntryPlace& entry : doubts.links) doubt_entry(entry, true, false);
+  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, false, false);
+  for (const EntryPlace& entry : doubts.relinks) {
+    if (doubts.last) doubt_removed(entry);
+  }
+  if (held_.empty()) return;
+  previous_ = 0;
+  early_ = {};
+  retry_held();
+  for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
+    for (const EntryPlace& entry : *entries) doubt_entry(entry, false, false);
+  }
+}
+
+void TracepointReplayer::doubt_entry(const EntryPlace& entry, bool link, bool again) {
+  const size_t i = EntryBook::index(entry.level, entry.gfn);
+  doubted_[{entry.level, entry.gfn}] = now_;
+  sharing_doubted_ = sharing_doubted_ || entry.level == root_level_;
+  bool empty = false, huge = false, any = false;
+  for (const auto& row : book_.at(entry.level, entry.gfn)) {
+    if (!row->fits(entry.as_id, 0)) continue;
+    const uint64_t spte = std::exchange(row->e[i], kUnknownSpte);
+    any = true;
+    if (spte == kUnknownSpte) continue;
+    const bool present = model::is_shadow_present_pte<>(spte);
+    empty = empty || !present;
+    huge = huge || (present && model::is_last_spte<>(spte, entry.level));
+  }
+  if (link && any && (again || empty || huge)) {
+    doubt_link(entry, huge ? kUnknownSpte : model::kNonpresent);
+  }
+}
+
+// The table that was cut off, if it is surely that one, is gone, and all that it linked.
+void TracepointReplayer::doubt_removed(const EntryPlace& entry) {
+  TableRow* gone = nullptr;
+  for (const auto& row : book_.at(entry.level - 1, entry.gfn)) {
+    if (row->fresh || !row->fits(entry.as_id, 0)) continue;
+    if (gone != nullptr || row->used) return;
+    gone = row.get();
+  }
+  if (gone != nullptr) erase_below(gone);
+}
+
+void TracepointReplayer::erase_below(TableRow* row) {
+  for (size_t i = 0; i < row->e.size() && row->level > 1; i++) {
+    TableRow* below = table_below(*row, i);
+    if (below != nullptr) erase_below(below);
+  }
+  erase(row);
+}
+
+TableRow* TracepointReplayer::table_below(const TableRow& row, size_t i) const {
+  const uint64_t spte = row.e[i];
+  if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte) ||
+      model::is_last_spte<>(spte, row.level)) {
+    return nullptr;
+  }
+  TableRow* below = book_.by_pfn(model::spte_to_pfn<>(spte));
+  return below != nullptr && below->level == row.level - 1 ? below : nullptr;
+}
+
+// Events that the removal of a table takes besides the change that cuts it off, at least.
+size_t TracepointReplayer::present_in(const TableRow& row) const {
+  size_t n = 0;
+  for (size_t i = 0; i < row.e.size(); i++) {
+    if (row.e[i] == kUnknownSpte || !model::is_shadow_present_pte<>(row.e[i])) continue;
+    n++;
+    const TableRow* below = table_below(row, i);
+    if (below != nullptr) n += present_in(*below);
+  }
+  return n;
+}
+
+// There must be a table that nothing used since, whenever the link was lost.
+void TracepointReplayer::doubt_link(const EntryPlace& entry, uint64_t fill) {
+  const int level = entry.level - 1;
+  const auto rows = book_.at(level, entry.gfn);
+  if (std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+        return row->fresh && !row->used && (fill != kUnknownSpte || row->unknown);
+      })) {
+    return;
+  }
+  TableRow* row = book_.add(kFreshPages + ++fresh_, entry.gfn, level, entry.as_id, 0, fill);
+  if (row == nullptr) return;
+  row->fresh = true;
+  row->unknown = fill == kUnknownSpte;
+}
+
+// What was told that is missing no more should an event be lost now.
+TracepointReplayer::Pending TracepointReplayer::pending_at(const EntryPlace& entry) const {
+  Pending p;
+  for (const auto& [id, t] : threads_) {
+    p.request = p.request || (t.req.on && !t.req.installed &&
+                              model::gfn_round_for_level<>(t.req.gfn, entry.level) == entry.gfn);
+    p.link = p.link || (t.link.on && t.link.level == entry.level - 1 && t.link.gfn == entry.gfn);
+    for (const Block& b : t.blocks) {
+      p.removal = p.removal || (b.level == entry.level - 1 && b.gfn == entry.gfn);
+    }
+  }
+  p.present = SIZE_MAX;
+  for (const auto& row : book_.at(entry.level - 1, entry.gfn)) {
+    if (!row->fits(entry.as_id, 0)) continue;
+    p.present = std::min(p.present, present_in(*row));
+  }
+  if (p.present == SIZE_MAX) p.present = 0;
+  return p;
+}
+
+std::vector<TracepointReplayer::EntryValue> TracepointReplayer::entries_at(
+    const EntryPlace& entry) const {
+  std::vector<EntryValue> all;
+  for (const auto& row : book_.at(entry.level, entry.gfn)) {
+    if (!row->fits(entry.as_id, 0)) continue;
+    all.push_back(
+        {row->as_id, row->vm, row->pfn, row->e[EntryBook::index(entry.level, entry.gfn)]});
+  }
+  return all;
+}
+
+// A table goes when its entries are empty; the one that is not known is then of another table.
+void TracepointReplayer::erase(TableRow* row) {
+  for (size_t i = 0; i < row->e.size() && doubting_; i++) {
+    if (row->e[i] != kUnknownSpte) continue;
+    for (const auto& o : book_.at(row->level, row->gfn)) {
+      if (o.get() == row || !o->fits(row->as_id, row->vm) ||
+          model::is_shadow_present_pte<>(o->e[i])) {
+        continue;
+      }
+      o->e[i] = kUnknownSpte;
+      break;
+    }
+  }
+  book_.erase(row);
+}
+
+bool TracepointReplayer::doubted_since(int level, uint64_t gfn, uint64_t since) const {
+  const auto it = doubted_.find({level, gfn});
+  return it != doubted_.end() && it->second >= since;
+}
+
+// Is the entry in a table that may have been linked, at a page that nothing told of?
+bool TracepointReplayer::may_be_linked(int level, uint64_t gfn) const {
+  const auto rows = book_.at(level, gfn);
+  return std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row->fresh; });
+}
+
+}  // namespace mmucheck::replay

@@ -1,0 +1,28 @@
+// checker/replay/tracepoint: what lost events may have changed is forgotten, and nothing else.
+//
+// A lost event is of one thread and changes at most one entry; that may have linked a table below
+// it, or have been the last of its removal. While events are being lost (doubt() is called behind
+// each event that may lie beside a lost one) nothing is known of any thread, nor of the entries and
+// tables that are named. So whatever the lost events were, as long as they changed no other entry:
+// what the replay would have accepted behind them it accepts behind the doubts. A divergence behind
+// all doubts therefore says that some other entry was changed by what was lost, or that there is
+// none. That a page is a table already is not asked of a replay with doubts.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "checker/replay/tracepoint/missing.h"
+
+namespace mmucheck::replay {
+
+struct Doubts {
+  std::vector<EntryPlace> entries;  // whose value may be another one
+  // The same, and a table may have been linked below: where there was none, or whatever was there.
+  std::vector<EntryPlace> links, relinks;
+  bool root = false;         // a root may have been made
+  bool last = false;         // nothing is lost behind this: of two tables in turn the first is gone
+  uint64_t direct_bits = 0;  // bits of gfns that what was lost may have told of
+};
+
+}  // namespace mmucheck::replay
