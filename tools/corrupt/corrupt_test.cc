@@ -293,8 +293,8 @@ TEST(Measure, AnUnmapThatChangedNothingLeavesALegalExecution) {
   EXPECT_EQ(row.legal + row.noticed, row.made);
 }
 
-// What is only lost is no contradiction; each answer is counted once.
-TEST(Measure, WhatIsPlantedBesideALostEvent) {
+// Beside a gap of one event everything is decided, and what is only lost is no contradiction.
+TEST(Measure, OneLostEventIsDecided) {
   LostMeasurement measurement;
   measure_lost(kTracepoints, 1, 3, false, measurement);
   measure_lost("traces/recorded/lossy-notifier/trace.txt.xz", 1, 3, false, measurement);
@@ -307,9 +307,11 @@ TEST(Measure, WhatIsPlantedBesideALostEvent) {
     for (const auto& [cls, n] : *side) all += n;
   }
   EXPECT_GE(all.made, 15u);
-  EXPECT_EQ(all.inconsistent + all.explained + all.unmarked + all.undetermined, all.made);
+  EXPECT_EQ(all.undetermined, 0u) << to_text(measurement);
+  EXPECT_GE(all.inconsistent * 10, all.made * 8) << to_text(measurement);
+  EXPECT_EQ(all.inconsistent + all.explained + all.unmarked, all.made);
   EXPECT_EQ(measurement.cases.size(),
-            all.made - all.inconsistent + measurement.alone.undetermined);
+            all.explained + all.unmarked + measurement.alone.undetermined);
 }
 
 TEST(Measure, CountsWhatItMakesAndLeavesOutWhatDoesNotHold) {

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "checker/replay/complete/entries_needed.h"
 #include "checker/replay/complete/recording.h"
 
 namespace mmucheck::replay {
@@ -17,7 +18,7 @@ namespace {
 constexpr int kMaxWithoutProgress = 6;
 
 // For a fault of that entry.
-bool makes_table_of(const Missing& lack, const TablesNeeded::Place& entry) {
+bool makes_table_of(const Missing& lack, const EntryPlace& entry) {
   namespace r = trace::f::spte_requested;
   return std::any_of(lack.events.begin(), lack.events.end(), [&](const Event& e) {
     return e.kind == trace::EventKind::kSpteRequested && e.get(r::gfn) == entry.gfn &&
@@ -27,9 +28,9 @@ bool makes_table_of(const Missing& lack, const TablesNeeded::Place& entry) {
 
 class Search {
  public:
-  // `another`: a place of which what was lost may have made another table, from a root on.
+  // `another`: an entry of which what was lost may have made another table.
   Search(GappedRecording& recording, const std::function<bool()>& tick,
-         const std::optional<TablesNeeded::Needed>& another = std::nullopt)
+         const std::optional<EntryPlace>& another = std::nullopt)
       : recording_(recording), tick_(tick), another_(another) {}
 
   bool run() {
@@ -106,7 +107,7 @@ class Search {
     for (const Missing& lack : finding.lacks) {
       if (!lack.another_table) {
         lacks.push_back(lack);
-      } else if (another_ && makes_table_of(lack, another_->place)) {
+      } else if (another_ && makes_table_of(lack, *another_)) {
         lacks.insert(lacks.begin(), lack);
       }
     }
@@ -132,7 +133,7 @@ class Search {
 
   GappedRecording& recording_;
   const std::function<bool()>& tick_;
-  std::optional<TablesNeeded::Needed> another_;
+  std::optional<EntryPlace> another_;
   uint64_t attempts_ = 0, replayed_ = 0;
   uint64_t explained_at_ = 0;  // when more of the recording than ever was explained
   size_t stuck_reached_ = 0;
@@ -178,6 +179,74 @@ std::string tables_text(const TablesNeeded::Needed& n) {
   return text;
 }
 
+std::string no_way_text(const NoWay& none, size_t lost) {
+  if (!none.first.about) {
+    return fmt::format("no change of an entry among {} would make it legal",
+                       number(lost, "lost event"));
+  }
+  const EntryPlace& at = *none.first.about;
+  const std::string few = lost == 1 ? "1 lost event is" : fmt::format("{} lost events are", lost);
+  return fmt::format("{} too few: gfn {:x} level {} would have to be otherwise, and whatever made "
+                     "it so, what follows contradicts",
+                     few, at.gfn, at.level);
+}
+
+void contradicts(CompletionResult& result, const Lacking& finding, std::string detail = {}) {
+  result.answer = Completion::kInconsistent;
+  result.reason = info_of(finding.rule).id;
+  result.place = finding.place;
+  result.detail = std::move(detail);
+}
+
+// What contradicts itself with nothing assumed known behind a gap.
+bool contradicts_anyway(const GappedRecording& recording, CompletionResult& result) {
+  const Attempt forgetting = recording.replay(true);
+  if (!forgetting.violated.empty()) {
+    result.answer = Completion::kInconsistent;
+    result.reason = forgetting.violated;
+    result.place = forgetting.violated_at;
+    return true;
+  }
+  if (forgetting.findings.empty()) return false;
+  contradicts(result, forgetting.findings[0]);
+  return true;
+}
+
+// A witness, or else why none was found.
+void look_for_witness(GappedRecording& recording, const std::optional<size_t>& lost,
+                      const std::optional<TablesNeeded::Needed>& tables,
+                      const std::function<bool()>& tick, CompletionResult& result) {
+  const GappedRecording recorded = recording;
+  Search search(recording, tick);
+  bool found = search.run();
+  result.attempts = search.attempts();
+  if (search.before_loss()) return contradicts(result, *search.before_loss());
+  std::optional<EntryPlace> another = search.stuck().about;
+  if (tables) another = EntryPlace{tables->place.as_id, tables->place.level, tables->place.gfn};
+  if (!found && another) {
+    recording = recorded;
+    Search with_table(recording, tick, another);
+    found = with_table.run();
+    result.attempts += with_table.attempts();
+  }
+  if (!found && lost) {
+    recording = recorded;
+    const std::optional<NoWay> none = no_way(recording, *lost, tick, result.attempts, found);
+    if (none) return contradicts(result, none->first, no_way_text(*none, *lost));
+  }
+  if (found) {
+    result.answer = Completion::kConsistent;
+    for (size_t i = 0; i < result.gaps.size(); i++) result.gaps[i].witness = recording.witness(i);
+    return;
+  }
+  result.reason =
+      search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;
+  result.place = search.stuck().place;
+  result.detail = tables ? tables_text(*tables) : "";
+  if (search.stuck().lacks.empty()) return;
+  for (const Event& e : search.stuck().lacks.front().events) result.lacking.emplace_back(e);
+}
+
 }  // namespace
 
 CompletionResult complete(trace::EventSource& source, const std::function<bool()>& tick) {
@@ -198,52 +267,17 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
                            gap.lost.how == trace::LossHow::kRingStats,
                            {}});
   }
-  const Attempt forgetting = recording.replay(true);
-  if (!forgetting.violated.empty() || !forgetting.findings.empty()) {
-    result.answer = Completion::kInconsistent;
-    if (!forgetting.violated.empty()) {
-      result.reason = forgetting.violated;
-      result.place = forgetting.violated_at;
-    } else {
-      result.reason = info_of(forgetting.findings[0].rule).id;
-      result.place = forgetting.findings[0].place;
-    }
-    return result;
-  }
+  if (contradicts_anyway(recording, result)) return result;
+  const std::optional<size_t> lost = recording.lost();
   const std::optional<TablesNeeded::Needed> tables = recording.tables_needed();
-  if (tables && tables->events() + tables->elsewhere > recording.lost().value_or(SIZE_MAX)) {
+  if (tables && tables->events() + tables->elsewhere > lost.value_or(SIZE_MAX)) {
     result.answer = Completion::kInconsistent;
     result.reason = info_of(TpRule::kChain).id;
     result.place.line = tables->line;
     result.detail = tables_text(*tables);
     return result;
   }
-  const GappedRecording recorded = recording;
-  Search search(recording, tick);
-  bool found = search.run();
-  result.attempts = search.attempts();
-  if (!found && !search.before_loss() && tables) {
-    recording = recorded;
-    Search with_root(recording, tick, tables);
-    found = with_root.run();
-    result.attempts += with_root.attempts();
-  }
-  if (found) {
-    result.answer = Completion::kConsistent;
-    for (size_t i = 0; i < result.gaps.size(); i++) result.gaps[i].witness = recording.witness(i);
-  } else if (search.before_loss()) {
-    result.answer = Completion::kInconsistent;
-    result.reason = info_of(search.before_loss()->rule).id;
-    result.place = search.before_loss()->place;
-  } else {
-    result.reason =
-        search.gave_up() ? "a bound of the search was met" : info_of(search.stuck().rule).id;
-    result.place = search.stuck().place;
-    result.detail = tables ? tables_text(*tables) : "";
-    if (!search.stuck().lacks.empty()) {
-      for (const Event& e : search.stuck().lacks.front().events) result.lacking.emplace_back(e);
-    }
-  }
+  look_for_witness(recording, lost, tables, tick, result);
   return result;
 }
 

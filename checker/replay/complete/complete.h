@@ -11,10 +11,13 @@
 //                 assumed known after a gap, or before any event can have been lost: no lost event
 //                 explains that. Behind a gap two changes of one entry contradict each other
 //                 where fewer events were lost than it takes to make another table that one of
-//                 them can be of (tables_needed.h).
+//                 them can be of (tables_needed.h), or, counted over all entries, to change those
+//                 that must have been changed (entries_needed.h).
 //   undetermined  neither, within the bounds below; `detail` is what must have been lost, `lacking`
 //                 what would help where the search got stuck.
-// Where tables are missing a second search may put in another root, for the entry that needs it.
+// A second search may put in another table, or a root and tables, for the entry that needs it.
+// Where one event was lost all are tried that can have changed what must have been changed
+// (one_event.h): there is a witness then, or none.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
 // without getting further, at most as many events in a gap as were lost there, kMaxPerGap where
 // their number is unknown.
@@ -60,7 +63,7 @@ struct CompletionResult {
   // place was found.
   std::vector<trace::OwnedEvent> lacking;
   std::vector<CompletedGap> gaps;  // in the order of the recording
-  uint64_t attempts = 0;           // replays that it took
+  size_t attempts = 0;             // replays that it took
 };
 
 // Reads `source` to its end. `tick` false stops: undetermined.

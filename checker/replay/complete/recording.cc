@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <set>
 
 #include "checker/replay/complete/complete.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
@@ -73,6 +74,16 @@ Attempt GappedRecording::replay(bool forgetting) const {
   is_whole = false;
   replayer.finish(info);
   position.push_back(sequence_.size() + 1);
+  sort(attempt, position);
+  if (!replayer.verdict().violations.empty()) {
+    attempt.violated = replayer.verdict().violations[0].invariant;
+    attempt.violated_at = replayer.verdict().violations[0].place;
+  }
+  return attempt;
+}
+
+// By position, which the replay's numbers of events become.
+void GappedRecording::sort(Attempt& attempt, const std::vector<size_t>& position) const {
   const auto at = [&](uint64_t number) {
     return position[std::min<uint64_t>(number, position.size() - 1)];
   };
@@ -82,11 +93,109 @@ Attempt GappedRecording::replay(bool forgetting) const {
   }
   std::stable_sort(attempt.findings.begin(), attempt.findings.end(),
                    [](const Lacking& a, const Lacking& b) { return a.at < b.at; });
-  if (!replayer.verdict().violations.empty()) {
-    attempt.violated = replayer.verdict().violations[0].invariant;
-    attempt.violated_at = replayer.verdict().violations[0].place;
+}
+
+std::vector<char> GappedRecording::losing() const {
+  std::vector<char> losing(sequence_.size() + 1, 0);
+  for (size_t i = 1; i <= sequence_.size(); i++) {
+    if (!sequence_[i - 1].marker) continue;
+    std::fill(losing.begin() + static_cast<std::ptrdiff_t>(begin_of(i)),
+              losing.begin() + static_cast<std::ptrdiff_t>(i), 1);
   }
+  return losing;
+}
+
+Attempt GappedRecording::replay(const Doubts& doubts) const {
+  trace::TraceInfo info = info_;
+  info.loss = trace::LossState::kNone;
+  TracepointReplayer replayer(info);
+  Attempt attempt;
+  replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
+  const std::vector<char> losing = this->losing();
+  std::vector<size_t> position{0};
+  bool lost = false;
+  Doubts now = doubts;
+  const auto last = static_cast<size_t>(
+      losing.rend() - std::find(losing.rbegin(), losing.rend(), 1) - 1);
+  for (size_t i = 0; i <= sequence_.size(); i++) {
+    if (i > 0 && !sequence_[i - 1].marker) {
+      Event e = sequence_[i - 1].event.event();
+      e.seq = position.size();
+      position.push_back(i);
+      replayer.event(e);
+    }
+    if (!losing[i]) continue;
+    if (!lost) replayer.learn_direct_bits(doubts.direct_bits);
+    lost = true;
+    now.last = i == last;
+    replayer.doubt(now);
+  }
+  replayer.finish(info);
+  attempt.direct_bits = replayer.direct_bits();
+  position.push_back(sequence_.size() + 1);
+  sort(attempt, position);
   return attempt;
+}
+
+bool GappedRecording::holds() const {
+  trace::TraceInfo info = info_;
+  info.loss = trace::LossState::kNone;
+  TracepointReplayer replayer(info);
+  const report::Verdict& verdict = replayer.verdict();
+  uint64_t number = 0;
+  for (const Item& item : sequence_) {
+    if (item.marker) continue;
+    Event e = item.event.event();
+    e.seq = ++number;
+    replayer.event(e);
+    if (!verdict.divergences.empty() || !verdict.violations.empty()) return false;
+  }
+  replayer.finish(info);
+  return verdict.divergences.empty() && verdict.violations.empty();
+}
+
+std::vector<uint32_t> GappedRecording::threads() const {
+  std::vector<uint32_t> threads;
+  for (const Item& item : sequence_) {
+    const Event e = item.event.event();
+    if (item.marker || e.thread == 0 || !is_recorded(e)) continue;
+    if (std::find(threads.begin(), threads.end(), e.thread) == threads.end()) {
+      threads.push_back(e.thread);
+    }
+  }
+  return threads;
+}
+
+std::vector<uint32_t> GappedRecording::vms() const {
+  std::set<uint32_t> vms{0};
+  for (const Item& item : sequence_) vms.insert(item.event.event().vm);
+  return {vms.begin(), vms.end()};
+}
+
+std::vector<size_t> GappedRecording::spots_of(uint32_t thread, const EntryPlace& entry) const {
+  std::vector<size_t> spots;
+  const std::vector<char> losing = this->losing();
+  const auto concerns = [&](const Event& e) {
+    if (e.thread == thread) return true;
+    uint64_t gfn = 0;
+    switch (e.kind) {
+      case K::kSpteChanged: gfn = e.get(f::spte_changed::gfn); break;
+      case K::kFastPageFault: gfn = e.get(f::fast_page_fault::address) >> model::kPageShift; break;
+      case K::kSetSpte: gfn = e.get(f::set_spte::gfn); break;
+      case K::kPrepareZapPage:
+      case K::kGetPage: return true;
+      default: return false;
+    }
+    constexpr uint64_t kDirectBits = uint64_t{1} << 35 | uint64_t{1} << 39;
+    return EntryBook::base(entry.level, gfn & ~kDirectBits) ==
+           EntryBook::base(entry.level, entry.gfn);
+  };
+  for (size_t i = 0; i < losing.size(); i++) {
+    if (!losing[i]) continue;
+    const bool begins = i == 0 || !losing[i - 1];
+    if (begins || concerns(sequence_[i - 1].event.event())) spots.push_back(i + 1);
+  }
+  return spots;
 }
 
 // A CPU that tells of nothing behind the last loss may have lost events, too, unless its ring's

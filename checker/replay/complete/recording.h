@@ -9,7 +9,9 @@
 #include <vector>
 
 #include "checker/replay/complete/tables_needed.h"
+#include "checker/replay/tracepoint/doubt.h"
 #include "checker/replay/tracepoint/missing.h"
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_source.h"
 #include "checker/trace/owned_event.h"
 
@@ -20,6 +22,7 @@ struct Attempt {
   std::vector<Lacking> findings;  // in the order of the sequence
   std::string violated;           // an invariant that one recorded change breaks; empty: none
   report::Place violated_at;
+  uint64_t direct_bits = 0;  // that were told of, at the end
   std::optional<Lacking> before_loss;  // a finding that came when nothing could be lost yet
 };
 
@@ -40,6 +43,31 @@ class GappedRecording {
 
   // As if nothing was lost, or (`forgetting`) as ever.
   Attempt replay(bool forgetting) const;
+  // As if nothing was lost, with doubts about what lost events may have done while they were being
+  // lost.
+  Attempt replay(const Doubts& doubts) const;
+
+  // Does the whole replay without a finding?
+  bool holds() const;
+  // What an entry held while events were being lost, and what is read of it since then, as the
+  // events that are there tell it; the replay's rules of values.
+  struct Told {
+    std::vector<TracepointReplayer::EntryValue> there;
+    std::vector<uint64_t> read;
+    ValueFacts values;
+    // What of a map, of a link and of a removal of the table below needs not be lost.
+    bool request = false, set_spte = false, get_page = false, prepare_zap = false;
+    size_t present = SIZE_MAX;  // entries of a table below, at least
+  };
+  Told told_of(const EntryPlace& entry) const;
+  std::vector<uint32_t> threads() const;
+  std::vector<uint32_t> vms() const;  // 0, where none is named, first
+  // Positions while events are being lost, such that no others differ for an event of the thread
+  // that is about the entry.
+  std::vector<size_t> spots_of(uint32_t thread, const EntryPlace& entry) const;
+  uint64_t table_at(size_t before, const EntryPlace& entry) const {
+    return table_value(before, entry.gfn, static_cast<uint64_t>(entry.level));
+  }
 
   // How many events were lost; nullopt: not known.
   std::optional<size_t> lost() const;
@@ -81,6 +109,9 @@ class GappedRecording {
   // event of its CPU, so a position between that and the marker is in it as well.
   size_t marker_for(size_t before) const;
   size_t begin_of(size_t marker) const;
+  // Of each position: may an event have been lost behind it? [0]: before the first.
+  std::vector<char> losing() const;
+  void sort(Attempt& attempt, const std::vector<size_t>& position) const;
   // How many events come before the first that may have been lost: a CPU loses events after the
   // last that it told of.
   size_t whole_until() const;

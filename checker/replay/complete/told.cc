@@ -1,0 +1,129 @@
+// What a recording tells of one entry, beside what was lost.
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "checker/replay/complete/recording.h"
+#include "checker/replay/tracepoint/tracepoint_replayer.h"
+
+namespace mmucheck::replay {
+
+using trace::Event;
+using K = trace::EventKind;
+namespace f = trace::f;
+
+namespace {
+
+class Listener {
+ public:
+  Listener(const EntryPlace& entry, const TracepointReplayer& replayer)
+      : entry_(entry), replayer_(replayer) {
+    told_.request = !replayer.tells(K::kSpteRequested);
+    told_.set_spte = !replayer.tells(K::kSetSpte);
+    told_.get_page = !replayer.tells(K::kGetPage);
+    told_.prepare_zap = !replayer.tells(K::kPrepareZapPage);
+  }
+
+  // `losing`: events may have been lost right behind it.
+  void event(const Event& e, bool losing) {
+    // Is it the first that its thread told of since something may have been lost?
+    const bool first = std::exchange(losses_at_[e.thread], losses_) != losses_;
+    if (losses_ == 0) return;
+    switch (e.kind) {
+      case K::kSpteChanged: return change(e, first, losing);
+      case K::kFastPageFault: {
+        namespace q = f::fast_page_fault;
+        if (is_gfn(e.get(q::address) >> model::kPageShift)) read(e.get(q::old_spte));
+        return;
+      }
+      case K::kSetSpte: {
+        namespace p = f::set_spte;
+        if (e.get(p::level) != level() || !is_gfn(e.get(p::gfn))) return;
+        read(e.get(p::spte));
+        told_.set_spte = told_.set_spte || first;
+        return;
+      }
+      case K::kMarkMmioSpte:
+        told_.set_spte = told_.set_spte || (first && is_gfn(e.get(f::mark_mmio_spte::gfn)));
+        return;
+      case K::kPrepareZapPage: {
+        namespace z = f::prepare_zap_page;
+        const bool same =
+            !e.has(z::gfn) || (e.get(z::level) + 1 == level() && is_gfn(e.get(z::gfn)));
+        told_.prepare_zap = told_.prepare_zap || (first && same);
+        return;
+      }
+      default: return;
+    }
+  }
+
+  void loss() {
+    losses_++;
+    const TracepointReplayer::Pending pending = replayer_.pending_at(entry_);
+    told_.request = told_.request || pending.request;
+    told_.get_page = told_.get_page || pending.link;
+    told_.prepare_zap = told_.prepare_zap || pending.removal;
+    told_.present = std::min(told_.present, pending.present);
+    for (const TracepointReplayer::EntryValue& at : replayer_.entries_at(entry_)) {
+      if (std::find(told_.there.begin(), told_.there.end(), at) == told_.there.end()) {
+        told_.there.push_back(at);
+      }
+    }
+  }
+
+  GappedRecording::Told told() {
+    told_.values = replayer_.values();
+    return std::move(told_);
+  }
+
+ private:
+  uint64_t level() const { return static_cast<uint64_t>(entry_.level); }
+  bool is_gfn(uint64_t gfn) const {
+    return model::gfn_round_for_level<>(gfn & ~replayer_.direct_bits(), entry_.level) == entry_.gfn;
+  }
+  void read(uint64_t spte) {
+    if (std::find(told_.read.begin(), told_.read.end(), spte) == told_.read.end()) {
+      told_.read.push_back(spte);
+    }
+  }
+  void change(const Event& e, bool first, bool losing) {
+    namespace s = f::spte_changed;
+    if (!is_gfn(e.get(s::gfn))) return;
+    if (e.get(s::level) == level()) {
+      read(e.get(s::old_spte));
+      if (losing) told_.there.push_back({-1, e.vm, 0, e.get(s::new_spte)});
+    } else if (first && e.get(s::level) + 1 == level() &&
+               model::is_frozen_spte<>(replayer_.values().fmt, e.get(s::new_spte))) {
+      told_.prepare_zap = true;  // the removal of the table goes on behind the loss
+    }
+  }
+
+  EntryPlace entry_;
+  const TracepointReplayer& replayer_;
+  GappedRecording::Told told_;
+  size_t losses_ = 0;
+  std::map<uint32_t, size_t> losses_at_;  // of the last event of a thread
+};
+
+}  // namespace
+
+GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
+  trace::TraceInfo info = info_;
+  info.loss = trace::LossState::kNone;
+  TracepointReplayer replayer(info);
+  Listener listener(entry, replayer);
+  const std::vector<char> losing = this->losing();
+  uint64_t number = 0;
+  for (size_t i = 0; i <= sequence_.size(); i++) {
+    if (i > 0 && !sequence_[i - 1].marker) {
+      Event e = sequence_[i - 1].event.event();
+      e.seq = ++number;
+      replayer.event(e);
+      listener.event(e, losing[i] != 0);
+    }
+    if (losing[i]) listener.loss();
+  }
+  return listener.told();
+}
+
+}  // namespace mmucheck::replay
