@@ -98,7 +98,8 @@ std::string first_why(const ExpectedConflict& e, const Coverage& c) {
 
 TEST(ExpectedConflict, IsSeenInTheOrdersThatAreAskedFor) {
   ExpectedConflict e = parse_expected_conflict("thread 2 begins; thread 1 set_spte L1");
-  Coverage c{.counted = true, .ordered = true};
+  Coverage c;
+  c.counted = c.ordered = true;
   EXPECT_EQ(first_why(e, c), "such steps never conflicted");
   c.conflicts = {{{1, "fault", "set_spte L1"}, {2, "fault", "begins"}, "a cell", false, true}};
   EXPECT_EQ(first_why(e, c), "only the first was seen before the second");
