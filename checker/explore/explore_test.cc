@@ -431,6 +431,8 @@ TEST(Scenario, BoundsThatContradictAreRefused) {
   EXPECT_EQ(scenario_of(begin).max_states, 100u);
   refused("packet { explored { verdict: EXPECTED_VERDICT_HOLDS states: 101 what: \"linux-7.2\" } }");
   refused("packet { explored { verdict: EXPECTED_VERDICT_HOLDS states: 5 what: \"no-design\" } }");
+  // Nothing is pinned without the reduction.
+  refused("packet { explored { verdict: EXPECTED_VERDICT_HOLDS states: 5 por: true what: \"linux-7.2\" } }");
   refused("packet { explored { verdict: EXPECTED_VERDICT_HOLDS states: 5 steps: 3 "
           "what: \"linux-7.2\" } }");
   refused("packet { explored { verdict: EXPECTED_VERDICT_VIOLATED states: 5 steps: 3 "

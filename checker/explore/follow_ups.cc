@@ -186,6 +186,7 @@ Scenario FollowUps::scenario(const FollowUp& follow_up) const {
   Scenario s = prefix_;
   s.title = follow_up.name;
   s.pinned.clear();
+  s.reduced.clear();
   uint32_t tid = 0;
   for (const Packet& p : s.prefix) tid = std::max(tid, p.event().thread);
   std::map<uint32_t, uint32_t> thread_of;  // a vCPU

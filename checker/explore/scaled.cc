@@ -125,6 +125,7 @@ Scenario scaled(const Scenario& scenario, const Scale& scale) {
     throw std::invalid_argument("--vcpus: more than " + std::to_string(kMaxThreads) + " threads");
   }
   s.pinned.clear();
+  s.reduced.clear();
   if (scale.vcpus) scale_vcpus(s, *scale.vcpus);
   if (scale.gfns) scale_gfns(s, *scale.gfns);
   return s;

@@ -77,6 +77,9 @@ void take_pinned(Scenario& s, const Event& e) {
   p.depth = e.get(x::depth);
   p.steps = e.get(x::steps);
   p.busy = static_cast<unsigned>(e.get_or(x::busy, s.busy));
+  p.like_pages = e.get(x::like_pages) != 0;
+  p.por = e.get(x::por) != 0;
+  p.symmetry = e.get(x::symmetry) != 0;
   const bool violated = p.verdict == trace::ExpectedVerdict::kViolated;
   if (const model::ParsedDesign parsed = model::parse_design_spec(p.design);
       parsed.design == nullptr) {
@@ -90,12 +93,16 @@ void take_pinned(Scenario& s, const Event& e) {
   }
   if (p.states == 0) refuse(s.info, e, "without a number of states");
   if (p.states > s.max_states) refuse(s.info, e, "more states than max_states");
-  for (const Pinned& other : s.pinned) {
-    if (other.design == p.design && other.busy == p.busy) {
-      refuse(s.info, e, p.design + " is there twice");
-    }
+  std::vector<Pinned>& all = p.reduced() ? s.reduced : s.pinned;
+  if (std::any_of(all.begin(), all.end(), [&](const Pinned& o) { return o.same_search(p); })) {
+    refuse(s.info, e, p.design + " is there twice");
   }
-  s.pinned.push_back(std::move(p));
+  if (p.reduced() && std::none_of(s.pinned.begin(), s.pinned.end(), [&](const Pinned& o) {
+        return o.design == p.design && o.busy == p.busy;
+      })) {
+    refuse(s.info, e, p.design + " stands before without reductions");
+  }
+  all.push_back(std::move(p));
 }
 
 void take_expected(Scenario& s, const Event& e) try {

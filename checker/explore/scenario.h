@@ -35,7 +35,7 @@ struct Operation {
   void set_thread(uint32_t tid);
 };
 
-// What exploring the file under `design` finds, without reductions.
+// What exploring the file under `design` finds, with these reductions.
 struct Pinned {
   std::string design;
   trace::ExpectedVerdict verdict = trace::ExpectedVerdict::kHolds;
@@ -43,6 +43,14 @@ struct Pinned {
   uint64_t states = 0, transitions = 0, depth = 0;
   uint64_t steps = 0;     // of its shortest counterexample
   unsigned busy = 0;
+  bool like_pages = false, por = false, symmetry = false;
+
+  bool reduced() const { return like_pages || por || symmetry; }
+  // But for the numbers.
+  bool same_search(const Pinned& o) const {
+    return design == o.design && busy == o.busy && like_pages == o.like_pages && por == o.por &&
+           symmetry == o.symmetry;
+  }
 };
 
 struct Scenario {
@@ -52,7 +60,8 @@ struct Scenario {
   unsigned yields = 0;
   uint64_t max_states = 1'000'000;
   uint64_t max_depth = 0;  // 0: none
-  std::vector<Pinned> pinned;
+  std::vector<Pinned> pinned;   // without reductions
+  std::vector<Pinned> reduced;  // with some: of those alone that are pinned without
   std::vector<ExpectedConflict> expected;
   std::vector<Packet> prefix;                          // with the start at its end
   std::map<uint32_t, std::vector<Operation>> threads;  // empty: there is no start

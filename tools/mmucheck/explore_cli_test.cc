@@ -71,6 +71,24 @@ TEST_F(ExploreCli, ForecastsWhatReductionsLeave) {
   EXPECT_TRUE(contains(most.out, "without --por: ")) << most.out;
 }
 
+TEST_F(ExploreCli, ATableComparesWithWhatIsPinnedOfTheReductions) {
+  const std::string bug = "traces/scenarios/bugs/attr-huge-window.txtpb";
+  const Result fine = run("explore --table --por " + bug);
+  EXPECT_EQ(fine.code, 0) << fine.out;
+  EXPECT_TRUE(contains(fine.out, " as pinned\n")) << fine.out;
+  // Other numbers with that reduction are noticed with it alone.
+  std::string text = content(bug);
+  const size_t por = text.find("por: true"), states = text.rfind("states: ", por);
+  ASSERT_NE(por, std::string::npos);
+  text.insert(states + 8, "1");
+  const std::string other = path("other.txtpb");
+  std::ofstream(other) << text;
+  EXPECT_EQ(run("explore --table " + other).code, 0);
+  const Result differs = run("explore --table --por " + other);
+  EXPECT_EQ(differs.code, 1);
+  EXPECT_TRUE(contains(differs.out, " is pinned\n")) << differs.out;
+}
+
 TEST_F(ExploreCli, HashesProveNothing) {
   const Result less = run("explore --hash-compact " + kZap);
   EXPECT_EQ(less.code, 5) << less.out;

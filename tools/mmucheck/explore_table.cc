@@ -23,25 +23,39 @@ struct TableRow {
   double seconds = 0;
 };
 
+// What is pinned of that search, with the reductions that were asked for.
+const explore::Pinned* with_reductions(const explore::Scenario& scenario, const explore::Pinned& p,
+                                       const BoundOptions& given) {
+  explore::Pinned wanted = p;
+  wanted.like_pages = given.like_pages;
+  wanted.por = given.partial_order;
+  wanted.symmetry = given.symmetry;
+  if (!wanted.reduced()) return &p;
+  const auto at = std::find_if(scenario.reduced.begin(), scenario.reduced.end(),
+                               [&](const explore::Pinned& r) { return r.same_search(wanted); });
+  return at == scenario.reduced.end() ? nullptr : &*at;
+}
+
 // A design each, with what is pinned of it for these bounds.
 std::vector<std::pair<std::string, const explore::Pinned*>> explorations_of(
     const explore::Scenario& scenario, const TableRequest& request) {
   std::vector<std::pair<std::string, const explore::Pinned*>> all;
   const BoundOptions& given = request.bounds;
   const bool other_bounds = given.max_states || given.max_depth || given.busy ||
-                            given.preemptions || given.memory_mib != 0 || given.all ||
-                            given.like_pages || given.partial_order || given.symmetry || given.fair ||
+                            given.preemptions || given.memory_mib != 0 || given.all || given.fair ||
                             !given.only.empty();
   for (const std::string& design : request.designs) {
     const explore::Pinned* pinned = nullptr;
     for (const explore::Pinned& p : scenario.pinned) {
-      if (p.design == design && p.busy == scenario.busy && !other_bounds) pinned = &p;
+      if (p.design == design && p.busy == scenario.busy && !other_bounds) {
+        pinned = with_reductions(scenario, p, given);
+      }
     }
     all.emplace_back(design, pinned);
   }
   if (!all.empty()) return all;
   for (const explore::Pinned& p : scenario.pinned) {
-    all.emplace_back(p.design, other_bounds ? nullptr : &p);
+    all.emplace_back(p.design, other_bounds ? nullptr : with_reductions(scenario, p, given));
   }
   if (all.empty()) all.emplace_back("", nullptr);
   return all;
