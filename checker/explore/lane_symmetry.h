@@ -182,6 +182,8 @@ class LaneSymmetry {
   uint64_t adds(unsigned lane, Id id) const { return find(lane, id)->adds; }
 
   uint64_t label(unsigned lane, Id id) const;
+  template <class Swap, class Behind>
+  bool sort_by_labels(const State& s, const Swap& swap, const Behind& behind) const;
   // All that exchanges of `by` make of what is there already.
   void close(std::vector<State>& all, const std::vector<unsigned>& by) const {
     State to;
@@ -235,33 +237,51 @@ uint64_t LaneSymmetry<N>::label(unsigned lane, Id id) const {
   return least;
 }
 
+// Puts the threads of each group in the order of their labels: swap(e) makes of `s` its image; false:
+// there is none. Then, of each thread but the first, the i-th of its group, behind(i, e, tie): e
+// exchanges it with the one before, which has an equal label where that is a tie.
 template <unsigned N>
-uint64_t LaneSymmetry<N>::canonical(State& s, std::vector<State>& images) const {
-  uint64_t like = 1;
-  std::array<unsigned, kMostExchanges> ties;
-  size_t n_ties = 0;
-  State to;
+template <class Swap, class Behind>
+bool LaneSymmetry<N>::sort_by_labels(const State& s, const Swap& swap,
+                                     const Behind& behind) const {
   unsigned first = 0;  // exchange of the group
   for (const auto& group : groups_) {
     std::array<uint64_t, kMostExchanges + 1> labels;
     for (unsigned i = 0; i < group.size(); i++) {
       labels[i] = label(group[i], s.lanes[group[i]]);
       for (unsigned j = i; j > 0 && labels[j - 1] > labels[j]; j--) {
-        if (!apply(first + j - 1, s, to)) return 1;
-        s = to;
+        if (!swap(first + j - 1)) return false;
         std::swap(labels[j - 1], labels[j]);
       }
     }
-    // Permutations of the group, less those among equal labels, which are counted below.
-    unsigned run = 1;
     for (unsigned i = 1; i < group.size(); i++) {
-      like *= i + 1;
-      run = labels[i] == labels[i - 1] ? run + 1 : 1;
-      like /= run;
-      if (run > 1) ties[n_ties++] = first + i - 1;
+      behind(i, first + i - 1, labels[i] == labels[i - 1]);
     }
     first += static_cast<unsigned>(group.size()) - 1;
   }
+  return true;
+}
+
+template <unsigned N>
+uint64_t LaneSymmetry<N>::canonical(State& s, std::vector<State>& images) const {
+  uint64_t like = 1;
+  std::array<unsigned, kMostExchanges> ties;
+  size_t n_ties = 0;
+  State to;
+  const auto exchange = [&](unsigned e) {
+    if (!apply(e, s, to)) return false;
+    s = to;
+    return true;
+  };
+  unsigned run = 1;  // of equal labels
+  // Permutations of the group, less those among equal labels, which are counted below.
+  const auto behind = [&](unsigned i, unsigned e, bool tie) {
+    like *= i + 1;
+    run = !tie ? 1 : i == 1 ? 2 : run + 1;
+    like /= run;
+    if (tie) ties[n_ties++] = e;
+  };
+  if (!sort_by_labels(s, exchange, behind)) return 1;
   if (n_ties == 0) return like;
   images.assign(1, s);
   close(images, {ties.begin(), ties.begin() + n_ties});
@@ -288,21 +308,13 @@ auto LaneSymmetry<N>::ways_to(const State& s, const State& kept) const
   Way first{s};
   for (uint8_t t = 0; t < first.to.size(); t++) first.to[t] = t;
   std::vector<unsigned> ties;
-  unsigned e = 0;  // exchange of the group
-  for (const auto& group : groups_) {
-    std::array<uint64_t, kMostExchanges + 1> labels;
-    for (unsigned i = 0; i < group.size(); i++) {
-      labels[i] = label(group[i], s.lanes[group[i]]);
-      for (unsigned j = i; j > 0 && labels[j - 1] > labels[j]; j--) {
-        first = follow(first, e + j - 1);
-        std::swap(labels[j - 1], labels[j]);
-      }
-    }
-    for (unsigned i = 1; i < group.size(); i++) {
-      if (labels[i] == labels[i - 1]) ties.push_back(e + i - 1);
-    }
-    e += static_cast<unsigned>(group.size()) - 1;
-  }
+  const auto exchange = [&](unsigned e) {
+    first = follow(first, e);
+    return true;
+  };
+  sort_by_labels(first.at, exchange, [&](unsigned, unsigned e, bool tie) {
+    if (tie) ties.push_back(e);
+  });
   std::vector<Way> all = {first};
   for (size_t i = 0; i < all.size(); i++) {
     for (const unsigned tie : ties) {
