@@ -1,7 +1,6 @@
 #include "checker/explore/compare_reductions.h"
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <set>
@@ -86,14 +85,6 @@ std::vector<std::string> what_differs(const SearchEnds& ends, const SearchEnds& 
 }
 
 }  // namespace
-
-std::string Reduction::name() const {
-  std::vector<const char*> all;
-  if (like_pages) all.push_back("--like-pages");
-  if (partial_order) all.push_back("--por");
-  if (symmetry) all.push_back("--symmetry");
-  return fmt::format("{}", fmt::join(all, " "));
-}
 
 const std::vector<Reduction>& all_reductions() {
   static const std::vector<Reduction> kAll = {

@@ -14,12 +14,6 @@
 
 namespace mmucheck::explore {
 
-struct Reduction {
-  bool like_pages = false, partial_order = false, symmetry = false;
-
-  std::string name() const;  // by the options; empty: none
-};
-
 // None, then each and their combinations.
 const std::vector<Reduction>& all_reductions();
 

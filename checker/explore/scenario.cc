@@ -77,9 +77,7 @@ void take_pinned(Scenario& s, const Event& e) {
   p.depth = e.get(x::depth);
   p.steps = e.get(x::steps);
   p.busy = static_cast<unsigned>(e.get_or(x::busy, s.busy));
-  p.like_pages = e.get(x::like_pages) != 0;
-  p.por = e.get(x::por) != 0;
-  p.symmetry = e.get(x::symmetry) != 0;
+  p.reduction = {e.get(x::like_pages) != 0, e.get(x::por) != 0, e.get(x::symmetry) != 0};
   const bool violated = p.verdict == trace::ExpectedVerdict::kViolated;
   if (const model::ParsedDesign parsed = model::parse_design_spec(p.design);
       parsed.design == nullptr) {
@@ -144,6 +142,14 @@ void Operation::set_thread(uint32_t tid) {
     e.thread = tid;
     p = Packet(e);
   }
+}
+
+std::string Reduction::name() const {
+  std::string all;
+  if (like_pages) all += " --like-pages";
+  if (partial_order) all += " --por";
+  if (symmetry) all += " --symmetry";
+  return all.empty() ? all : all.substr(1);
 }
 
 size_t Scenario::operations() const {

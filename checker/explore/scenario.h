@@ -35,7 +35,14 @@ struct Operation {
   void set_thread(uint32_t tid);
 };
 
-// What exploring the file under `design` finds, with these reductions.
+struct Reduction {
+  bool like_pages = false, partial_order = false, symmetry = false;
+
+  bool operator==(const Reduction&) const = default;
+  std::string name() const;  // by the options; empty: none
+};
+
+// What exploring the file under `design` finds, with that reduction.
 struct Pinned {
   std::string design;
   trace::ExpectedVerdict verdict = trace::ExpectedVerdict::kHolds;
@@ -43,13 +50,12 @@ struct Pinned {
   uint64_t states = 0, transitions = 0, depth = 0;
   uint64_t steps = 0;     // of its shortest counterexample
   unsigned busy = 0;
-  bool like_pages = false, por = false, symmetry = false;
+  Reduction reduction;
 
-  bool reduced() const { return like_pages || por || symmetry; }
+  bool reduced() const { return reduction != Reduction(); }
   // But for the numbers.
   bool same_search(const Pinned& o) const {
-    return design == o.design && busy == o.busy && like_pages == o.like_pages && por == o.por &&
-           symmetry == o.symmetry;
+    return design == o.design && busy == o.busy && reduction == o.reduction;
   }
 };
 

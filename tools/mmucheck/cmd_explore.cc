@@ -413,11 +413,7 @@ int run_explore(Session& session, ExploreOptions& o) {
         report::kExitInternal,
         found.wrote + ": a replay of the counterexample does not break " + x.violation->invariant);
   }
-  if (x.violation) return report::kExitViolated;
-  if (interrupted(x)) return report::kExitInterrupted;
-  if (x.nothing_to_check) return report::kExitNothing;
-  const bool holds = explore::verdict_of(x) == trace::ExpectedVerdict::kHolds;
-  return holds ? report::kExitOk : report::kExitInconclusive;
+  return !x.violation && interrupted(x) ? report::kExitInterrupted : exit_code_of(x);
 }
 
 }  // namespace

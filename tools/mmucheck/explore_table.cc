@@ -27,9 +27,7 @@ struct TableRow {
 const explore::Pinned* with_reductions(const explore::Scenario& scenario, const explore::Pinned& p,
                                        const BoundOptions& given) {
   explore::Pinned wanted = p;
-  wanted.like_pages = given.like_pages;
-  wanted.por = given.partial_order;
-  wanted.symmetry = given.symmetry;
+  wanted.reduction = {given.like_pages, given.partial_order, given.symmetry};
   if (!wanted.reduced()) return &p;
   const auto at = std::find_if(scenario.reduced.begin(), scenario.reduced.end(),
                                [&](const explore::Pinned& r) { return r.same_search(wanted); });
@@ -140,12 +138,7 @@ TableJson table_json(const std::vector<TableRow>& rows) {
 int code_of(const TableRow& r) {
   if (!r.run.replays) return report::kExitInternal;
   if (r.pinned) return r.run.differs.empty() ? report::kExitOk : report::kExitViolated;
-  if (r.run.found.nothing_to_check) return report::kExitNothing;
-  switch (explore::verdict_of(r.run.found)) {
-    case trace::ExpectedVerdict::kHolds: return report::kExitOk;
-    case trace::ExpectedVerdict::kViolated: return report::kExitViolated;
-    default: return report::kExitInconclusive;
-  }
+  return exit_code_of(r.run.found);
 }
 
 }  // namespace
@@ -213,6 +206,15 @@ std::string write_counterexample(const explore::Scenario& scenario,
   for (const explore::Packet& p : packets) sink->put(p.event());
   sink->close();
   return name;
+}
+
+int exit_code_of(const explore::Exploration& x) {
+  if (x.nothing_to_check) return report::kExitNothing;
+  switch (explore::verdict_of(x)) {
+    case trace::ExpectedVerdict::kHolds: return report::kExitOk;
+    case trace::ExpectedVerdict::kViolated: return report::kExitViolated;
+    default: return report::kExitInconclusive;
+  }
 }
 
 nlohmann::ordered_json conflicts_json(const explore::Exploration& x) {

@@ -54,6 +54,9 @@ struct TableRequest {
   bool timings = false;
 };
 
+// Of an exploration that was not interrupted.
+int exit_code_of(const explore::Exploration& x);
+
 // Conflicts that the scenario is about and that were not seen.
 nlohmann::ordered_json conflicts_json(const explore::Exploration& x);
 
