@@ -104,7 +104,7 @@ class StepMemo {
     }
   };
   struct Node {
-    uint32_t first = 0, count = 0;  // of the slots it asks for; none: nothing is known here yet
+    uint32_t first = 0, count = 0;  // of the slots it asks for
     uint32_t last = kNone;          // branch of it: where its ids begin
   };
   struct Branch {

@@ -16,9 +16,8 @@
 
 namespace mmucheck::replay {
 
-// `kind` is seen next of an operation of which `observed` were, in a trace that has shown `shown`;
-// to `observed` are added the kinds that were due before it.
-// `shown`: of the whole trace; `of_its_like`: of operations of that kind; `observed`: of this one.
+// `kind` is seen next of an operation of which `observed` were, in a trace that has shown `shown`, and
+// `of_its_like` of operations of that kind; to `observed` are added the kinds that were due before it.
 inline void show_between(const trace::KindSet& shown, const trace::KindSet& of_its_like,
                          trace::KindSet& observed, trace::EventKind kind) {
   using Kind = trace::EventKind;
