@@ -170,6 +170,7 @@ std::string tables_text(const TablesNeeded::Needed& n) {
   add(n.links, "link");
   add(n.pages, "kvm_mmu_get_page");
   add(n.changes, "change");
+  add(n.probes, "kprobe");
   std::string text = fmt::format(
       "{} of gfn {:x} level {} in address space {}, at most {} of them before the loss: "
       "takes {} at least ({})",

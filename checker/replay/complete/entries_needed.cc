@@ -134,6 +134,11 @@ class Ways {
                              : told_.emplace(entry, recording_.told_of(entry)).first->second;
   }
 
+  // A change that is not made in place, by a call of handle_changed_spte.
+  static size_t events_of_call(const GappedRecording::Told& told) {
+    return size_t{2} - told.entered;
+  }
+
   // The table that the entry links is cut off: its own change, and what is told of its removal.
   // What was counted of the entries below may be part of that.
   size_t events_of_removal(const EntryPlace& entry, const Doubts& done) {
@@ -145,10 +150,18 @@ class Ways {
         if (is_below(at, entry)) below -= std::min(below, events_of_change(at, Doubts{}));
       }
     }
-    return 2 + below;
+    return events_of_call(told) + 1 + below;
   }
 
-  size_t events_of_link(const EntryPlace& entry) { return told_of(entry).get_page ? 1 : 2; }
+  size_t events_of_link(const EntryPlace& entry) {
+    const GappedRecording::Told& told = told_of(entry);
+    return events_of_call(told) + (told.get_page ? 0 : size_t{2} - told.init_sp);
+  }
+
+  static size_t events_of_map(const GappedRecording::Told& told) {
+    const size_t fault = told.request ? 0 : size_t{3} - told.tdp_map - told.iter_start;
+    return events_of_call(told) + fault + !told.set_spte;
+  }
 
   // The same, where a change of the entry may have been counted already.
   size_t more_for_link(const EntryPlace& entry, const Doubts& done, bool again) {
@@ -175,7 +188,7 @@ class Ways {
     if (!all_empty && in_removal(entry, done)) return 0;
     if (all_tables) return events_of_removal(entry, done);
     if (!all_empty || !told.values.format_known) return 1;
-    const size_t map = size_t{3} - told.request - told.set_spte;
+    const size_t map = events_of_map(told);
     if (entry.level == 1) return map;
     return entry.level > model::kMaxHugepageLevel ? events_of_link(entry)
                                                   : std::min(map, events_of_link(entry));
@@ -217,7 +230,7 @@ class Ways {
       add(std::move(again));
     }
     way.root = true;
-    way.events++;
+    way.events += size_t{2} - told_of(entry).init_sp;
     way.another = done.root;
     add(std::move(way));
     return ways;

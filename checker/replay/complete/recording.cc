@@ -63,7 +63,9 @@ Attempt GappedRecording::replay(bool forgetting) const {
   // Numbers of findings are those of the events that the replayer was given.
   std::vector<size_t> position;
   position.push_back(0);
+  const std::vector<char> losing = this->losing();
   for (size_t i = 0; i < sequence_.size(); i++) {
+    if (losing[i] && !forgetting) replayer.forget_probes();
     if (sequence_[i].marker && !forgetting) continue;
     is_whole = i < whole_;
     Event e = sequence_[i].event.event();
@@ -143,7 +145,10 @@ bool GappedRecording::holds() const {
   TracepointReplayer replayer(info);
   const report::Verdict& verdict = replayer.verdict();
   uint64_t number = 0;
-  for (const Item& item : sequence_) {
+  const std::vector<char> losing = this->losing();
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    const Item& item = sequence_[i];
+    if (losing[i]) replayer.forget_probes();
     if (item.marker) continue;
     Event e = item.event.event();
     e.seq = ++number;
@@ -242,7 +247,8 @@ std::optional<TablesNeeded::Needed> GappedRecording::tables_needed() const {
     before.event(e);
   }
   if (!before.knows_tables()) return std::nullopt;
-  TablesNeeded needed(before.values(), [&](const TablesNeeded::Place& entry) {
+  const TablesNeeded::Probes probes{before.records(K::kInitSp), before.records(K::kChangedSpte)};
+  TablesNeeded needed(before.values(), probes, [&](const TablesNeeded::Place& entry) {
     return before.tables_at(entry.as_id, entry.level, entry.gfn);
   });
   using Phase = TablesNeeded::Phase;

@@ -57,6 +57,9 @@ class GappedRecording {
     ValueFacts values;
     // What of a map, of a link and of a removal of the table below needs not be lost.
     bool request = false, set_spte = false, get_page = false, prepare_zap = false;
+    // The same of kprobes: the call of handle_changed_spte, tdp_mmu_init_sp of a table, and what
+    // comes in a fault before its change.
+    bool entered = false, init_sp = false, tdp_map = false, iter_start = false;
     size_t present = SIZE_MAX;  // entries of a table below, at least
   };
   Told told_of(const EntryPlace& entry) const;

@@ -55,6 +55,8 @@ void TablesNeeded::begin() {
   began_ = true;
   for (const auto& [id, t] : threads_) {
     pages_told_ += t.took_page;
+    made_told_ += t.made_table;
+    entered_told_ += t.entered;
     for (const Place& table : t.removing) removed_[table]++;
   }
 }
@@ -62,6 +64,7 @@ void TablesNeeded::begin() {
 void TablesNeeded::add(const Event& e, size_t at, Phase phase) {
   if (phase != Phase::kBefore && !began_) begin();
   if (phase == Phase::kBehind && behind_ == 0) behind_ = at;
+  add_probe(e, phase);
   if (!in_order_of_stores(e.kind)) return;
   Thread& t = threads_[e.thread];
   Told told;
@@ -86,6 +89,27 @@ void TablesNeeded::add(const Event& e, size_t at, Phase phase) {
     case K::kFastPageFault: return add_fast_fault(e, told);
     case K::kGetPage: return add_page(e, t, told, phase);
     case K::kPrepareZapPage: return add_removal(e, t, told);
+    default: return;
+  }
+}
+
+// A probe comes before its tracepoint, which may be lost then.
+void TablesNeeded::add_probe(const Event& e, Phase phase) {
+  switch (e.kind) {
+    case K::kInitSp:
+      threads_[e.thread].made_table = true;
+      made_told_ += phase == Phase::kAmong;
+      return;
+    case K::kGetPage: threads_[e.thread].made_table = false; return;
+    case K::kChangedSpte:
+      threads_[e.thread].entered++;
+      entered_told_ += phase == Phase::kAmong;
+      return;
+    case K::kSpteChanged: {
+      Thread& t = threads_[e.thread];
+      t.entered -= std::min<size_t>(t.entered, 1);
+      return;
+    }
     default: return;
   }
 }
@@ -195,6 +219,11 @@ TablesNeeded::Needed TablesNeeded::needs(const Place& entry, size_t tables) cons
   size_t empty = 0;
   for (const Told& t : changes_.at(entry)) empty += t.behind && t.old_spte == model::kNonpresent;
   if (parents_new && entry.level < kRootLevel && made > empty) n.changes = made - empty;
+  const auto of_probe = [&](bool recorded, size_t events, size_t told) {
+    if (recorded) n.probes += events - std::min(events, told);
+  };
+  of_probe(probes_.init_sp, n.roots + n.pages, made_told_);
+  of_probe(probes_.changed_spte, n.links + n.changes, entered_told_);
   return n;
 }
 

@@ -50,8 +50,9 @@ class TablesNeeded {
     size_t roots = 0, links = 0;  // lost, at least
     size_t pages = 0;             // kvm_mmu_get_page of these links
     size_t changes = 0;           // of entries of the new tables
+    size_t probes = 0;            // of these, that are recorded as well
     size_t elsewhere = 0;         // events that another address space needs
-    size_t events() const { return roots + links + pages + changes; }
+    size_t events() const { return roots + links + pages + changes + probes; }
   };
   // How many tables there were at a place, at most, when the first events were lost.
   using TablesThere = std::function<size_t(const Place& entry)>;
@@ -60,8 +61,13 @@ class TablesNeeded {
   // of them, behind all.
   enum class Phase : uint8_t { kBefore, kAmong, kBehind };
 
-  TablesNeeded(const ValueFacts& values, TablesThere there)
-      : values_(values), there_(std::move(there)) {}
+  // Are tdp_mmu_init_sp and handle_changed_spte recorded?
+  struct Probes {
+    bool init_sp = false, changed_spte = false;
+  };
+
+  TablesNeeded(const ValueFacts& values, Probes probes, TablesThere there)
+      : values_(values), probes_(probes), there_(std::move(there)) {}
 
   // All recorded events, in their order; `at` is 1 and up.
   void add(const trace::Event& e, size_t at, Phase phase);
@@ -81,9 +87,12 @@ class TablesNeeded {
     size_t last = 0;
     bool anew = false;            // behind the last loss it did something else than remove tables
     bool took_page = false;       // and changed nothing since
+    bool made_table = false;      // tdp_mmu_init_sp, and took no page since
+    size_t entered = 0;           // calls of handle_changed_spte without their tracepoint
     std::vector<Place> removing;  // tables (of the gfn), and nothing else since
   };
 
+  void add_probe(const trace::Event& e, Phase phase);
   void add_change(const trace::Event& e, Told told);
   void add_fast_fault(const trace::Event& e, Told told);
   void add_page(const trace::Event& e, Thread& t, Told told, Phase phase);
@@ -100,6 +109,7 @@ class TablesNeeded {
   size_t without_table(const Place& entry) const;
 
   ValueFacts values_;
+  Probes probes_;
   TablesThere there_;
   bool began_ = false;
   size_t behind_ = 0;  // the first event behind all losses
@@ -112,6 +122,7 @@ class TablesNeeded {
   std::map<Place, size_t> linked_among_;  // the same, linked before the last loss
   size_t roots_among_ = 0, removed_anywhere_ = 0;
   size_t pages_told_ = 0;  // kvm_mmu_get_page whose link may be lost
+  size_t made_told_ = 0, entered_told_ = 0;  // probes whose tracepoint may be
 };
 
 }  // namespace mmucheck::replay

@@ -22,12 +22,17 @@ class Listener {
     told_.set_spte = !replayer.tells(K::kSetSpte);
     told_.get_page = !replayer.tells(K::kGetPage);
     told_.prepare_zap = !replayer.tells(K::kPrepareZapPage);
+    told_.entered = !replayer.records(K::kChangedSpte);
+    told_.init_sp = !replayer.records(K::kInitSp);
+    told_.tdp_map = !replayer.records(K::kTdpMap);
+    told_.iter_start = !replayer.records(K::kIterStart);
   }
 
   // `losing`: events may have been lost right behind it.
   void event(const Event& e, bool losing) {
     // Is it the first that its thread told of since something may have been lost?
     const bool first = std::exchange(losses_at_[e.thread], losses_) != losses_;
+    probe(e);
     if (losses_ == 0) return;
     switch (e.kind) {
       case K::kSpteChanged: return change(e, first, losing);
@@ -64,6 +69,12 @@ class Listener {
     told_.get_page = told_.get_page || pending.link;
     told_.prepare_zap = told_.prepare_zap || pending.removal;
     told_.present = std::min(told_.present, pending.present);
+    for (const auto& [thread, p] : probed_) {
+      told_.entered = told_.entered || p.entered;
+      told_.init_sp = told_.init_sp || p.init_sp;
+      told_.tdp_map = told_.tdp_map || p.tdp_map;
+      told_.iter_start = told_.iter_start || p.iter_start;
+    }
     for (const TracepointReplayer::EntryValue& at : replayer_.entries_at(entry_)) {
       if (std::find(told_.there.begin(), told_.there.end(), at) == told_.there.end()) {
         told_.there.push_back(at);
@@ -86,6 +97,29 @@ class Listener {
       told_.read.push_back(spte);
     }
   }
+  // What may be of an operation whose other events are lost.
+  void probe(const Event& e) {
+    Probed& p = probed_[e.thread];
+    switch (e.kind) {
+      case K::kChangedSpte: {
+        namespace x = f::changed_spte;
+        p.entered = p.entered || (e.get(x::level) == level() && is_gfn(e.get(x::gfn)));
+        return;
+      }
+      case K::kSpteChanged: {
+        namespace s = f::spte_changed;
+        if (e.get(s::level) == level() && is_gfn(e.get(s::gfn))) p.entered = false;
+        return;
+      }
+      case K::kInitSp: p.init_sp = true; return;
+      case K::kGetPage: p.init_sp = false; return;
+      case K::kTdpMap: p.tdp_map = true; return;
+      case K::kIterStart: p.iter_start = true; return;
+      case K::kPageFault:
+      case K::kSetSpte: p = {}; return;
+      default: return;
+    }
+  }
   void change(const Event& e, bool first, bool losing) {
     namespace s = f::spte_changed;
     if (!is_gfn(e.get(s::gfn))) return;
@@ -101,6 +135,10 @@ class Listener {
   EntryPlace entry_;
   const TracepointReplayer& replayer_;
   GappedRecording::Told told_;
+  struct Probed {
+    bool entered = false, init_sp = false, tdp_map = false, iter_start = false;
+  };
+  std::map<uint32_t, Probed> probed_;  // by thread
   size_t losses_ = 0;
   std::map<uint32_t, size_t> losses_at_;  // of the last event of a thread
 };
@@ -121,7 +159,9 @@ GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
       replayer.event(e);
       listener.event(e, losing[i] != 0);
     }
-    if (losing[i]) listener.loss();
+    if (!losing[i]) continue;
+    listener.loss();
+    replayer.forget_probes();
   }
   return listener.told();
 }

@@ -24,6 +24,7 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   }
   row.e[i] = c.new_spte;
   row.used = true;
+  learn_page(row, c);
   not_passed(row, i);
   applied_ = &row;
   applied_root_ = row.root;
@@ -49,7 +50,8 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
 // Takes the entry to c.new_spte in a row where it can have c.old_spte.
 bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
   const size_t i = EntryBook::index(c.level, c.gfn);
-  if (hint != nullptr && hint->fits(c.as_id, c.vm) && hint->e[i] == c.old_spte) {
+  const TableRow* const sure = surely_of(c);
+  if (hint != nullptr && fits(*hint, c) && hint->e[i] == c.old_spte) {
     store(*hint, c);
     return true;
   }
@@ -59,7 +61,8 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
   for (int pass = 0; pass < (doubting_ ? 4 : 3); pass++) {
     for (const auto& row : rows) {
       const bool any_space = pass == 1 || pass == 3;
-      if (!row->fits(c.as_id, c.vm) || (pass != 3 && any_space == (row->as_id >= 0))) continue;
+      if (sure != nullptr ? row.get() != sure : !fits(*row, c)) continue;
+      if (pass != 3 && any_space == (row->as_id >= 0)) continue;
       const uint64_t known = row->e[i];
       const bool reads = known != kUnknownSpte && may_read(values_, known, c.old_spte, c.level);
       const bool unknown = known == kUnknownSpte && (pass == 3 || !doubting_);
@@ -87,7 +90,7 @@ void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) 
     n_.unknown++;
     TableRow* row = nullptr;
     for (const auto& r : book_.at(c.level, c.gfn)) {
-      if (row == nullptr && r->fits(c.as_id, c.vm)) row = r.get();
+      if (row == nullptr && fits(*r, c)) row = r.get();
     }
     if (row == nullptr) row = book_.add(0, c.gfn, c.level, c.as_id, c.vm, kUnknownSpte);
     if (row != nullptr) row->e[EntryBook::index(c.level, c.gfn)] = c.new_spte;
@@ -192,8 +195,8 @@ void TracepointReplayer::expire(bool all) {
     std::string known;
     TableRow* first = nullptr;
     for (const auto& row : book_.at(h.c.level, h.c.gfn)) {
-      if (!row->fits(h.c.as_id, h.c.vm)) continue;
-      if (first == nullptr) first = row.get();
+      if (!fits(*row, h.c)) continue;
+      if (first == nullptr || is_surely_of(*row, h.c)) first = row.get();
       known += fmt::format("{}{:x}", known.empty() ? "" : " or ", row->e[at]);
     }
     const std::string observed =

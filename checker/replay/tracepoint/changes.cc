@@ -80,6 +80,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   }
 
   settle_change(e, t);
+  told_by_probes(e, t, c);
   const bool was_table =
       model::is_shadow_present_pte<>(c.old_spte) && !model::is_last_spte<>(c.old_spte, c.level);
   // 7.x: the change of the parent entry ends the removal of the table below it.
@@ -241,6 +242,9 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
   const bool was_present = model::is_shadow_present_pte<>(c.old_spte);
   const bool linked = t.link.on && t.link.gfn == c.gfn && t.link.level == c.level - 1;
   t.link.on = false;
+  if (linked && t.link.value != 0 && t.link.value != model::spte_to_pfn<>(c.new_spte)) {
+    diverge(e, TpRule::kProbe, "the page that tdp_mmu_init_sp has just made a table");
+  }
   if (values_.format_known &&
       c.new_spte != model::make_nonleaf_spte<>(values_.fmt, model::spte_to_pfn<>(c.new_spte),
                                                !values_.fmt.ad_enabled)) {
@@ -368,6 +372,7 @@ void TracepointReplayer::new_table(const Event& e, const Change& c, uint32_t roo
     return;
   }
   row->root = root;
+  row->page = pfn;
   if (model::is_shadow_present_pte<>(c.old_spte)) {
     // Where nobody told: only the NX workaround takes X from a huge page (spte.c: make_spte).
     const bool nx = values_.nx_known ? values_.host.nx_huge_pages

@@ -42,6 +42,13 @@ void TracepointReplayer::doubt(const Doubts& doubts) {
       if (root != nullptr) root->fresh = true;
     }
   }
+  if (std::exchange(cut_at_, book_.added()) != book_.added() || first) {
+    for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
+      for (const EntryPlace& entry : *entries) {
+        book_.each_below(entry.level, entry.gfn, [](TableRow& row) { row.cut = true; });
+      }
+    }
+  }
   for (const EntryPlace& entry : doubts.relinks) doubt_entry(entry, true, true);
   for (const EntryPlace& entry : doubts.links) doubt_entry(entry, true, false);
   for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, false, false);

@@ -30,6 +30,7 @@ TableRow* EntryBook::add(uint64_t pfn, uint64_t gfn, int level, int as_id, uint3
   TableRow* raw = row.get();
   groups_[key(level, gfn)].push_back(std::move(row));
   size_++;
+  added_++;
   if (pfn != 0) {
     by_pfn_[pfn] = raw;
   } else if (root) {
@@ -47,6 +48,31 @@ std::span<const std::unique_ptr<TableRow>> EntryBook::at(int level, uint64_t gfn
 TableRow* EntryBook::by_pfn(uint64_t pfn) const {
   const auto it = by_pfn_.find(pfn);
   return it == by_pfn_.end() ? nullptr : it->second;
+}
+
+void EntryBook::each_below(int level, uint64_t gfn,
+                           const std::function<void(TableRow&)>& row) const {
+  const uint64_t first = base(level - 1, gfn);
+  for (const auto& [group, rows] : groups_) {
+    for (const auto& r : rows) {
+      if (r->level < level && base(level - 1, r->gfn) == first) row(*r);
+    }
+  }
+}
+
+uint64_t EntryBook::root_page(uint32_t root) const {
+  const auto it = root_pages_.find(root);
+  return it == root_pages_.end() ? 0 : it->second;
+}
+
+void EntryBook::learn_root_page(uint32_t root, uint64_t page) {
+  if (root == 0 || page == 0) return;
+  const auto [of, is_new] = root_of_page_.try_emplace(page, root);
+  if (!is_new && of->second != root) {
+    root_pages_.erase(of->second);
+    of->second = root;
+  }
+  root_pages_[root] = page;
 }
 
 bool EntryBook::erased_lately(uint64_t pfn) const {

@@ -10,6 +10,7 @@
 #include <array>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <span>
 #include <unordered_map>
@@ -27,10 +28,13 @@ struct TableRow {
   int as_id = -1;    // -1: not known yet
   uint32_t vm = 0;   // 0: unknown
   uint32_t root = 0;  // 1.. in the order in which roots were made; 0: linked unseen
+  uint64_t page = 0;  // pfn of the table itself, of a root as well; 0: nothing told
   bool shared = false;  // of a TD: maps memory that it shares with the host
   // Of a table that lost events may have linked (doubt.h): so it is, what is in it is not known,
   // and something was stored in it.
   bool fresh = false, unknown = false, used = false;
+  // Lost events may have cut it off (doubt.h).
+  bool cut = false;
   std::array<uint64_t, 512> e{};
 
   bool fits(int space, uint32_t in_vm) const {
@@ -54,6 +58,13 @@ class EntryBook {
   void erase(TableRow* row);
   void clear();
   size_t size() const { return size_; }
+  // Rows of tables below an entry, however deep.
+  void each_below(int level, uint64_t gfn, const std::function<void(TableRow&)>& row) const;
+  // How many rows were ever added.
+  uint64_t added() const { return added_; }
+  // The page of a root, by its number; 0: nothing told. A page is that of the root that has it last.
+  uint64_t root_page(uint32_t root) const;
+  void learn_root_page(uint32_t root, uint64_t page);
   // Rows of roots.
   size_t roots() const { return live_roots_; }
   size_t linked() const { return by_pfn_.size(); }
@@ -73,6 +84,9 @@ class EntryBook {
   std::deque<TableRow*> idle_roots_;
   size_t size_ = 0, live_roots_ = 0;
   uint32_t roots_ = 0;
+  uint64_t added_ = 0;
+  std::unordered_map<uint32_t, uint64_t> root_pages_;
+  std::unordered_map<uint64_t, uint32_t> root_of_page_;
 };
 
 }  // namespace mmucheck::replay

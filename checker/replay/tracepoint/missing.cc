@@ -198,7 +198,7 @@ std::vector<Missing> TracepointReplayer::lacking_now(const Event& e, const Chang
   std::vector<Missing> before = std::exchange(lacks_, {});
   bool any = false;
   for (const auto& row : book_.at(c.level, c.gfn)) {
-    if (!row->fits(c.as_id, c.vm)) continue;
+    if (!fits(*row, c)) continue;
     any = true;
     lack_step(e, *row, c);
   }
@@ -246,6 +246,7 @@ std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change&
 // entry, or below another root.
 void TracepointReplayer::lack_another(const Event& e, const Change& c) {
   if (!lacking_sink_ || doubting_ || root_level_ != 4 || c.as_id < 0) return;
+  if (surely_of(c) != nullptr) return;
   for (int top = c.level + 1; top <= root_level_; top++) {
     const auto rows = book_.at(top, c.gfn);
     const bool empty = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {

@@ -1,6 +1,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <utility>
 
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -234,13 +235,21 @@ void TracepointReplayer::get_page(const Event& e, Thread& t) {
   const int level = static_cast<int>(e.get(g::level));
   const uint64_t gfn = plain_gfn(e.get(g::gfn));
   // With a host of 5 levels, roots of 4 occur: they are made outside of faults.
+  const NewTable made = std::exchange(t.made, {});
+  if (made.page != 0 && (made.level != level || plain_gfn(made.gfn) != gfn)) {
+    diverge(e, TpRule::kProbe, "the table that tdp_mmu_init_sp has just made");
+  }
   if (level >= root_level_ || (level == 4 && !t.req.on)) {
     started_ = true;
     t.link.on = false;
     if (level > 5 || gfn != 0) return diverge(e, TpRule::kTable, "a root of gfn 0");
-    if (book_.add(0, 0, level, -1, e.vm, model::kNonpresent) == nullptr) {
+    TableRow* row = book_.add(0, 0, level, -1, e.vm, model::kNonpresent);
+    if (row == nullptr) {
       inconclusive(fmt::format("more than {} page tables", EntryBook::kMaxTables));
       forgot_ = true;
+    } else {
+      row->page = made.page;
+      book_.learn_root_page(row->root, made.page);
     }
     return;
   }
@@ -251,6 +260,7 @@ void TracepointReplayer::get_page(const Event& e, Thread& t) {
   t.link_at = now_;
   t.link.gfn = gfn;
   t.link.level = level;
+  t.link.value = made.page;
 }
 
 void TracepointReplayer::split_huge_page(const Event& e, Thread& t) {

@@ -25,13 +25,14 @@ enum class TpRule : uint8_t {
   kTable,
   kRange,
   kPrivate,
+  kProbe,
 };
 
 struct TpRuleInfo {
   std::string_view id, statement, source;
 };
 
-inline constexpr std::array<TpRuleInfo, 14> kTpRules{{
+inline constexpr std::array<TpRuleInfo, 15> kTpRules{{
     {"TP-SPACE", "an address space is 0 or 1, a level between 1 and that of the root",
      "tdp_iter.c: tdp_iter_start"},
     {"TP-CHAIN", "the old value of a change is the one that the entry had, but for what the CPU "
@@ -60,6 +61,9 @@ inline constexpr std::array<TpRuleInfo, 14> kTpRules{{
      "mmu.c: kvm_arch_pre_set_memory_attributes"},
     {"TP-PRIVATE", "a gfn of a TD is mapped in its mirror or in its direct root, not in both",
      "mmu.c: kvm_mmu_faultin_pfn, kvm_arch_pre_set_memory_attributes"},
+    {"TP-PROBE", "what kprobes record of a change is what its tracepoint tells: values, table, and "
+     "the address space of the root that the thread walks",
+     "tdp_mmu.c: handle_changed_spte, tdp_mmu_init_sp; tdp_iter.c: tdp_iter_start"},
 }};
 
 constexpr const TpRuleInfo& info_of(TpRule r) { return kTpRules[static_cast<size_t>(r)]; }

@@ -108,6 +108,9 @@ void TracepointReplayer::event(const Event& e) {
     tick(e, t);
     return spte_changed(e, t);
   }
+  if (e.kind == K::kChangedSpte || e.kind == K::kIterStart || e.kind == K::kInitSp) {
+    return probe(e, thread(e));
+  }
   if (!in_sequence(e.kind)) return;
   Thread& t = thread(e);
   tick(e, t);

@@ -81,7 +81,13 @@ class TracepointReplayer {
     size_t present = 0;
   };
   Pending pending_at(const EntryPlace& entry) const;
+  // May the recording have such events, and does it?
   bool tells(trace::EventKind k) const { return sees(k); }
+  bool records(trace::EventKind k) const {
+    return caps_known_ && caps_.test(static_cast<size_t>(k));
+  }
+  // Probes of a thread may be missing from here on, and so which table it is at.
+  void forget_probes();
   // The bits of gfns that tell shared from private, as far as known.
   uint64_t direct_bits() const { return direct_bits_; }
   void learn_direct_bits(uint64_t bits) {
@@ -125,6 +131,20 @@ class TracepointReplayer {
   struct Attributes {  // kvm_vm_set_mem_attributes: nothing else of the thread since but zaps
     uint64_t first = 0, end = 0;
   };
+  struct Probed {  // handle_changed_spte was entered, its tracepoint has not come
+    int as_id = -1, level = 0;
+    uint64_t gfn = 0, old_spte = 0, new_spte = 0;
+    uint64_t table = 0;  // page; 0: not recorded
+  };
+  struct Walked {  // tdp_iter_start, and no other since
+    bool on = false;
+    int as_id = 0;
+    uint64_t root = 0;  // page; 0: not recorded
+  };
+  struct NewTable {  // tdp_mmu_init_sp, and no kvm_mmu_get_page since
+    uint64_t page = 0, gfn = 0;
+    int level = 0;
+  };
   struct Thread {
     Fault fault;
     Request req;
@@ -142,6 +162,10 @@ class TracepointReplayer {
     uint64_t now = 0, previous = 0;  // numbers of its last two events
     uint64_t link_at = 0;            // of the last kvm_mmu_get_page
     uint32_t cpu = 0;
+    // Of kprobes, where these are recorded.
+    std::vector<Probed> entered;
+    Walked walked;
+    NewTable made;
   };
   struct Change {
     int as_id = 0;  // -1: any
@@ -150,6 +174,7 @@ class TracepointReplayer {
     uint64_t old_spte = 0, new_spte = 0;
     uint32_t thread = 0, vm = 0;
     uint64_t at = 0;  // number of its event
+    uint64_t table = 0, root = 0;  // pages of the entry's table and of its root; 0: not told
   };
   struct Entry {
     uint64_t gfn = 0;
@@ -175,6 +200,18 @@ class TracepointReplayer {
   void settle_change(const trace::Event& e, Thread& t);
   bool sees(trace::EventKind k) const {
     return !caps_known_ || caps_.test(static_cast<size_t>(k));
+  }
+
+  // --- probes.cc: what kprobes tell of changes ---
+  void probe(const trace::Event& e, Thread& t);
+  void entered_change(const trace::Event& e, Thread& t);
+  void told_by_probes(const trace::Event& e, Thread& t, Change& c);
+  bool may_be_of(const TableRow& row, const Change& c) const;
+  bool is_surely_of(const TableRow& row, const Change& c) const;
+  const TableRow* surely_of(const Change& c) const;
+  void learn_page(TableRow& row, const Change& c);
+  bool fits(const TableRow& row, const Change& c) const {
+    return row.fits(c.as_id, c.vm) && may_be_of(row, c);
   }
 
   // --- protocol.cc: the events of a thread but changes ---
@@ -312,6 +349,7 @@ class TracepointReplayer {
   std::map<std::pair<int, uint64_t>, uint64_t> doubted_;  // level and gfn: last event before
   std::set<std::pair<int, uint64_t>> pending_removals_;   // tables
   bool sharing_doubted_ = false;  // whether a table maps shared memory, or how many roots there are
+  uint64_t cut_at_ = 0;  // rows that had been added when the doubted ones were marked
   uint64_t fresh_ = 0;  // tables that may have been linked
   report::Verdict verdict_;
 };
