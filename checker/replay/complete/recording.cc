@@ -4,8 +4,10 @@
 #include <iterator>
 #include <map>
 #include <set>
+#include <utility>
 
 #include "checker/replay/complete/complete.h"
+#include "checker/replay/complete/play.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 
 namespace mmucheck::replay {
@@ -50,6 +52,18 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
   whole_ = whole_until();
 }
 
+std::vector<GappedRecording::Loss> GappedRecording::losses() const {
+  std::vector<Loss> all;
+  for (size_t i = 1; i <= sequence_.size(); i++) {
+    if (!sequence_[i - 1].marker) continue;
+    const Gap& gap = gaps_[sequence_[i - 1].gap];
+    all.push_back({begin_of(i), i, gap.lost.cpu, !gap.names_cpu});
+  }
+  std::sort(all.begin(), all.end(),
+            [](const Loss& a, const Loss& b) { return a.begin < b.begin; });
+  return all;
+}
+
 Attempt GappedRecording::replay(bool forgetting) const {
   trace::TraceInfo info = info_;
   if (!forgetting) info.loss = trace::LossState::kNone;
@@ -61,18 +75,18 @@ Attempt GappedRecording::replay(bool forgetting) const {
     attempt.findings.push_back(std::move(l));
   });
   // Numbers of findings are those of the events that the replayer was given.
-  std::vector<size_t> position;
-  position.push_back(0);
-  const std::vector<char> losing = this->losing();
-  for (size_t i = 0; i < sequence_.size(); i++) {
-    if (losing[i] && !forgetting) replayer.forget_probes();
-    if (sequence_[i].marker && !forgetting) continue;
-    is_whole = i < whole_;
-    Event e = sequence_[i].event.event();
-    e.seq = position.size();
-    position.push_back(i + 1);
-    replayer.event(e);
-  }
+  std::vector<size_t> position{0};
+  play(
+      forgetting,
+      [&](const Event& e, size_t at) {
+        is_whole = at <= whole_;
+        position.push_back(at);
+        replayer.event(e);
+        return true;
+      },
+      [&](const LostCpus& lost, size_t) {
+        if (!forgetting) replayer.forget_probes(lost);
+      });
   is_whole = false;
   replayer.finish(info);
   position.push_back(sequence_.size() + 1);
@@ -99,10 +113,9 @@ void GappedRecording::sort(Attempt& attempt, const std::vector<size_t>& position
 
 std::vector<char> GappedRecording::losing() const {
   std::vector<char> losing(sequence_.size() + 1, 0);
-  for (size_t i = 1; i <= sequence_.size(); i++) {
-    if (!sequence_[i - 1].marker) continue;
-    std::fill(losing.begin() + static_cast<std::ptrdiff_t>(begin_of(i)),
-              losing.begin() + static_cast<std::ptrdiff_t>(i), 1);
+  for (const Loss& l : losses()) {
+    std::fill(losing.begin() + static_cast<std::ptrdiff_t>(l.begin),
+              losing.begin() + static_cast<std::ptrdiff_t>(l.end), 1);
   }
   return losing;
 }
@@ -113,25 +126,23 @@ Attempt GappedRecording::replay(const Doubts& doubts) const {
   TracepointReplayer replayer(info);
   Attempt attempt;
   replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
-  const std::vector<char> losing = this->losing();
+  size_t last = 0;
+  for (const Loss& l : losses()) last = std::max(last, l.end - 1);
   std::vector<size_t> position{0};
-  bool lost = false;
+  bool began = false;
   Doubts now = doubts;
-  const auto last = static_cast<size_t>(
-      losing.rend() - std::find(losing.rbegin(), losing.rend(), 1) - 1);
-  for (size_t i = 0; i <= sequence_.size(); i++) {
-    if (i > 0 && !sequence_[i - 1].marker) {
-      Event e = sequence_[i - 1].event.event();
-      e.seq = position.size();
-      position.push_back(i);
-      replayer.event(e);
-    }
-    if (!losing[i]) continue;
-    if (!lost) replayer.learn_direct_bits(doubts.direct_bits);
-    lost = true;
-    now.last = i == last;
-    replayer.doubt(now);
-  }
+  play(
+      false,
+      [&](const Event& e, size_t at) {
+        position.push_back(at);
+        replayer.event(e);
+        return true;
+      },
+      [&](const LostCpus& lost, size_t at) {
+        if (!std::exchange(began, true)) replayer.learn_direct_bits(doubts.direct_bits);
+        now.last = at == last;
+        replayer.doubt(now, lost);
+      });
   replayer.finish(info);
   attempt.direct_bits = replayer.direct_bits();
   position.push_back(sequence_.size() + 1);
@@ -144,19 +155,17 @@ bool GappedRecording::holds() const {
   info.loss = trace::LossState::kNone;
   TracepointReplayer replayer(info);
   const report::Verdict& verdict = replayer.verdict();
-  uint64_t number = 0;
-  const std::vector<char> losing = this->losing();
-  for (size_t i = 0; i < sequence_.size(); i++) {
-    const Item& item = sequence_[i];
-    if (losing[i]) replayer.forget_probes();
-    if (item.marker) continue;
-    Event e = item.event.event();
-    e.seq = ++number;
-    replayer.event(e);
-    if (!verdict.divergences.empty() || !verdict.violations.empty()) return false;
-  }
+  const auto clean = [&] { return verdict.divergences.empty() && verdict.violations.empty(); };
+  play(
+      false,
+      [&](const Event& e, size_t) {
+        replayer.event(e);
+        return clean();
+      },
+      [&](const LostCpus& lost, size_t) { replayer.forget_probes(lost); });
+  if (!clean()) return false;
   replayer.finish(info);
-  return verdict.divergences.empty() && verdict.violations.empty();
+  return clean();
 }
 
 std::vector<uint32_t> GappedRecording::threads() const {
@@ -261,11 +270,13 @@ std::optional<TablesNeeded::Needed> GappedRecording::tables_needed() const {
 }
 
 size_t GappedRecording::begin_of(size_t marker) const {
-  const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
+  const Gap& gap = gaps_[sequence_[marker - 1].gap];
   for (size_t i = marker - 1; i > 0; i--) {
     const Item& item = sequence_[i - 1];
     if (item.put_in) continue;
-    if (item.marker || item.event.event().cpu == cpu) return i;
+    const bool tells = item.marker ? gaps_[item.gap].lost.cpu == gap.lost.cpu
+                                   : item.event.event().cpu == gap.lost.cpu;
+    if (tells || !gap.names_cpu) return i;
   }
   return 0;
 }

@@ -108,6 +108,18 @@ class GappedRecording {
     size_t gap = 0;    // of markers and of what is put in
     size_t token = 0;  // of what is put in
   };
+  // Where a CPU may have lost events: behind positions `begin` to `end` - 1.
+  struct Loss {
+    size_t begin = 0, end = 0;
+    uint32_t cpu = 0;
+    bool any_cpu = false;
+  };
+  std::vector<Loss> losses() const;  // by `begin`
+  // Calls `event` with each event, numbered from 1 on, and its position, and `loss` with the CPUs that
+  // may have lost events behind it, and the position; of markers `event` only if `markers`. Ends
+  // where `event` is false.
+  template <class OnEvent, class OnLoss>
+  void play(bool markers, OnEvent&& event, OnLoss&& loss) const;
   // The position of the last marker at or before `before`, 0 for none; a gap begins behind the last
   // event of its CPU, so a position between that and the marker is in it as well.
   size_t marker_for(size_t before) const;

@@ -3,7 +3,7 @@
 #include <map>
 #include <utility>
 
-#include "checker/replay/complete/recording.h"
+#include "checker/replay/complete/play.h"
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 
 namespace mmucheck::replay {
@@ -151,18 +151,17 @@ GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
   TracepointReplayer replayer(info);
   Listener listener(entry, replayer);
   const std::vector<char> losing = this->losing();
-  uint64_t number = 0;
-  for (size_t i = 0; i <= sequence_.size(); i++) {
-    if (i > 0 && !sequence_[i - 1].marker) {
-      Event e = sequence_[i - 1].event.event();
-      e.seq = ++number;
-      replayer.event(e);
-      listener.event(e, losing[i] != 0);
-    }
-    if (!losing[i]) continue;
-    listener.loss();
-    replayer.forget_probes();
-  }
+  play(
+      false,
+      [&](const Event& e, size_t at) {
+        replayer.event(e);
+        listener.event(e, losing[at] != 0);
+        return true;
+      },
+      [&](const LostCpus& lost, size_t) {
+        listener.loss();
+        replayer.forget_probes(lost);
+      });
   return listener.told();
 }
 

@@ -13,21 +13,36 @@ constexpr uint64_t kFreshPages = uint64_t{1} << 52;
 
 }  // namespace
 
-void TracepointReplayer::doubt_threads() {
+void TracepointReplayer::doubt_threads(const LostCpus& lost) {
   for (auto& [id, t] : threads_) {
+    const bool here = !lost.has(t.cpu);
+    const bool locked = t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on ||
+                        !t.blocks.empty();
+    if (here && locked) {
+      t.stayed = t.fault_may_be_lost = true;
+      continue;
+    }
     sharing_doubted_ = sharing_doubted_ || t.req.on;
     for (const Block& b : t.blocks) pending_removals_.insert({b.level, b.gfn});
-    t = Thread{};
-    t.unsure = t.no_fault = true;
+    Thread unknown;
+    unknown.unsure = unknown.no_fault = true;
+    if (here) {
+      unknown.cpu = t.cpu;
+      unknown.stayed = true;
+      unknown.entered = std::move(t.entered);
+      unknown.walked = t.walked;
+      unknown.made = t.made;
+    }
+    t = std::move(unknown);
   }
   // A write of the module parameter may be lost.
   values_.nx_known = false;
   nx_ever_ = true;
 }
 
-void TracepointReplayer::doubt(const Doubts& doubts) {
+void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
   const bool first = !std::exchange(doubting_, true);
-  doubt_threads();
+  doubt_threads(lost);
   for (const EntryPlace& entry : doubts.relinks) {
     for (const auto& row : book_.at(entry.level - 1, entry.gfn)) {
       row->used = row->used && !first;

@@ -3,18 +3,29 @@
 // A lost event is of one thread and changes at most one entry; that may have linked a table below
 // it, or have been the last of its removal. While events are being lost (doubt() is called behind
 // each event that may lie beside a lost one) nothing is known of any thread, nor of the entries and
-// tables that are named. So whatever the lost events were, as long as they changed no other entry:
+// tables that are named. A thread that holds mmu_lock stays on its CPU, though: where that loses
+// nothing, what it is in the middle of goes on. So whatever the lost events were, as long as they changed no other entry:
 // what the replay would have accepted behind them it accepts behind the doubts. A divergence behind
 // all doubts therefore says that some other entry was changed by what was lost, or that there is
 // none. That a page is a table already is not asked of a replay with doubts.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "checker/replay/tracepoint/missing.h"
 
 namespace mmucheck::replay {
+
+// CPUs that may be losing events.
+struct LostCpus {
+  std::vector<uint32_t> cpus;
+  bool any = false;  // whichever: it is not told
+  bool has(uint32_t cpu) const {
+    return any || std::find(cpus.begin(), cpus.end(), cpu) != cpus.end();
+  }
+};
 
 struct Doubts {
   std::vector<EntryPlace> entries;  // whose value may be another one

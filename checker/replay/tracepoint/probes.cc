@@ -1,4 +1,7 @@
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <utility>
 
 #include "checker/replay/tracepoint/tracepoint_replayer.h"
 #include "checker/trace/event_kinds.h"
@@ -36,6 +39,7 @@ bool has_present(const TableRow& row) {
 }  // namespace
 
 void TracepointReplayer::probe(const Event& e, Thread& t) {
+  moved(e, t);
   switch (e.kind) {
     case K::kIterStart: {
       namespace i = f::iter_start;
@@ -43,7 +47,9 @@ void TracepointReplayer::probe(const Event& e, Thread& t) {
       t.walked = {};
       if (!e.has(i::role)) return;
       const auto role = static_cast<uint32_t>(e.get(i::role));
-      t.walked = {true, static_cast<int>(model::role_as_id(role)), e.get_or(i::spt_pfn, 0)};
+      t.walked.on = true;
+      t.walked.as_id = static_cast<int>(model::role_as_id(role));
+      t.walked.root = e.get_or(i::spt_pfn, 0);
       return;
     }
     case K::kInitSp: {
@@ -103,6 +109,13 @@ void TracepointReplayer::told_by_probes(const Event& e, Thread& t, Change& c) {
       model::is_frozen_spte<>(values_.fmt, c.new_spte)) {
     return;
   }
+  // tdp_iter_next: a table before its entries, these in ascending order.
+  Walked& w = t.walked;
+  if (w.level != 0 && (c.gfn < w.gfn || (c.gfn == w.gfn && c.level >= w.level))) {
+    diverge(e, TpRule::kOrder, fmt::format("an entry behind gfn {:x} level {}", w.gfn, w.level));
+  }
+  w.gfn = c.gfn;
+  w.level = c.level;
   c.root = t.walked.root;
   if (c.as_id != t.walked.as_id) {
     diverge(e, TpRule::kProbe, "the address space of the root that is walked");
@@ -142,8 +155,9 @@ void TracepointReplayer::learn_page(TableRow& row, const Change& c) {
   if (c.root != 0 && row.root != 0) book_.learn_root_page(row.root, c.root);
 }
 
-void TracepointReplayer::forget_probes() {
+void TracepointReplayer::forget_probes(const LostCpus& lost) {
   for (auto& [id, t] : threads_) {
+    if (!lost.has(t.cpu)) continue;
     t.entered.clear();
     t.walked = {};
     t.made = {};

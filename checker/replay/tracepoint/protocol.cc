@@ -25,11 +25,19 @@ void TracepointReplayer::page_fault(const Event& e, Thread& t) {
   t.fault.gfn = e.get(f::page_fault::address) >> model::kPageShift;
   t.fault.at = now_;
   t.req = {};
-  t.unsure = t.no_fault = false;
+  t.unsure = t.no_fault = t.fault_may_be_lost = false;
+}
+
+// A fault may begin on a CPU that loses it and go on, until it takes mmu_lock, on another one.
+void TracepointReplayer::doubt_fault(Thread& t) {
+  if (!std::exchange(t.fault_may_be_lost, false)) return;
+  t.fault = {};
+  t.no_fault = true;
 }
 
 void TracepointReplayer::requested(const Event& e, Thread& t) {
   namespace r = f::spte_requested;
+  doubt_fault(t);
   learn_direct_bit(t, e.get(r::gfn));
   t.req = {};
   t.req.on = true;
@@ -160,6 +168,7 @@ void TracepointReplayer::check_private(const Event& e, const Thread& t, const Re
 
 void TracepointReplayer::fast_page_fault(const Event& e, Thread& t) {
   namespace q = f::fast_page_fault;
+  doubt_fault(t);
   const uint64_t gfn = plain_gfn(e.get(q::address) >> model::kPageShift);
   const uint64_t old_spte = e.get(q::old_spte), new_spte = e.get(q::new_spte);
   const bool write = (e.get(q::error_code) & kPferrWrite) != 0;

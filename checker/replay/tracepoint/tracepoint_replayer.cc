@@ -137,13 +137,26 @@ void TracepointReplayer::event(const Event& e) {
   }
 }
 
-void TracepointReplayer::tick(const Event& e, Thread& t) {
-  // A loss is announced before the next event of its CPU; a thread may have left that CPU earlier.
-  if (lossy_ && t.now != 0 && t.cpu != e.cpu) {
+// A loss is announced before the next event of its CPU; a thread may have left that CPU earlier.
+void TracepointReplayer::moved(const Event& e, Thread& t) {
+  const bool other = t.cpu != e.cpu;
+  const bool stayed = std::exchange(t.stayed, false);
+  if (other && stayed) {
+    t = Thread{};
+    t.unsure = t.no_fault = true;
+  } else if (other && lossy_ && t.now != 0) {
     t = Thread{};
     t.unsure = true;
+  } else if (other) {
+    t.entered.clear();
+    t.walked = {};
+    t.made = {};
   }
   t.cpu = e.cpu;
+}
+
+void TracepointReplayer::tick(const Event& e, Thread& t) {
+  moved(e, t);
   previous_ = t.previous = t.now;
   early_ = {};
   t.now = now_;

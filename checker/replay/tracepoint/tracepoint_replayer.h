@@ -63,8 +63,8 @@ class TracepointReplayer {
   size_t tables_at(int as_id, int level, uint64_t gfn) const;
   const ValueFacts& values() const { return values_; }
 
-  // Forgets what events that were lost here may have changed; see doubt.h.
-  void doubt(const Doubts& doubts);
+  // Forgets what events that these CPUs lost here may have changed; see doubt.h.
+  void doubt(const Doubts& doubts, const LostCpus& lost);
   // What an entry holds, in each table that has one at the place.
   struct EntryValue {
     int as_id = -1;
@@ -86,8 +86,8 @@ class TracepointReplayer {
   bool records(trace::EventKind k) const {
     return caps_known_ && caps_.test(static_cast<size_t>(k));
   }
-  // Probes of a thread may be missing from here on, and so which table it is at.
-  void forget_probes();
+  // Probes of threads on these CPUs may be missing from here on, and so which table they are at.
+  void forget_probes(const LostCpus& lost);
   // The bits of gfns that tell shared from private, as far as known.
   uint64_t direct_bits() const { return direct_bits_; }
   void learn_direct_bits(uint64_t bits) {
@@ -140,6 +140,9 @@ class TracepointReplayer {
     bool on = false;
     int as_id = 0;
     uint64_t root = 0;  // page; 0: not recorded
+    // The last change.
+    uint64_t gfn = 0;
+    int level = 0;  // 0: none
   };
   struct NewTable {  // tdp_mmu_init_sp, and no kvm_mmu_get_page since
     uint64_t page = 0, gfn = 0;
@@ -162,6 +165,8 @@ class TracepointReplayer {
     uint64_t now = 0, previous = 0;  // numbers of its last two events
     uint64_t link_at = 0;            // of the last kvm_mmu_get_page
     uint32_t cpu = 0;
+    bool stayed = false;  // another CPU lost events since its last one,
+    bool fault_may_be_lost = false;  // and since its last fault
     // Of kprobes, where these are recorded.
     std::vector<Probed> entered;
     Walked walked;
@@ -190,6 +195,7 @@ class TracepointReplayer {
 
   // --- tracepoint_replayer.cc ---
   void tick(const trace::Event& e, Thread& t);
+  void moved(const trace::Event& e, Thread& t);
   void config(const trace::Event& e);
   void lost();
   Thread& thread(const trace::Event& e);
@@ -216,6 +222,7 @@ class TracepointReplayer {
 
   // --- protocol.cc: the events of a thread but changes ---
   void page_fault(const trace::Event& e, Thread& t);
+  static void doubt_fault(Thread& t);
   void requested(const trace::Event& e, Thread& t);
   void set_spte(const trace::Event& e, Thread& t);
   void check_private(const trace::Event& e, const Thread& t, const Request& req,
@@ -264,7 +271,7 @@ class TracepointReplayer {
   bool waits_for(const Held& h) const;
 
   // --- doubt.cc ---
-  void doubt_threads();
+  void doubt_threads(const LostCpus& lost);
   void doubt_entry(const EntryPlace& entry, bool link, bool again);
   void doubt_link(const EntryPlace& entry, uint64_t fill);
   void doubt_removed(const EntryPlace& entry);
