@@ -34,9 +34,6 @@ struct Way {
   std::optional<Of> of;
 };
 
-// A link of a table, at least.
-constexpr size_t kEventsOfAnother = 2;
-
 EntryPlace above(const EntryPlace& entry) {
   return {entry.as_id, entry.level + 1, model::gfn_round_for_level<>(entry.gfn, entry.level + 1)};
 }
@@ -153,6 +150,13 @@ class Ways {
     return events_of_call(told) + 1 + below;
   }
 
+  // A table where one is in doubt already: of another root, or the first is cut off again.
+  size_t events_of_another(const EntryPlace& entry, const Doubts& done) {
+    const GappedRecording::Told& told = told_of(entry);
+    const bool one = told.tables + done.root <= 1;
+    return events_of_link(entry) + (one ? events_of_call(told) + !told.prepare_zap : 0);
+  }
+
   size_t events_of_link(const EntryPlace& entry) {
     const GappedRecording::Told& told = told_of(entry);
     return events_of_call(told) + (told.get_page ? 0 : size_t{2} - told.init_sp);
@@ -217,7 +221,7 @@ class Ways {
       if (is_in(done.links, at) || is_in(done.relinks, at)) {
         if (!way.links.empty()) add(way);
         way.another = true;
-        way.events = kEventsOfAnother;
+        way.events = events_of_another(at, done);
         ways.push_back(std::move(way));
         return ways;
       }

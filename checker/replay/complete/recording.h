@@ -61,6 +61,7 @@ class GappedRecording {
     // comes in a fault before its change.
     bool entered = false, init_sp = false, tdp_map = false, iter_start = false;
     size_t present = SIZE_MAX;  // entries of a table below, at least
+    size_t tables = 0;          // that have the entry, at most
   };
   Told told_of(const EntryPlace& entry) const;
   std::vector<uint32_t> threads() const;

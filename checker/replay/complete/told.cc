@@ -30,9 +30,10 @@ class Listener {
 
   // `losing`: events may have been lost right behind it.
   void event(const Event& e, bool losing) {
+    probe(e);
+    if (e.kind >= K::kTdpMap) return;  // a kprobe
     // Is it the first that its thread told of since something may have been lost?
     const bool first = std::exchange(losses_at_[e.thread], losses_) != losses_;
-    probe(e);
     if (losses_ == 0) return;
     switch (e.kind) {
       case K::kSpteChanged: return change(e, first, losing);
@@ -75,7 +76,9 @@ class Listener {
       told_.tdp_map = told_.tdp_map || p.tdp_map;
       told_.iter_start = told_.iter_start || p.iter_start;
     }
-    for (const TracepointReplayer::EntryValue& at : replayer_.entries_at(entry_)) {
+    const std::vector<TracepointReplayer::EntryValue> there = replayer_.entries_at(entry_);
+    told_.tables = std::max(told_.tables, there.size());
+    for (const TracepointReplayer::EntryValue& at : there) {
       if (std::find(told_.there.begin(), told_.there.end(), at) == told_.there.end()) {
         told_.there.push_back(at);
       }

@@ -17,6 +17,7 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   }
   if (row.vm == 0) row.vm = c.vm;
   const size_t i = EntryBook::index(c.level, c.gfn);
+  const bool settles = doubting_ && row.e[i] == kUnknownSpte && c.level > 1;
   if (row.e[i] == kUnknownSpte) {
     n_.unknown++;
   } else if (row.e[i] != c.old_spte) {
@@ -24,6 +25,7 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   }
   row.e[i] = c.new_spte;
   row.used = true;
+  if (settles) settle_link(c);
   learn_page(row, c);
   not_passed(row, i);
   applied_ = &row;
@@ -56,12 +58,14 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
     return true;
   }
   const auto rows = book_.at(c.level, c.gfn);
+  if (sure == nullptr && rows.size() > 1) guess(c);
   // Rows of a known space first: a root that nothing used yet may be anyone's.
   // With doubts an unknown entry is kept for what no other one explains.
   for (int pass = 0; pass < (doubting_ ? 4 : 3); pass++) {
     for (const auto& row : rows) {
       const bool any_space = pass == 1 || pass == 3;
       if (sure != nullptr ? row.get() != sure : !fits(*row, c)) continue;
+      if (row->gone && c.new_spte != values_.fmt.frozen) continue;
       if (pass != 3 && any_space == (row->as_id >= 0)) continue;
       const uint64_t known = row->e[i];
       const bool reads = known != kUnknownSpte && may_read(values_, known, c.old_spte, c.level);
@@ -73,6 +77,14 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
     }
   }
   return false;
+}
+
+// Where several tables may be meant, what each holds is a guess.
+void TracepointReplayer::guess(const Change& c) {
+  const auto rows = book_.at(c.level, c.gfn);
+  const auto may_be = [&](const auto& row) { return fits(*row, c); };
+  if (std::count_if(rows.begin(), rows.end(), may_be) < 2) return;
+  for (const auto& row : rows) row->guessed = row->guessed || may_be(row);
 }
 
 void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) {
@@ -126,7 +138,7 @@ bool TracepointReplayer::seen_since(const Change& c, uint64_t since) const {
   if (doubted_since(c.level, c.gfn, since)) return true;
   const size_t i = EntryBook::index(c.level, c.gfn);
   for (const auto& row : book_.at(c.level, c.gfn)) {
-    if (!row->fits(c.as_id, c.vm)) continue;
+    if (row->gone || !row->fits(c.as_id, c.vm)) continue;
     if (row->e[i] == kUnknownSpte || may_read(values_, row->e[i], c.old_spte, c.level)) return true;
   }
   return std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {

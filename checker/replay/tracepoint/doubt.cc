@@ -98,6 +98,19 @@ void TracepointReplayer::doubt_entry(const EntryPlace& entry, bool link, bool ag
   }
 }
 
+// What links a table is read: no other one was linked there.
+void TracepointReplayer::settle_link(const Change& c) {
+  const size_t i = EntryBook::index(c.level, c.gfn);
+  for (const auto& row : book_.at(c.level, c.gfn)) {
+    if (row->e[i] == kUnknownSpte) return;
+  }
+  const bool table = model::is_shadow_present_pte<>(c.old_spte) &&
+                     !model::is_last_spte<>(c.old_spte, c.level);
+  for (const auto& row : book_.at(c.level - 1, c.gfn)) {
+    if (row->fresh && !table) row->gone = true;
+  }
+}
+
 // The table that was cut off, if it is surely that one, is gone, and all that it linked.
 void TracepointReplayer::doubt_removed(const EntryPlace& entry) {
   TableRow* gone = nullptr;
@@ -144,7 +157,7 @@ void TracepointReplayer::doubt_link(const EntryPlace& entry, uint64_t fill) {
   const int level = entry.level - 1;
   const auto rows = book_.at(level, entry.gfn);
   if (std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-        return row->fresh && !row->used && (fill != kUnknownSpte || row->unknown);
+        return row->fresh && !row->used && !row->gone && (fill != kUnknownSpte || row->unknown);
       })) {
     return;
   }
@@ -190,7 +203,7 @@ void TracepointReplayer::erase(TableRow* row) {
   for (size_t i = 0; i < row->e.size() && doubting_; i++) {
     if (row->e[i] != kUnknownSpte) continue;
     for (const auto& o : book_.at(row->level, row->gfn)) {
-      if (o.get() == row || !o->fits(row->as_id, row->vm) ||
+      if (o.get() == row || o->gone || !o->fits(row->as_id, row->vm) ||
           model::is_shadow_present_pte<>(o->e[i])) {
         continue;
       }
@@ -209,7 +222,8 @@ bool TracepointReplayer::doubted_since(int level, uint64_t gfn, uint64_t since) 
 // Is the entry in a table that may have been linked, at a page that nothing told of?
 bool TracepointReplayer::may_be_linked(int level, uint64_t gfn) const {
   const auto rows = book_.at(level, gfn);
-  return std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row->fresh; });
+  return std::any_of(rows.begin(), rows.end(),
+                     [](const auto& row) { return row->fresh && !row->gone; });
 }
 
 }  // namespace mmucheck::replay

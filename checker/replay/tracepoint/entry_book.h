@@ -33,8 +33,10 @@ struct TableRow {
   // Of a table that lost events may have linked (doubt.h): so it is, what is in it is not known,
   // and something was stored in it.
   bool fresh = false, unknown = false, used = false;
-  // Lost events may have cut it off (doubt.h).
-  bool cut = false;
+  // Lost events may have cut it off (doubt.h); and, of one that they may have linked, have, if they
+  // did: its removal alone may still be told.
+  bool cut = false, gone = false;
+  bool guessed = false;  // of some change it is not told that it, and no other table, is meant
   std::array<uint64_t, 512> e{};
 
   bool fits(int space, uint32_t in_vm) const {

@@ -140,16 +140,18 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
   bool open = std::any_of(held_.begin(), held_.end(), [&](const Held& h) {
     return h.c.level == level && EntryBook::base(level, h.c.gfn) == gfn;
   });
+  const bool exact = doubting_ && !row->guessed;
   for (size_t i = 0; i < 512; i++) {
     if (row->e[i] == values_.fmt.frozen) continue;
     TableRow* with = nullptr;
-    if (doubting_ && std::any_of(others.begin(), others.end(), [&](const auto& o) {
-          return o.get() != row && o->fits(row->as_id, row->vm) && o->e[i] == kUnknownSpte;
+    if (doubting_ && !exact && std::any_of(others.begin(), others.end(), [&](const auto& o) {
+          return o.get() != row && !o->gone && o->fits(row->as_id, row->vm) &&
+                 o->e[i] == kUnknownSpte;
         })) {
       continue;  // which may be the one that was emptied
     }
     for (const auto& o : others) {
-      if (o.get() == row || !o->fits(row->as_id, row->vm)) continue;
+      if (exact || o.get() == row || o->gone || !o->fits(row->as_id, row->vm)) continue;
       if (o->e[i] == values_.fmt.frozen) {
         with = o.get();
         break;

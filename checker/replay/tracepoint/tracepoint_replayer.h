@@ -263,6 +263,7 @@ class TracepointReplayer {
   // --- chain.cc: old and new ---
   void apply(const trace::Event& e, const Change& c, TableRow* hint);
   bool fit(const Change& c, TableRow* hint);
+  void guess(const Change& c);
   void store(TableRow& row, const Change& c);
   void witness(const trace::Event& e, Change c, uint64_t since);
   bool seen_since(const Change& c, uint64_t since) const;
@@ -275,6 +276,7 @@ class TracepointReplayer {
   void doubt_entry(const EntryPlace& entry, bool link, bool again);
   void doubt_link(const EntryPlace& entry, uint64_t fill);
   void doubt_removed(const EntryPlace& entry);
+  void settle_link(const Change& c);
   void erase(TableRow* row);
   void erase_below(TableRow* row);
   TableRow* table_below(const TableRow& row, size_t i) const;
