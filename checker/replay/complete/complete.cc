@@ -26,6 +26,12 @@ bool makes_table_of(const Missing& lack, const EntryPlace& entry) {
   });
 }
 
+// Of two findings at one event.
+bool is_behind(const Lacking& finding, const Lacking& other) {
+  return finding.rule == TpRule::kRemoval && other.rule == finding.rule && finding.about &&
+         finding.about > other.about;
+}
+
 class Search {
  public:
   // `another`: an entry of which what was lost may have made another table.
@@ -87,9 +93,15 @@ class Search {
     const size_t at = next.findings.front().at;
     const size_t then = recording_.recorded_before(at);
     if (then > reached) return Step::kBetter;
+    // The removal of a table finds one entry after the other.
+    const bool more = next.findings.size() > now.findings.size();
+    if (then == reached && !more && is_behind(next.findings.front(), now.findings.front())) {
+      return Step::kBetter;
+    }
     // What is put in may lack something in turn; what was recorded must not.
     if (at <= recording_.size() && recording_.is_put_in(at)) return Step::kSame;
-    if (then < reached) return Step::kWorse;
+    // A finding that another one concealed may be of an earlier event.
+    if (then < reached && more) return Step::kWorse;
     return next.findings.size() < now.findings.size() ? Step::kBetter : Step::kSame;
   }
 
@@ -97,7 +109,7 @@ class Search {
     if (now.findings.empty()) return true;
     const Lacking& finding = now.findings.front();
     const size_t reached = recording_.recorded_before(finding.at);
-    if (reached > stuck_reached_) {
+    if (reached > stuck_reached_ || (reached == stuck_reached_ && is_behind(finding, stuck_))) {
       stuck_reached_ = reached;
       explained_at_ = attempts_;
       stuck_ = finding;
