@@ -4,6 +4,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <utility>
 
 #include "checker/replay/complete/one_event.h"
 #include "checker/replay/tracepoint/entry_book.h"
@@ -13,6 +14,8 @@ namespace mmucheck::replay {
 namespace {
 
 constexpr int kRootLevel = 4;
+// A huge page in the place of a table: the change and kvm_mmu_prepare_zap_page, at least.
+constexpr size_t kEventsOfRecovery = 2;
 
 // Something that lost events may have done: changes of an entry; links of tables from `links[0]`
 // down, in a root that was made for it or in a table that was there, of which the entry was cut off
@@ -20,7 +23,6 @@ constexpr int kRootLevel = 4;
 struct Way {
   std::vector<EntryPlace> entries, links;
   bool root = false, again = false;
-  bool another = false;  // one more table where one is in doubt already: not followed
   size_t events = 0;
   // What it is to help with.
   struct Of {
@@ -49,7 +51,7 @@ bool links_table(uint64_t spte, int level) {
 
 void append(Doubts& doubts, const Way& way) {
   doubts.entries.insert(doubts.entries.end(), way.entries.begin(), way.entries.end());
-  doubts.root = doubts.root || way.root;
+  doubts.roots += way.root;
   for (size_t i = 0; i < way.links.size(); i++) {
     (way.again && i == 0 ? doubts.relinks : doubts.links).push_back(way.links[i]);
   }
@@ -79,6 +81,9 @@ const Lacking* first_of(const Attempt& attempt) {
 }
 
 class Ways {
+  using Told = GappedRecording::Told;
+  using Begun = Told::Begun;
+
  public:
   Ways(GappedRecording& recording, size_t lost, const std::function<bool()>& tick)
       : recording_(recording), lost_(lost), tick_(tick) {}
@@ -113,9 +118,11 @@ class Ways {
     }
     // What was to help did not.
     if (!first->about || (last.of && *last.of == *first)) return Answer::kNone;
+    // What was to make it otherwise came before.
+    until_ = std::max(first->at, first->known_at);
+    seen_ = first->seen;
     for (Way& way : ways_to(*first->about, doubts)) {
       if (way.events > left) continue;
-      if (way.another) return Answer::kMayBe;
       way.of = Way::Of{first->at, first->rule, *first->about};
       Doubts more = doubts;
       append(more, way);
@@ -125,52 +132,61 @@ class Ways {
     return Answer::kNone;
   }
 
-  const GappedRecording::Told& told_of(const EntryPlace& entry) {
+  const Told& told_of(const EntryPlace& entry) {
     const auto it = told_.find(entry);
     return it != told_.end() ? it->second
                              : told_.emplace(entry, recording_.told_of(entry)).first->second;
   }
 
+  Begun begun_of(const Told& told) const { return told.begun_until(until_); }
+
   // A change that is not made in place, by a call of handle_changed_spte.
-  static size_t events_of_call(const GappedRecording::Told& told) {
-    return size_t{2} - told.entered;
+  static size_t events_of_call(const Begun& begun) { return size_t{2} - begun.entered; }
+
+  size_t events_of_any_change(const EntryPlace& entry) {
+    const std::optional<uint64_t> seen = std::exchange(seen_, std::nullopt);
+    const size_t events = events_of_change(entry, Doubts{});
+    seen_ = seen;
+    return events;
   }
 
   // The table that the entry links is cut off: its own change, and what is told of its removal.
   // What was counted of the entries below may be part of that.
   size_t events_of_removal(const EntryPlace& entry, const Doubts& done) {
-    const GappedRecording::Told& told = told_of(entry);
+    const Told& told = told_of(entry);
     if (told.prepare_zap) return 1;
     size_t below = told.present == SIZE_MAX ? 0 : told.present;
     for (const auto* places : {&done.entries, &done.links, &done.relinks}) {
       for (const EntryPlace& at : *places) {
-        if (is_below(at, entry)) below -= std::min(below, events_of_change(at, Doubts{}));
+        if (is_below(at, entry)) below -= std::min(below, events_of_any_change(at));
       }
     }
-    return events_of_call(told) + 1 + below;
+    return events_of_call(begun_of(told)) + 1 + below;
   }
 
   // A table where one is in doubt already: of another root, or the first is cut off again.
   size_t events_of_another(const EntryPlace& entry, const Doubts& done) {
-    const GappedRecording::Told& told = told_of(entry);
-    const bool one = told.tables + done.root <= 1;
-    return events_of_link(entry) + (one ? events_of_call(told) + !told.prepare_zap : 0);
+    const Told& told = told_of(entry);
+    const bool one = told.tables + done.roots <= 1;
+    return events_of_link(entry) +
+           (one ? events_of_call(begun_of(told)) + !told.prepare_zap : 0);
   }
 
   size_t events_of_link(const EntryPlace& entry) {
-    const GappedRecording::Told& told = told_of(entry);
-    return events_of_call(told) + (told.get_page ? 0 : size_t{2} - told.init_sp);
+    const Begun begun = begun_of(told_of(entry));
+    return events_of_call(begun) + (begun.get_page ? 0 : size_t{2} - begun.init_sp);
   }
 
-  static size_t events_of_map(const GappedRecording::Told& told) {
-    const size_t fault = told.request ? 0 : size_t{3} - told.tdp_map - told.iter_start;
-    return events_of_call(told) + fault + !told.set_spte;
+  size_t events_of_map(const Told& told) const {
+    const Begun begun = begun_of(told);
+    const size_t fault = begun.request ? 0 : size_t{3} - begun.tdp_map - begun.iter_start;
+    return events_of_call(begun) + fault + !told.set_spte;
   }
 
   // The same, where a change of the entry may have been counted already.
   size_t more_for_link(const EntryPlace& entry, const Doubts& done, bool again) {
     const size_t events = events_of_link(entry) + (again ? events_of_removal(entry, done) : 0);
-    const size_t counted = is_in(done.entries, entry) ? events_of_change(entry, Doubts{}) : 0;
+    const size_t counted = is_in(done.entries, entry) ? events_of_any_change(entry) : 0;
     return events - std::min(events, counted);
   }
 
@@ -181,21 +197,67 @@ class Ways {
            std::any_of(done.relinks.begin(), done.relinks.end(), above);
   }
 
-  // A change of an entry: of one that is empty a map or a link, of a table a removal.
-  size_t events_of_change(const EntryPlace& entry, const Doubts& done) {
-    const GappedRecording::Told& told = told_of(entry);
-    bool all_empty = true, all_tables = !told.there.empty();
-    for (const auto& there : told.there) {
-      all_empty = all_empty && there.spte == model::kNonpresent;
-      all_tables = all_tables && links_table(there.spte, entry.level);
+  static bool may_be_in_new_table(const EntryPlace& entry, const Doubts& done) {
+    const auto above = [&](const EntryPlace& at) { return is_below(entry, at); };
+    return done.roots != 0 || std::any_of(done.links.begin(), done.links.end(), above) ||
+           std::any_of(done.relinks.begin(), done.relinks.end(), above);
+  }
+
+  // That is empty, unless it took the place of a huge page.
+  size_t events_in_new_table(const EntryPlace& entry) {
+    const auto is_no_page = [](int level) {
+      return [level](uint64_t spte) {
+        return !model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, level);
+      };
+    };
+    for (EntryPlace at = above(entry); at.level <= model::kMaxHugepageLevel; at = above(at)) {
+      if (!told_of(at).holds_all(until_, is_no_page(at.level))) return 1;
     }
-    if (!all_empty && in_removal(entry, done)) return 0;
-    if (all_tables) return events_of_removal(entry, done);
-    if (!all_empty || !told.values.format_known) return 1;
-    const size_t map = events_of_map(told);
+    return events_to_use(entry);
+  }
+
+  // A map or a link; a huge page may have replaced a table.
+  size_t events_to_use(const EntryPlace& entry) {
+    const size_t map = events_of_map(told_of(entry));
     if (entry.level == 1) return map;
-    return entry.level > model::kMaxHugepageLevel ? events_of_link(entry)
-                                                  : std::min(map, events_of_link(entry));
+    const size_t link = events_of_link(entry);
+    if (entry.level > model::kMaxHugepageLevel) return link;
+    const bool leaf = seen_ && model::is_shadow_present_pte<>(*seen_) &&
+                      model::is_last_spte<>(*seen_, entry.level);
+    return std::min(map, leaf ? link + kEventsOfRecovery : link);
+  }
+
+  // `anew`: it may be an entry of a table that was linked for it.
+  size_t events_of_change(const EntryPlace& entry, const Doubts& done, bool anew = false) {
+    const size_t events = events_of_change_there(entry, done);
+    if (!anew && !may_be_in_new_table(entry, done)) return events;
+    return std::min(events, events_in_new_table(entry));
+  }
+
+  // A change of an entry, from what it held to what is seen.
+  size_t events_of_change_there(const EntryPlace& entry, const Doubts& done) {
+    const Told& told = told_of(entry);
+    const bool all_empty =
+        told.holds_all(until_, [](uint64_t spte) { return spte == model::kNonpresent; });
+    if (all_empty && !told.values.format_known) return 1;
+    if (!all_empty && in_removal(entry, done)) return 0;
+    size_t least = SIZE_MAX;
+    for (const Told::Value& v : told.there) {
+      if (v.since <= until_) least = std::min(least, events_from(v.value.spte, entry, done));
+    }
+    return least == SIZE_MAX ? events_to_use(entry) : least;
+  }
+
+  size_t events_from(uint64_t spte, const EntryPlace& entry, const Doubts& done) {
+    if (spte == model::kNonpresent) return events_to_use(entry);
+    if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) return 1;
+    if (links_table(spte, entry.level)) return events_of_removal(entry, done);
+    if (!seen_) return 1;
+    const size_t zap = events_of_call(begun_of(told_of(entry)));
+    if (!model::is_shadow_present_pte<>(*seen_)) return zap;
+    if (!model::is_last_spte<>(*seen_, entry.level)) return events_of_link(entry);
+    const bool same_page = model::spte_to_pfn<>(*seen_) == model::spte_to_pfn<>(spte);
+    return same_page ? 1 : zap + events_of_map(told_of(entry));
   }
 
   // What may make an entry otherwise: a change of it, links from ever further above down to it, and
@@ -207,7 +269,7 @@ class Ways {
       ways.push_back(way);
       if (doubted) return;
       way.entries.push_back(entry);
-      way.events += events_of_change(entry, done);
+      way.events += events_of_change(entry, done, true);
       ways.push_back(std::move(way));
     };
     if (!doubted) {
@@ -218,14 +280,15 @@ class Ways {
     }
     Way way;
     for (EntryPlace at = above(entry); at.level <= kRootLevel; at = above(at)) {
-      if (is_in(done.links, at) || is_in(done.relinks, at)) {
-        if (!way.links.empty()) add(way);
-        way.another = true;
-        way.events = events_of_another(at, done);
-        ways.push_back(std::move(way));
-        return ways;
-      }
+      const bool linked = is_in(done.links, at) || is_in(done.relinks, at);
       way.links.insert(way.links.begin(), at);
+      if (linked) {
+        Way another = way;
+        another.events += events_of_another(at, done);
+        add(std::move(another));
+        way.events += events_of_link(at);
+        continue;
+      }
       Way again = way;
       again.again = true;
       again.events += more_for_link(at, done, true);
@@ -234,8 +297,7 @@ class Ways {
       add(std::move(again));
     }
     way.root = true;
-    way.events += size_t{2} - told_of(entry).init_sp;
-    way.another = done.root;
+    way.events += size_t{2} - begun_of(told_of(entry)).init_sp;
     add(std::move(way));
     return ways;
   }
@@ -247,9 +309,9 @@ class Ways {
     places.insert(doubts.links.begin(), doubts.links.end());
     places.insert(doubts.relinks.begin(), doubts.relinks.end());
     OneEvent one = OneEvent::kTooMany;
-    if (doubts.root && places.empty()) {
+    if (doubts.roots != 0 && places.empty()) {
       one = one_root(recording_, tick_, tried_);
-    } else if (!doubts.root && places.size() == 1) {
+    } else if (doubts.roots == 0 && places.size() == 1) {
       one = one_event_at(recording_, *places.begin(), tick_, tried_);
     }
     found_ = one == OneEvent::kFound;
@@ -260,7 +322,9 @@ class Ways {
   size_t lost_;
   const std::function<bool()>& tick_;
   size_t replays_ = 0, tried_ = 0;
-  std::map<EntryPlace, GappedRecording::Told> told_;
+  size_t until_ = SIZE_MAX;  // position
+  std::optional<uint64_t> seen_;  // what the entry that is otherwise must hold
+  std::map<EntryPlace, Told> told_;
   Lacking first_;
   bool found_ = false;
 };

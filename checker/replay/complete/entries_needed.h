@@ -22,7 +22,7 @@
 namespace mmucheck::replay {
 
 // Replays until the ways are too many.
-inline constexpr size_t kMaxWays = 256;
+inline constexpr size_t kMaxWays = 512;
 
 struct NoWay {
   Lacking first;  // the first divergence with nothing but threads in doubt

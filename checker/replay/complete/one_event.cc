@@ -62,7 +62,7 @@ class Trying {
   OneEvent at_entry() {
     const GappedRecording::Told told = recording_.told_of(entry_);
     const auto level = static_cast<uint64_t>(entry_.level);
-    for (const auto& there : told.there) {
+    for (const auto& [there, since] : told.there) {
       if (there.spte == kUnknownSpte) return OneEvent::kTooMany;
       const int as_id = there.as_id >= 0 ? there.as_id : std::max(entry_.as_id, 0);
       vm_ = there.vm;
@@ -77,7 +77,7 @@ class Trying {
           }
         }
       }
-      for (const auto& other : told.there) {
+      for (const auto& [other, other_since] : told.there) {
         namespace s = f::set_spte;
         if (there.table == 0 || other.spte == there.spte || level > model::kMaxHugepageLevel)
           continue;

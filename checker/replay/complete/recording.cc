@@ -50,6 +50,52 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
   // A full ring drops what comes last; nothing stands behind it that could contradict.
   ends_early_ = gaps_.empty() && info_.loss == trace::LossState::kLost;
   whole_ = whole_until();
+  find_begun();
+}
+
+size_t GappedRecording::weight(const Event& e) const {
+  const auto records = [&](K k) {
+    return info_.capabilities_known && info_.capabilities.test(static_cast<size_t>(k));
+  };
+  namespace s = f::spte_changed;
+  switch (e.kind) {
+    case K::kGetPage: return records(K::kInitSp) ? 2 : 1;
+    case K::kSpteChanged: {
+      const bool in_place =
+          e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
+                                                             static_cast<int>(e.get(s::level)));
+      return records(K::kChangedSpte) && !in_place ? 2 : 1;
+    }
+    default: return 1;
+  }
+}
+
+// A loss may cut between a kprobe and its tracepoint.
+void GappedRecording::find_begun() {
+  std::map<uint32_t, size_t> begun;  // by thread
+  std::vector<size_t> at(sequence_.size() + 1, 0);
+  size_t sum = 0;
+  for (size_t i = 0; i < sequence_.size(); i++) {
+    const Event e = sequence_[i].event.event();
+    size_t& n = begun[e.thread];
+    if (e.kind == K::kInitSp || e.kind == K::kChangedSpte) {
+      n++;
+      sum++;
+    } else if ((e.kind == K::kGetPage || e.kind == K::kSpteChanged) && n > 0) {
+      n--;
+      sum--;
+    } else if (e.kind == K::kIterStart) {
+      sum -= std::exchange(n, 0);
+    }
+    at[i + 1] = sum;
+  }
+  for (size_t i = 1; i <= sequence_.size(); i++) {
+    if (!sequence_[i - 1].marker) continue;
+    for (size_t k = begin_of(i); k < i; k++) {
+      size_t& most = gaps_[sequence_[i - 1].gap].begun;
+      most = std::max(most, at[k]);
+    }
+  }
 }
 
 std::vector<GappedRecording::Loss> GappedRecording::losses() const {
@@ -69,17 +115,18 @@ Attempt GappedRecording::replay(bool forgetting) const {
   if (!forgetting) info.loss = trace::LossState::kNone;
   TracepointReplayer replayer(info);
   Attempt attempt;
-  bool is_whole = true;
-  replayer.set_lacking_sink([&](Lacking l) {
-    if (is_whole && !attempt.before_loss) attempt.before_loss = l;
-    attempt.findings.push_back(std::move(l));
-  });
   // Numbers of findings are those of the events that the replayer was given.
   std::vector<size_t> position{0};
+  // A change that waited in vain for another thread's is known to be wrong later only. But on a CPU
+  // that told of something since, none was under way whose tracepoint may be lost.
+  replayer.set_lacking_sink([&](Lacking l) {
+    const bool told = l.known_at < position.size() && position[l.known_at] <= whole_;
+    if (told && !attempt.before_loss) attempt.before_loss = l;
+    attempt.findings.push_back(std::move(l));
+  });
   play(
       forgetting,
       [&](const Event& e, size_t at) {
-        is_whole = at <= whole_;
         position.push_back(at);
         replayer.event(e);
         return true;
@@ -87,9 +134,8 @@ Attempt GappedRecording::replay(bool forgetting) const {
       [&](const LostCpus& lost, size_t) {
         if (!forgetting) replayer.forget_probes(lost);
       });
-  is_whole = false;
-  replayer.finish(info);
   position.push_back(sequence_.size() + 1);
+  replayer.finish(info);
   sort(attempt, position);
   if (!replayer.verdict().violations.empty()) {
     attempt.violated = replayer.verdict().violations[0].invariant;
@@ -105,6 +151,7 @@ void GappedRecording::sort(Attempt& attempt, const std::vector<size_t>& position
   };
   for (Lacking& l : attempt.findings) {
     l.at = l.at == 0 ? sequence_.size() + 1 : at(l.at);
+    l.known_at = at(l.known_at);
     for (Missing& m : l.lacks) m.before = at(m.before);
   }
   std::stable_sort(attempt.findings.begin(), attempt.findings.end(),
@@ -337,7 +384,9 @@ uint64_t GappedRecording::time_at(size_t position) const {
 bool GappedRecording::put(const Spot& spot, const std::vector<Event>& events, size_t& token) {
   Gap& gap = gaps_[spot.gap];
   const size_t room = gap.lost.count == 0 ? kMaxPerGap : gap.lost.count;
-  if (gap.put_in + events.size() > room) return false;
+  size_t taken = 0;
+  for (const Event& e : events) taken += weight(e);
+  if (gap.put_in + taken > room + gap.begun) return false;
   token = ++tokens_;
   std::vector<Item> items;
   const uint64_t time = time_at(spot.position);
@@ -354,13 +403,15 @@ bool GappedRecording::put(const Spot& spot, const std::vector<Event>& events, si
   }
   sequence_.insert(sequence_.begin() + static_cast<std::ptrdiff_t>(spot.position - 1),
                    items.begin(), items.end());
-  gap.put_in += events.size();
+  gap.put_in += taken;
   return true;
 }
 
 void GappedRecording::take_back(size_t token) {
   for (const Item& item : sequence_) {
-    if (item.token == token && item.put_in) gaps_[item.gap].put_in--;
+    if (item.token == token && item.put_in) {
+      gaps_[item.gap].put_in -= weight(item.event.event());
+    }
   }
   std::erase_if(sequence_, [&](const Item& item) { return item.put_in && item.token == token; });
 }

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <list>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "checker/replay/complete/tables_needed.h"
@@ -37,7 +39,8 @@ class GappedRecording {
   struct Gap {
     trace::LostEvents lost;
     bool names_cpu = false;  // whose events were lost
-    size_t put_in = 0;
+    size_t put_in = 0;       // lost events that what was put in takes
+    size_t begun = 0;        // kprobes before it whose tracepoints may be among these
   };
   const std::vector<Gap>& gaps() const { return gaps_; }
 
@@ -52,16 +55,29 @@ class GappedRecording {
   // What an entry held while events were being lost, and what is read of it since then, as the
   // events that are there tell it; the replay's rules of values.
   struct Told {
-    std::vector<TracepointReplayer::EntryValue> there;
+    // Of an operation that was under way when events began to be lost need not be lost what was told
+    // of it: of a map the request, kvm_tdp_mmu_map and tdp_iter_start, of a link the
+    // kvm_mmu_get_page and tdp_mmu_init_sp, of either the call of handle_changed_spte.
+    struct Begun {
+      bool request = false, tdp_map = false, iter_start = false;
+      bool get_page = false, init_sp = false, entered = false;
+      bool operator==(const Begun&) const = default;
+    };
+    struct Value {
+      TracepointReplayer::EntryValue value;
+      size_t since = 0;  // position
+    };
+    std::vector<Value> there;
+    std::vector<std::pair<size_t, Begun>> begun;  // from which position on, ascending
     std::vector<uint64_t> read;
     ValueFacts values;
-    // What of a map, of a link and of a removal of the table below needs not be lost.
-    bool request = false, set_spte = false, get_page = false, prepare_zap = false;
-    // The same of kprobes: the call of handle_changed_spte, tdp_mmu_init_sp of a table, and what
-    // comes in a fault before its change.
-    bool entered = false, init_sp = false, tdp_map = false, iter_start = false;
+    // The same of a map behind the loss, and of the removal of the table below on either side.
+    bool set_spte = false, prepare_zap = false;
     size_t present = SIZE_MAX;  // entries of a table below, at least
     size_t tables = 0;          // that have the entry, at most
+
+    Begun begun_until(size_t position) const;
+    bool holds_all(size_t position, const std::function<bool(uint64_t spte)>& is) const;
   };
   Told told_of(const EntryPlace& entry) const;
   std::vector<uint32_t> threads() const;
@@ -87,7 +103,7 @@ class GappedRecording {
   static constexpr size_t kMaxSpots = 8;
   std::vector<Spot> spots(size_t before) const;
   // They happened on the CPU that lost them, when the recorded event behind them did at the latest.
-  // False: the gap has no room for so many. Else `token` takes them back.
+  // False: the gap has no room for so many, and the kprobes that are hit on the way. Else `token` takes them back.
   bool put(const Spot& spot, const std::vector<trace::Event>& events, size_t& token);
   void take_back(size_t token);
 
@@ -121,6 +137,9 @@ class GappedRecording {
   // where `event` is false.
   template <class OnEvent, class OnLoss>
   void play(bool markers, OnEvent&& event, OnLoss&& loss) const;
+  // Lost events that an event takes: a kprobe is hit before it.
+  size_t weight(const trace::Event& e) const;
+  void find_begun();
   // The position of the last marker at or before `before`, 0 for none; a gap begins behind the last
   // event of its CPU, so a position between that and the marker is in it as well.
   size_t marker_for(size_t before) const;

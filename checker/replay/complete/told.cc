@@ -15,28 +15,33 @@ namespace f = trace::f;
 namespace {
 
 class Listener {
+  using Begun = GappedRecording::Told::Begun;
+
  public:
   Listener(const EntryPlace& entry, const TracepointReplayer& replayer)
       : entry_(entry), replayer_(replayer) {
-    told_.request = !replayer.tells(K::kSpteRequested);
     told_.set_spte = !replayer.tells(K::kSetSpte);
-    told_.get_page = !replayer.tells(K::kGetPage);
     told_.prepare_zap = !replayer.tells(K::kPrepareZapPage);
-    told_.entered = !replayer.records(K::kChangedSpte);
-    told_.init_sp = !replayer.records(K::kInitSp);
-    told_.tdp_map = !replayer.records(K::kTdpMap);
-    told_.iter_start = !replayer.records(K::kIterStart);
+    begun_.request = !replayer.tells(K::kSpteRequested);
+    begun_.get_page = !replayer.tells(K::kGetPage);
+    begun_.entered = !replayer.records(K::kChangedSpte);
+    begun_.init_sp = !replayer.records(K::kInitSp);
+    begun_.tdp_map = !replayer.records(K::kTdpMap);
+    begun_.iter_start = !replayer.records(K::kIterStart);
+    told_.begun.emplace_back(0, begun_);
   }
 
   // `losing`: events may have been lost right behind it.
-  void event(const Event& e, bool losing) {
+  void event(const Event& e, size_t at, bool losing) {
     probe(e);
     if (e.kind >= K::kTdpMap) return;  // a kprobe
-    // Is it the first that its thread told of since something may have been lost?
-    const bool first = std::exchange(losses_at_[e.thread], losses_) != losses_;
-    if (losses_ == 0) return;
+    // Is it the first that its thread told of since this CPU may have lost something?
+    const size_t losses = losses_of_[e.cpu] + any_losses_;
+    const bool first = std::exchange(losses_at_[e.thread], std::pair(e.cpu, losses)) !=
+                       std::pair(e.cpu, losses);
+    if (!lost_) return;
     switch (e.kind) {
-      case K::kSpteChanged: return change(e, first, losing);
+      case K::kSpteChanged: return change(e, at, first, losing);
       case K::kFastPageFault: {
         namespace q = f::fast_page_fault;
         if (is_gfn(e.get(q::address) >> model::kPageShift)) read(e.get(q::old_spte));
@@ -63,24 +68,31 @@ class Listener {
     }
   }
 
-  void loss() {
-    losses_++;
-    const TracepointReplayer::Pending pending = replayer_.pending_at(entry_);
-    told_.request = told_.request || pending.request;
-    told_.get_page = told_.get_page || pending.link;
+  void loss(const LostCpus& lost, size_t at) {
+    lost_ = true;
+    any_losses_ += lost.any;
+    for (const uint32_t cpu : lost.cpus) losses_of_[cpu]++;
+    const TracepointReplayer::Pending pending = replayer_.pending_at(entry_, lost);
+    Begun now = begun_;
+    now.request = now.request || pending.request;
+    now.get_page = now.get_page || pending.link;
+    for (const auto& [thread, p] : probed_) {
+      if (!lost.has(p.cpu)) continue;
+      now.entered = now.entered || p.begun.entered;
+      now.init_sp = now.init_sp || p.begun.init_sp;
+      now.tdp_map = now.tdp_map || p.begun.tdp_map;
+      now.iter_start = now.iter_start || p.begun.iter_start;
+    }
+    if (now != begun_) told_.begun.emplace_back(at, now);
+    begun_ = now;
     told_.prepare_zap = told_.prepare_zap || pending.removal;
     told_.present = std::min(told_.present, pending.present);
-    for (const auto& [thread, p] : probed_) {
-      told_.entered = told_.entered || p.entered;
-      told_.init_sp = told_.init_sp || p.init_sp;
-      told_.tdp_map = told_.tdp_map || p.tdp_map;
-      told_.iter_start = told_.iter_start || p.iter_start;
-    }
     const std::vector<TracepointReplayer::EntryValue> there = replayer_.entries_at(entry_);
     told_.tables = std::max(told_.tables, there.size());
-    for (const TracepointReplayer::EntryValue& at : there) {
-      if (std::find(told_.there.begin(), told_.there.end(), at) == told_.there.end()) {
-        told_.there.push_back(at);
+    for (const TracepointReplayer::EntryValue& value : there) {
+      const auto same = [&](const GappedRecording::Told::Value& v) { return v.value == value; };
+      if (std::none_of(told_.there.begin(), told_.there.end(), same)) {
+        told_.there.push_back({value, at});
       }
     }
   }
@@ -103,32 +115,34 @@ class Listener {
   // What may be of an operation whose other events are lost.
   void probe(const Event& e) {
     Probed& p = probed_[e.thread];
+    if (std::exchange(p.cpu, e.cpu) != e.cpu) p.begun = {};
+    Begun& begun = p.begun;
     switch (e.kind) {
       case K::kChangedSpte: {
         namespace x = f::changed_spte;
-        p.entered = p.entered || (e.get(x::level) == level() && is_gfn(e.get(x::gfn)));
+        begun.entered = begun.entered || (e.get(x::level) == level() && is_gfn(e.get(x::gfn)));
         return;
       }
       case K::kSpteChanged: {
         namespace s = f::spte_changed;
-        if (e.get(s::level) == level() && is_gfn(e.get(s::gfn))) p.entered = false;
+        if (e.get(s::level) == level() && is_gfn(e.get(s::gfn))) begun.entered = false;
         return;
       }
-      case K::kInitSp: p.init_sp = true; return;
-      case K::kGetPage: p.init_sp = false; return;
-      case K::kTdpMap: p.tdp_map = true; return;
-      case K::kIterStart: p.iter_start = true; return;
+      case K::kInitSp: begun.init_sp = true; return;
+      case K::kGetPage: begun.init_sp = false; return;
+      case K::kTdpMap: begun.tdp_map = true; return;
+      case K::kIterStart: begun.iter_start = true; return;
       case K::kPageFault:
-      case K::kSetSpte: p = {}; return;
+      case K::kSetSpte: begun = {}; return;
       default: return;
     }
   }
-  void change(const Event& e, bool first, bool losing) {
+  void change(const Event& e, size_t at, bool first, bool losing) {
     namespace s = f::spte_changed;
     if (!is_gfn(e.get(s::gfn))) return;
     if (e.get(s::level) == level()) {
       read(e.get(s::old_spte));
-      if (losing) told_.there.push_back({-1, e.vm, 0, e.get(s::new_spte)});
+      if (losing) told_.there.push_back({{-1, e.vm, 0, e.get(s::new_spte)}, at});
     } else if (first && e.get(s::level) + 1 == level() &&
                model::is_frozen_spte<>(replayer_.values().fmt, e.get(s::new_spte))) {
       told_.prepare_zap = true;  // the removal of the table goes on behind the loss
@@ -138,15 +152,35 @@ class Listener {
   EntryPlace entry_;
   const TracepointReplayer& replayer_;
   GappedRecording::Told told_;
+  Begun begun_;
   struct Probed {
-    bool entered = false, init_sp = false, tdp_map = false, iter_start = false;
+    uint32_t cpu = 0;
+    Begun begun;
   };
   std::map<uint32_t, Probed> probed_;  // by thread
-  size_t losses_ = 0;
-  std::map<uint32_t, size_t> losses_at_;  // of the last event of a thread
+  bool lost_ = false;
+  size_t any_losses_ = 0;
+  std::map<uint32_t, size_t> losses_of_;  // by CPU
+  // Of the last event of a thread: its CPU, and the losses of that.
+  std::map<uint32_t, std::pair<uint32_t, size_t>> losses_at_;
 };
 
 }  // namespace
+
+GappedRecording::Told::Begun GappedRecording::Told::begun_until(size_t position) const {
+  Begun now;
+  for (const auto& [since, told] : begun) {
+    if (since <= position) now = told;
+  }
+  return now;
+}
+
+bool GappedRecording::Told::holds_all(size_t position,
+                                      const std::function<bool(uint64_t spte)>& is) const {
+  return std::all_of(there.begin(), there.end(), [&](const Value& v) {
+    return v.since > position || is(v.value.spte);
+  });
+}
 
 GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
   trace::TraceInfo info = info_;
@@ -158,11 +192,11 @@ GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
       false,
       [&](const Event& e, size_t at) {
         replayer.event(e);
-        listener.event(e, losing[at] != 0);
+        listener.event(e, at, losing[at] != 0);
         return true;
       },
-      [&](const LostCpus& lost, size_t) {
-        listener.loss();
+      [&](const LostCpus& lost, size_t at) {
+        listener.loss(lost, at);
         replayer.forget_probes(lost);
       });
   return listener.told();

@@ -76,7 +76,27 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
       return true;
     }
   }
-  return false;
+  return sure != nullptr && guessed_wrong(c, *sure);
+}
+
+// Which table the change is of is told; an earlier one, of which it was not, was of another table.
+bool TracepointReplayer::guessed_wrong(const Change& c, const TableRow& sure) {
+  if (!sure.guessed) return false;
+  const size_t i = EntryBook::index(c.level, c.gfn);
+  TableRow *here = nullptr, *other = nullptr;
+  for (const auto& row : book_.at(c.level, c.gfn)) {
+    if (row.get() == &sure) {
+      here = row.get();
+    } else if (row->guessed && row->fits(sure.as_id, sure.vm) &&
+               (row->e[i] == kUnknownSpte ||
+                may_read(values_, row->e[i], c.old_spte, c.level))) {
+      other = row.get();
+    }
+  }
+  if (here == nullptr || other == nullptr) return false;
+  std::swap(here->e[i], other->e[i]);
+  store(*here, c);
+  return true;
 }
 
 // Where several tables may be meant, what each holds is a guess.
@@ -217,6 +237,7 @@ void TracepointReplayer::expire(bool all) {
                                 h.c.level, h.c.old_spte, h.c.new_spte);
     lacks_ = h.lacks;
     about_ = EntryPlace{h.c.as_id, h.c.level, h.c.gfn};
+    seen_ = h.c.old_spte;
     known_at_ = h.at;
     diverge_at(h.place, observed, TpRule::kChain,
                known.empty() ? "nothing: no table covers this gfn" : "another value",

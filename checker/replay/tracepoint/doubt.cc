@@ -48,14 +48,12 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
       row->used = row->used && !first;
     }
   }
-  if (doubts.root) {
-    const auto roots = book_.at(root_level_, 0);
-    const bool idle =
-        std::any_of(roots.begin(), roots.end(), [](const auto& r) { return r->fresh && !r->used; });
-    if (!idle) {
-      TableRow* root = book_.add(0, 0, root_level_, -1, 0, model::kNonpresent);
-      if (root != nullptr) root->fresh = true;
-    }
+  const auto roots = book_.at(root_level_, 0);
+  const auto idle = std::count_if(roots.begin(), roots.end(),
+                                  [](const auto& r) { return r->fresh && !r->used; });
+  for (auto i = static_cast<size_t>(idle); i < doubts.roots; i++) {
+    TableRow* root = book_.add(0, 0, root_level_, -1, 0, model::kNonpresent);
+    if (root != nullptr) root->fresh = true;
   }
   if (std::exchange(cut_at_, book_.added()) != book_.added() || first) {
     for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
@@ -64,9 +62,16 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
       }
     }
   }
-  for (const EntryPlace& entry : doubts.relinks) doubt_entry(entry, true, true);
-  for (const EntryPlace& entry : doubts.links) doubt_entry(entry, true, false);
-  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, false, false);
+  const auto times = [](const std::vector<EntryPlace>& entries, const EntryPlace& entry) {
+    return static_cast<size_t>(std::count(entries.begin(), entries.end(), entry));
+  };
+  for (const EntryPlace& entry : doubts.relinks) {
+    doubt_entry(entry, times(doubts.relinks, entry) + times(doubts.links, entry), true);
+  }
+  for (const EntryPlace& entry : doubts.links) {
+    doubt_entry(entry, times(doubts.relinks, entry) + times(doubts.links, entry), false);
+  }
+  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, 0, false);
   for (const EntryPlace& entry : doubts.relinks) {
     if (doubts.last) doubt_removed(entry);
   }
@@ -75,11 +80,12 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
   early_ = {};
   retry_held();
   for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
-    for (const EntryPlace& entry : *entries) doubt_entry(entry, false, false);
+    for (const EntryPlace& entry : *entries) doubt_entry(entry, 0, false);
   }
 }
 
-void TracepointReplayer::doubt_entry(const EntryPlace& entry, bool link, bool again) {
+// `links`: tables that may have been linked there.
+void TracepointReplayer::doubt_entry(const EntryPlace& entry, size_t links, bool again) {
   const size_t i = EntryBook::index(entry.level, entry.gfn);
   doubted_[{entry.level, entry.gfn}] = now_;
   sharing_doubted_ = sharing_doubted_ || entry.level == root_level_;
@@ -93,8 +99,8 @@ void TracepointReplayer::doubt_entry(const EntryPlace& entry, bool link, bool ag
     empty = empty || !present;
     huge = huge || (present && model::is_last_spte<>(spte, entry.level));
   }
-  if (link && any && (again || empty || huge)) {
-    doubt_link(entry, huge ? kUnknownSpte : model::kNonpresent);
+  if (links > 0 && any && (again || empty || huge)) {
+    doubt_link(entry, huge ? kUnknownSpte : model::kNonpresent, links);
   }
 }
 
@@ -152,25 +158,27 @@ size_t TracepointReplayer::present_in(const TableRow& row) const {
   return n;
 }
 
-// There must be a table that nothing used since, whenever the link was lost.
-void TracepointReplayer::doubt_link(const EntryPlace& entry, uint64_t fill) {
+// There must be as many tables that nothing used since, whenever the links were lost.
+void TracepointReplayer::doubt_link(const EntryPlace& entry, uint64_t fill, size_t links) {
   const int level = entry.level - 1;
   const auto rows = book_.at(level, entry.gfn);
-  if (std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-        return row->fresh && !row->used && !row->gone && (fill != kUnknownSpte || row->unknown);
-      })) {
-    return;
+  const auto unused = std::count_if(rows.begin(), rows.end(), [&](const auto& row) {
+    return row->fresh && !row->used && !row->gone && (fill != kUnknownSpte || row->unknown);
+  });
+  for (auto i = static_cast<size_t>(unused); i < links; i++) {
+    TableRow* row = book_.add(kFreshPages + ++fresh_, entry.gfn, level, entry.as_id, 0, fill);
+    if (row == nullptr) return;
+    row->fresh = true;
+    row->unknown = fill == kUnknownSpte;
   }
-  TableRow* row = book_.add(kFreshPages + ++fresh_, entry.gfn, level, entry.as_id, 0, fill);
-  if (row == nullptr) return;
-  row->fresh = true;
-  row->unknown = fill == kUnknownSpte;
 }
 
 // What was told that is missing no more should an event be lost now.
-TracepointReplayer::Pending TracepointReplayer::pending_at(const EntryPlace& entry) const {
+TracepointReplayer::Pending TracepointReplayer::pending_at(const EntryPlace& entry,
+                                                           const LostCpus& lost) const {
   Pending p;
   for (const auto& [id, t] : threads_) {
+    if (!lost.has(t.cpu)) continue;  // it stays there while it holds mmu_lock
     p.request = p.request || (t.req.on && !t.req.installed &&
                               model::gfn_round_for_level<>(t.req.gfn, entry.level) == entry.gfn);
     p.link = p.link || (t.link.on && t.link.level == entry.level - 1 && t.link.gfn == entry.gfn);

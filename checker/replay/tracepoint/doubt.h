@@ -29,9 +29,10 @@ struct LostCpus {
 
 struct Doubts {
   std::vector<EntryPlace> entries;  // whose value may be another one
-  // The same, and a table may have been linked below: where there was none, or whatever was there.
+  // The same, and a table may have been linked below, as many as the entry is named times: where
+  // there was none, or whatever was there.
   std::vector<EntryPlace> links, relinks;
-  bool root = false;         // a root may have been made
+  size_t roots = 0;          // that may have been made
   bool last = false;         // nothing is lost behind this: of two tables in turn the first is gone
   uint64_t direct_bits = 0;  // bits of gfns that what was lost may have told of
 };

@@ -67,6 +67,11 @@ bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level) {
   return (added & f.dirty) == 0 || (known & may_write) != 0;
 }
 
+bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level) {
+  const model::ChangeKind<> k = model::classify_change<>(old_spte, new_spte, level);
+  return k.was_leaf && k.is_leaf && !k.pfn_changed;
+}
+
 bool is_mmio(const ValueFacts& v, uint64_t spte) {
   if (model::is_shadow_present_pte<>(spte)) return false;
   if (model::is_mmio_spte<>(v.fmt, spte)) return true;

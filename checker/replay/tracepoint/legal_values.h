@@ -43,6 +43,10 @@ LeafStep explain_step(const ValueFacts& v, uint64_t old_spte, uint64_t new_spte)
 // Can the entry that was last written as `known` now read `seen`? Hardware sets A and D only.
 bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level);
 
+// A leaf of which bits alone change: ageing, write protection and clearing of D that take one store
+// have a tracepoint of their own, and are no call of handle_changed_spte.
+bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level);
+
 bool is_mmio(const ValueFacts& v, uint64_t spte);
 bool is_mmio_of(const ValueFacts& v, uint64_t spte, uint64_t gfn);
 

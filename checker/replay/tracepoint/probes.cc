@@ -23,13 +23,6 @@ bool links_table(uint64_t spte, int level) {
   return model::is_shadow_present_pte<>(spte) && !model::is_last_spte<>(spte, level);
 }
 
-// Ageing, write protection and clearing of D in one store have a tracepoint of their own.
-bool is_in_place(uint64_t old_spte, uint64_t new_spte, int level) {
-  return model::is_shadow_present_pte<>(old_spte) && model::is_shadow_present_pte<>(new_spte) &&
-         model::is_last_spte<>(old_spte, level) && model::is_last_spte<>(new_spte, level) &&
-         model::spte_to_pfn<>(old_spte) == model::spte_to_pfn<>(new_spte);
-}
-
 bool has_present(const TableRow& row) {
   return std::any_of(row.e.begin(), row.e.end(), [](uint64_t spte) {
     return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte);
@@ -101,7 +94,7 @@ void TracepointReplayer::told_by_probes(const Event& e, Thread& t, Change& c) {
     c.table = last->table;
     t.entered.erase(std::next(last).base(), t.entered.end());
   } else if (t.walked.on && records(K::kChangedSpte) &&
-             !is_in_place(c.old_spte, c.new_spte, c.level)) {
+             !is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
     diverge(e, TpRule::kProbe, "a call of handle_changed_spte before it");
   }
   // NX recovery cuts tables off without a walk; what is below them is frozen by their removal.

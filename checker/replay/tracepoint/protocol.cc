@@ -160,6 +160,7 @@ void TracepointReplayer::check_private(const Event& e, const Thread& t, const Re
     const uint64_t spte = other->e[i];
     if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) continue;
     about_ = EntryPlace{other->as_id, 1, req.gfn};
+    seen_ = model::kNonpresent;
     diverge(e, TpRule::kPrivate,
             fmt::format("the zap of gfn {:x}, mapped as {} ({:x}), before it", req.gfn,
                         req.shared ? "private" : "shared", spte));

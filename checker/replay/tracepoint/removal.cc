@@ -112,6 +112,9 @@ void TracepointReplayer::resume_removal(const Event& e, Thread& t, const Change&
   b.gfn = EntryBook::base(c.level, c.gfn);
   b.place = place(e);
   b.next = EntryBook::index(c.level, c.gfn);
+  // Where it can be one table only, what was lost must have frozen the entries before.
+  const auto rows = book_.at(c.level, c.gfn);
+  if (doubting_ && rows.size() == 1 && rows[0]->fits(c.as_id, c.vm)) b.pfn = rows[0]->pfn;
   t.blocks.push_back(std::move(b));
   removed_child(e, t, c, true);
 }
@@ -180,6 +183,7 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
       lack({missing_change(e, row->as_id, left, level, row->e[i], values_.fmt.frozen)});
       if (passed.packet == at.packet) lack({zap}, at.packet);
       about_ = EntryPlace{row->as_id, level, left};
+      seen_ = model::kNonpresent;
       diverge_at(passed, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
                  TpRule::kRemoval,
                  fmt::format("the change of its present entry {} ({:x})", i, row->e[i]), "", "");

@@ -235,6 +235,9 @@ void TracepointReplayer::config(const Event& e) {
 
 void TracepointReplayer::lost() {
   forgot_ = lossy_ = true;
+  // A write of the module parameter may be lost, too.
+  values_.nx_known = false;
+  nx_ever_ = true;
   book_.clear();
   held_.clear();
   for (auto& [id, t] : threads_) {
@@ -333,7 +336,7 @@ void TracepointReplayer::diverge_at(report::Place at, std::string observed, TpRu
   n_.bad++;
   if (lacking_sink_) {
     lacking_sink_({at.packet, rule, at, std::exchange(lacks_, {}), std::exchange(about_, {}),
-                   known_at_ == 0 ? now_ : known_at_});
+                   std::exchange(seen_, {}), known_at_ == 0 ? now_ : known_at_});
   }
   if (verdict_.divergences.size() >= kMaxFindings) return;
   report::Divergence d;

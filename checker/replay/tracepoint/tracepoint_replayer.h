@@ -73,14 +73,14 @@ class TracepointReplayer {
     bool operator==(const EntryValue&) const = default;
   };
   std::vector<EntryValue> entries_at(const EntryPlace& entry) const;
-  // Of a map of the entry, of a link there and of the removal of the table below: was the request,
-  // the kvm_mmu_get_page, the kvm_mmu_prepare_zap_page told, and the rest not yet? How many entries
+  // Of a map of the entry, of a link there and of the removal of the table below, on one of these
+  // CPUs: was the request, the kvm_mmu_get_page, the kvm_mmu_prepare_zap_page told, and the rest not yet? How many entries
   // are present in the table and below it, at least?
   struct Pending {
     bool request = false, link = false, removal = false;
     size_t present = 0;
   };
-  Pending pending_at(const EntryPlace& entry) const;
+  Pending pending_at(const EntryPlace& entry, const LostCpus& lost) const;
   // May the recording have such events, and does it?
   bool tells(trace::EventKind k) const { return sees(k); }
   bool records(trace::EventKind k) const {
@@ -264,6 +264,7 @@ class TracepointReplayer {
   void apply(const trace::Event& e, const Change& c, TableRow* hint);
   bool fit(const Change& c, TableRow* hint);
   void guess(const Change& c);
+  bool guessed_wrong(const Change& c, const TableRow& sure);
   void store(TableRow& row, const Change& c);
   void witness(const trace::Event& e, Change c, uint64_t since);
   bool seen_since(const Change& c, uint64_t since) const;
@@ -273,8 +274,8 @@ class TracepointReplayer {
 
   // --- doubt.cc ---
   void doubt_threads(const LostCpus& lost);
-  void doubt_entry(const EntryPlace& entry, bool link, bool again);
-  void doubt_link(const EntryPlace& entry, uint64_t fill);
+  void doubt_entry(const EntryPlace& entry, size_t links, bool again);
+  void doubt_link(const EntryPlace& entry, uint64_t fill, size_t links);
   void doubt_removed(const EntryPlace& entry);
   void settle_link(const Change& c);
   void erase(TableRow* row);
@@ -352,6 +353,7 @@ class TracepointReplayer {
   LackingSink lacking_sink_;
   std::vector<Missing> lacks_;
   std::optional<EntryPlace> about_;  // of the next divergence
+  std::optional<uint64_t> seen_;     // the same
   uint64_t known_at_ = 0;            // of the next divergence; 0: the event of now
   // With doubts only.
   bool doubting_ = false;

@@ -71,6 +71,7 @@ bool TracepointReplayer::pass(const Event& e, const Thread& t, const Change& c, 
         !values_.td && book_.at(c.level, c.gfn).size() == 1) {
       lack({missing_change(e, row.as_id, gfn, c.level, spte, model::kNonpresent)});
       about_ = EntryPlace{row.as_id, c.level, gfn};
+      seen_ = model::kNonpresent;
       diverge(e, TpRule::kRange, fmt::format("the zap of gfn {:x} ({:x}) before it", gfn, spte));
     }
   }
