@@ -199,9 +199,10 @@ std::string no_way_text(const NoWay& none, size_t lost) {
   }
   const EntryPlace& at = *none.first.about;
   const std::string few = lost == 1 ? "1 lost event is" : fmt::format("{} lost events are", lost);
-  return fmt::format("{} too few: gfn {:x} level {} would have to be otherwise, and whatever made "
-                     "it so, what follows contradicts",
-                     few, at.gfn, at.level);
+  return fmt::format(
+      "{} too few: gfn {:x} level {} would have to be otherwise, and whatever made "
+      "it so, what follows contradicts",
+      few, at.gfn, at.level);
 }
 
 void contradicts(CompletionResult& result, const Lacking& finding, std::string detail = {}) {

@@ -12,7 +12,8 @@
 //                 explains that. Behind a gap two changes of one entry contradict each other
 //                 where fewer events were lost than it takes to make another table that one of
 //                 them can be of (tables_needed.h), or, counted over all entries, to change those
-//                 that must have been changed (entries_needed.h).
+//                 that must have been changed (entries_needed.h). Where kprobes are recorded they
+//                 are counted, too, and tell of which table a change is.
 //   undetermined  neither, within the bounds below; `detail` is what must have been lost, `lacking`
 //                 what would help where the search got stuck.
 // A second search may put in another table, or a root and tables, for the entry that needs it.

@@ -24,6 +24,7 @@ struct Way {
   std::vector<EntryPlace> entries, links;
   bool root = false, again = false;
   size_t events = 0;
+  size_t of_entry = 0;  // of these, the change of the entry
   // What it is to help with.
   struct Of {
     size_t at = 0;
@@ -126,7 +127,10 @@ class Ways {
       way.of = Way::Of{first->at, first->rule, *first->about};
       Doubts more = doubts;
       append(more, way);
+      const auto counted = counted_;
+      for (const EntryPlace& entry : way.entries) counted_[entry] = way.of_entry;
       const Answer answer = any(more, way, left - way.events);
+      counted_ = counted;
       if (answer == Answer::kMayBe) return answer;
     }
     return Answer::kNone;
@@ -143,11 +147,10 @@ class Ways {
   // A change that is not made in place, by a call of handle_changed_spte.
   static size_t events_of_call(const Begun& begun) { return size_t{2} - begun.entered; }
 
-  size_t events_of_any_change(const EntryPlace& entry) {
-    const std::optional<uint64_t> seen = std::exchange(seen_, std::nullopt);
-    const size_t events = events_of_change(entry, Doubts{});
-    seen_ = seen;
-    return events;
+  // What was counted of a change of the entry.
+  size_t counted_of(const EntryPlace& entry) const {
+    const auto it = counted_.find(entry);
+    return it == counted_.end() ? 0 : it->second;
   }
 
   // The table that the entry links is cut off: its own change, and what is told of its removal.
@@ -158,7 +161,7 @@ class Ways {
     size_t below = told.present == SIZE_MAX ? 0 : told.present;
     for (const auto* places : {&done.entries, &done.links, &done.relinks}) {
       for (const EntryPlace& at : *places) {
-        if (is_below(at, entry)) below -= std::min(below, events_of_any_change(at));
+        if (is_below(at, entry)) below -= std::min(below, std::max(counted_of(at), size_t{1}));
       }
     }
     return events_of_call(begun_of(told)) + 1 + below;
@@ -168,8 +171,7 @@ class Ways {
   size_t events_of_another(const EntryPlace& entry, const Doubts& done) {
     const Told& told = told_of(entry);
     const bool one = told.tables + done.roots <= 1;
-    return events_of_link(entry) +
-           (one ? events_of_call(begun_of(told)) + !told.prepare_zap : 0);
+    return events_of_link(entry) + (one ? events_of_call(begun_of(told)) + !told.prepare_zap : 0);
   }
 
   size_t events_of_link(const EntryPlace& entry) {
@@ -186,8 +188,7 @@ class Ways {
   // The same, where a change of the entry may have been counted already.
   size_t more_for_link(const EntryPlace& entry, const Doubts& done, bool again) {
     const size_t events = events_of_link(entry) + (again ? events_of_removal(entry, done) : 0);
-    const size_t counted = is_in(done.entries, entry) ? events_of_any_change(entry) : 0;
-    return events - std::min(events, counted);
+    return events - std::min(events, counted_of(entry));
   }
 
   // May its change be part of a removal that was counted?
@@ -269,13 +270,14 @@ class Ways {
       ways.push_back(way);
       if (doubted) return;
       way.entries.push_back(entry);
-      way.events += events_of_change(entry, done, true);
+      way.of_entry = events_of_change(entry, done, true);
+      way.events += way.of_entry;
       ways.push_back(std::move(way));
     };
     if (!doubted) {
       Way change;
       change.entries = {entry};
-      change.events = events_of_change(entry, done);
+      change.events = change.of_entry = events_of_change(entry, done);
       ways.push_back(std::move(change));
     }
     Way way;
@@ -322,8 +324,9 @@ class Ways {
   size_t lost_;
   const std::function<bool()>& tick_;
   size_t replays_ = 0, tried_ = 0;
-  size_t until_ = SIZE_MAX;  // position
+  size_t until_ = SIZE_MAX;       // position
   std::optional<uint64_t> seen_;  // what the entry that is otherwise must hold
+  std::map<EntryPlace, size_t> counted_;
   std::map<EntryPlace, Told> told_;
   Lacking first_;
   bool found_ = false;

@@ -7,8 +7,9 @@
 // events were needed than were lost. Where none of these ways ends in a replay that holds, no lost
 // events explain the recording: a change is one event, and each of another entry another one; a
 // link takes its kvm_mmu_get_page besides, a map its request and its kvm_mmu_set_spte, the removal
-// of a table all that is told of its entries, as far as these cannot have been told. Of one more
-// table at a place where one is in doubt already nothing is counted.
+// of a table all that is told of its entries, and each the kprobes that are hit on the way, as far
+// as these cannot have been told. What it takes depends on what the entry held until then, and on
+// what is seen. A second table at a place takes another root, or the removal of the first.
 //
 // Of one lost event the ways that are left are tried for what they are (one_event.h).
 #pragma once

@@ -63,7 +63,7 @@ size_t GappedRecording::weight(const Event& e) const {
     case K::kSpteChanged: {
       const bool in_place =
           e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
-                                                             static_cast<int>(e.get(s::level)));
+                                                    static_cast<int>(e.get(s::level)));
       return records(K::kChangedSpte) && !in_place ? 2 : 1;
     }
     default: return 1;
@@ -105,8 +105,7 @@ std::vector<GappedRecording::Loss> GappedRecording::losses() const {
     const Gap& gap = gaps_[sequence_[i - 1].gap];
     all.push_back({begin_of(i), i, gap.lost.cpu, !gap.names_cpu});
   }
-  std::sort(all.begin(), all.end(),
-            [](const Loss& a, const Loss& b) { return a.begin < b.begin; });
+  std::sort(all.begin(), all.end(), [](const Loss& a, const Loss& b) { return a.begin < b.begin; });
   return all;
 }
 

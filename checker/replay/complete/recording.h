@@ -24,7 +24,7 @@ struct Attempt {
   std::vector<Lacking> findings;  // in the order of the sequence
   std::string violated;           // an invariant that one recorded change breaks; empty: none
   report::Place violated_at;
-  uint64_t direct_bits = 0;  // that were told of, at the end
+  uint64_t direct_bits = 0;            // that were told of, at the end
   std::optional<Lacking> before_loss;  // a finding that came when nothing could be lost yet
 };
 
@@ -55,8 +55,8 @@ class GappedRecording {
   // What an entry held while events were being lost, and what is read of it since then, as the
   // events that are there tell it; the replay's rules of values.
   struct Told {
-    // Of an operation that was under way when events began to be lost need not be lost what was told
-    // of it: of a map the request, kvm_tdp_mmu_map and tdp_iter_start, of a link the
+    // Of an operation that was under way when events began to be lost need not be lost what was
+    // told of it: of a map the request, kvm_tdp_mmu_map and tdp_iter_start, of a link the
     // kvm_mmu_get_page and tdp_mmu_init_sp, of either the call of handle_changed_spte.
     struct Begun {
       bool request = false, tdp_map = false, iter_start = false;
@@ -103,7 +103,8 @@ class GappedRecording {
   static constexpr size_t kMaxSpots = 8;
   std::vector<Spot> spots(size_t before) const;
   // They happened on the CPU that lost them, when the recorded event behind them did at the latest.
-  // False: the gap has no room for so many, and the kprobes that are hit on the way. Else `token` takes them back.
+  // False: the gap has no room for so many, and the kprobes that are hit on the way. Else `token`
+  // takes them back.
   bool put(const Spot& spot, const std::vector<trace::Event>& events, size_t& token);
   void take_back(size_t token);
 
@@ -132,9 +133,9 @@ class GappedRecording {
     bool any_cpu = false;
   };
   std::vector<Loss> losses() const;  // by `begin`
-  // Calls `event` with each event, numbered from 1 on, and its position, and `loss` with the CPUs that
-  // may have lost events behind it, and the position; of markers `event` only if `markers`. Ends
-  // where `event` is false.
+  // Calls `event` with each event, numbered from 1 on, and its position, and `loss` with the CPUs
+  // that may have lost events behind it, and the position; of markers `event` only if `markers`.
+  // Ends where `event` is false.
   template <class OnEvent, class OnLoss>
   void play(bool markers, OnEvent&& event, OnLoss&& loss) const;
   // Lost events that an event takes: a kprobe is hit before it.

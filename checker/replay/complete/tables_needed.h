@@ -7,7 +7,8 @@
 // were lost, another one for each such change. More of them than tables at that place when the
 // first were lost: the others were linked by what was lost, below tables that were there, or were
 // linked as well, up to a root. A link takes two events (kvm_mmu_get_page and the change), a root
-// one; a table in which a value was found that no new table has takes another change.
+// one; a table in which a value was found that no new table has takes another change. Kprobes that
+// are recorded are hit before: tdp_mmu_init_sp, handle_changed_spte.
 //
 // All of this is a lower bound, also for changes of any order: a store lies behind the event of
 // its thread before its own and not behind its own; changes behind the loss whose store may not be
@@ -121,7 +122,7 @@ class TablesNeeded {
   std::map<Place, size_t> removed_;       // tables, by their first entry; space 0
   std::map<Place, size_t> linked_among_;  // the same, linked before the last loss
   size_t roots_among_ = 0, removed_anywhere_ = 0;
-  size_t pages_told_ = 0;  // kvm_mmu_get_page whose link may be lost
+  size_t pages_told_ = 0;                    // kvm_mmu_get_page whose link may be lost
   size_t made_told_ = 0, entered_told_ = 0;  // probes whose tracepoint may be
 };
 

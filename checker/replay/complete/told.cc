@@ -37,8 +37,8 @@ class Listener {
     if (e.kind >= K::kTdpMap) return;  // a kprobe
     // Is it the first that its thread told of since this CPU may have lost something?
     const size_t losses = losses_of_[e.cpu] + any_losses_;
-    const bool first = std::exchange(losses_at_[e.thread], std::pair(e.cpu, losses)) !=
-                       std::pair(e.cpu, losses);
+    const bool first =
+        std::exchange(losses_at_[e.thread], std::pair(e.cpu, losses)) != std::pair(e.cpu, losses);
     if (!lost_) return;
     switch (e.kind) {
       case K::kSpteChanged: return change(e, at, first, losing);
@@ -177,9 +177,8 @@ GappedRecording::Told::Begun GappedRecording::Told::begun_until(size_t position)
 
 bool GappedRecording::Told::holds_all(size_t position,
                                       const std::function<bool(uint64_t spte)>& is) const {
-  return std::all_of(there.begin(), there.end(), [&](const Value& v) {
-    return v.since > position || is(v.value.spte);
-  });
+  return std::all_of(there.begin(), there.end(),
+                     [&](const Value& v) { return v.since > position || is(v.value.spte); });
 }
 
 GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {

@@ -88,8 +88,7 @@ bool TracepointReplayer::guessed_wrong(const Change& c, const TableRow& sure) {
     if (row.get() == &sure) {
       here = row.get();
     } else if (row->guessed && row->fits(sure.as_id, sure.vm) &&
-               (row->e[i] == kUnknownSpte ||
-                may_read(values_, row->e[i], c.old_spte, c.level))) {
+               (row->e[i] == kUnknownSpte || may_read(values_, row->e[i], c.old_spte, c.level))) {
       other = row.get();
     }
   }

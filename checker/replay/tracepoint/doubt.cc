@@ -16,8 +16,8 @@ constexpr uint64_t kFreshPages = uint64_t{1} << 52;
 void TracepointReplayer::doubt_threads(const LostCpus& lost) {
   for (auto& [id, t] : threads_) {
     const bool here = !lost.has(t.cpu);
-    const bool locked = t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on ||
-                        !t.blocks.empty();
+    const bool locked =
+        t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on || !t.blocks.empty();
     if (here && locked) {
       t.stayed = t.fault_may_be_lost = true;
       continue;
@@ -49,8 +49,8 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
     }
   }
   const auto roots = book_.at(root_level_, 0);
-  const auto idle = std::count_if(roots.begin(), roots.end(),
-                                  [](const auto& r) { return r->fresh && !r->used; });
+  const auto idle =
+      std::count_if(roots.begin(), roots.end(), [](const auto& r) { return r->fresh && !r->used; });
   for (auto i = static_cast<size_t>(idle); i < doubts.roots; i++) {
     TableRow* root = book_.add(0, 0, root_level_, -1, 0, model::kNonpresent);
     if (root != nullptr) root->fresh = true;
@@ -110,8 +110,8 @@ void TracepointReplayer::settle_link(const Change& c) {
   for (const auto& row : book_.at(c.level, c.gfn)) {
     if (row->e[i] == kUnknownSpte) return;
   }
-  const bool table = model::is_shadow_present_pte<>(c.old_spte) &&
-                     !model::is_last_spte<>(c.old_spte, c.level);
+  const bool table =
+      model::is_shadow_present_pte<>(c.old_spte) && !model::is_last_spte<>(c.old_spte, c.level);
   for (const auto& row : book_.at(c.level - 1, c.gfn)) {
     if (row->fresh && !table) row->gone = true;
   }

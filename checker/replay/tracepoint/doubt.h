@@ -2,12 +2,13 @@
 //
 // A lost event is of one thread and changes at most one entry; that may have linked a table below
 // it, or have been the last of its removal. While events are being lost (doubt() is called behind
-// each event that may lie beside a lost one) nothing is known of any thread, nor of the entries and
-// tables that are named. A thread that holds mmu_lock stays on its CPU, though: where that loses
-// nothing, what it is in the middle of goes on. So whatever the lost events were, as long as they changed no other entry:
-// what the replay would have accepted behind them it accepts behind the doubts. A divergence behind
-// all doubts therefore says that some other entry was changed by what was lost, or that there is
-// none. That a page is a table already is not asked of a replay with doubts.
+// each event that may lie beside a lost one) nothing is known of the entries and tables that are
+// named, nor of any thread, but for one that holds mmu_lock: it stays on its CPU, and where that
+// loses nothing, what it is in the middle of goes on. So whatever the lost events were, as long as
+// they changed no other entry: what the replay would have accepted behind them it accepts behind
+// the doubts. A divergence behind all doubts therefore says that some other entry was changed by
+// what was lost, or that there is none. That a page is a table already is not asked of a replay
+// with doubts.
 #pragma once
 
 #include <algorithm>

@@ -22,13 +22,13 @@ namespace mmucheck::replay {
 inline constexpr uint64_t kUnknownSpte = ~uint64_t{0};
 
 struct TableRow {
-  uint64_t pfn = 0;  // 0: unknown (a root, or linked unseen)
-  uint64_t gfn = 0;  // first gfn that it maps
-  int level = 0;     // of its entries
-  int as_id = -1;    // -1: not known yet
-  uint32_t vm = 0;   // 0: unknown
-  uint32_t root = 0;  // 1.. in the order in which roots were made; 0: linked unseen
-  uint64_t page = 0;  // pfn of the table itself, of a root as well; 0: nothing told
+  uint64_t pfn = 0;     // 0: unknown (a root, or linked unseen)
+  uint64_t gfn = 0;     // first gfn that it maps
+  int level = 0;        // of its entries
+  int as_id = -1;       // -1: not known yet
+  uint32_t vm = 0;      // 0: unknown
+  uint32_t root = 0;    // 1.. in the order in which roots were made; 0: linked unseen
+  uint64_t page = 0;    // pfn of the table itself, of a root as well; 0: nothing told
   bool shared = false;  // of a TD: maps memory that it shares with the host
   // Of a table that lost events may have linked (doubt.h): so it is, what is in it is not known,
   // and something was stored in it.
@@ -64,7 +64,8 @@ class EntryBook {
   void each_below(int level, uint64_t gfn, const std::function<void(TableRow&)>& row) const;
   // How many rows were ever added.
   uint64_t added() const { return added_; }
-  // The page of a root, by its number; 0: nothing told. A page is that of the root that has it last.
+  // The page of a root, by its number; 0: nothing told. A page is that of the root that has it
+  // last.
   uint64_t root_page(uint32_t root) const;
   void learn_root_page(uint32_t root, uint64_t page);
   // Rows of roots.

@@ -8,7 +8,9 @@ namespace {
 
 constexpr uint64_t kEptMemtype = 0x78;  // memory type 5:3 and IPAT
 
-SpteFormat td_format(const SpteFormat& f) { return model::with_td_mmio_value(f); }
+SpteFormat td_format(const SpteFormat& f) {
+  return model::with_td_mmio_value(f);
+}
 
 }  // namespace
 
@@ -48,8 +50,7 @@ LeafStep explain_step(const ValueFacts& v, uint64_t old_spte, uint64_t new_spte)
   if (new_spte == (old_spte & ~(model::kPtWritable | f.mmu_writable))) {
     return LeafStep::kUnwritable;
   }
-  if (f.dirty != 0 && model::spte_ad_enabled<>(f, old_spte) &&
-      new_spte == (old_spte & ~f.dirty)) {
+  if (f.dirty != 0 && model::spte_ad_enabled<>(f, old_spte) && new_spte == (old_spte & ~f.dirty)) {
     return LeafStep::kClearDirty;
   }
   if (new_spte == model::mark_spte_for_access_track<>(f, old_spte)) return LeafStep::kAge;
@@ -76,8 +77,7 @@ bool is_mmio(const ValueFacts& v, uint64_t spte) {
   if (model::is_shadow_present_pte<>(spte)) return false;
   if (model::is_mmio_spte<>(v.fmt, spte)) return true;
   // Of a TD's, bit 63 clear is all that tells it from an empty entry.
-  return v.td && (spte & model::kNonpresent) == 0 &&
-         model::is_mmio_spte<>(td_format(v.fmt), spte);
+  return v.td && (spte & model::kNonpresent) == 0 && model::is_mmio_spte<>(td_format(v.fmt), spte);
 }
 
 bool is_mmio_of(const ValueFacts& v, uint64_t spte, uint64_t gfn) {

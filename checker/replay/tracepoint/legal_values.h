@@ -15,9 +15,9 @@ struct ValueFacts {
   const model::Design* design = nullptr;
   model::HostMmu host;
   model::SpteFormat fmt;
-  bool format_known = false;    // else values are not judged
-  bool nx_known = false;        // host.nx_huge_pages was told
-  bool td = false;              // VMs with an MMIO value of 0 may exist
+  bool format_known = false;  // else values are not judged
+  bool nx_known = false;      // host.nx_huge_pages was told
+  bool td = false;            // VMs with an MMIO value of 0 may exist
 };
 
 struct LeafRequest {

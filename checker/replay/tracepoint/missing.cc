@@ -250,8 +250,7 @@ void TracepointReplayer::lack_another(const Event& e, const Change& c) {
   for (int top = c.level + 1; top <= root_level_; top++) {
     const auto rows = book_.at(top, c.gfn);
     const bool empty = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-      return row->fits(c.as_id, c.vm) &&
-             row->e[EntryBook::index(top, c.gfn)] == model::kNonpresent;
+      return row->fits(c.as_id, c.vm) && row->e[EntryBook::index(top, c.gfn)] == model::kNonpresent;
     });
     if (!empty) continue;
     lack_tables(e, c, top, false);

@@ -43,7 +43,7 @@ struct Lacking {
   // The entry that would have to be otherwise; nullopt: no other state of an entry helps.
   std::optional<EntryPlace> about;
   std::optional<uint64_t> seen;  // what it would have to hold
-  uint64_t known_at = 0;  // number of the event from which on the replay may be wrong
+  uint64_t known_at = 0;         // number of the event from which on the replay may be wrong
 };
 using LackingSink = std::function<void(Lacking)>;
 

@@ -36,7 +36,7 @@ void TracepointReplayer::probe(const Event& e, Thread& t) {
   switch (e.kind) {
     case K::kIterStart: {
       namespace i = f::iter_start;
-      t.entered.clear();
+      no_call_left(e, t);
       t.walked = {};
       if (!e.has(i::role)) return;
       const auto role = static_cast<uint32_t>(e.get(i::role));
@@ -70,6 +70,7 @@ void TracepointReplayer::entered_change(const Event& e, Thread& t) {
   if (e.has(x::role)) {
     const auto role = static_cast<uint32_t>(e.get(x::role));
     p.as_id = static_cast<int>(model::role_as_id(role));
+    p.mirror = model::role_mirror(role);
     const bool fits = model::role_level(role) == p.level &&
                       (!e.has(x::table_gfn) || plain_gfn(e.get(x::table_gfn)) ==
                                                    EntryBook::base(p.level, plain_gfn(p.gfn)));
@@ -80,21 +81,47 @@ void TracepointReplayer::entered_change(const Event& e, Thread& t) {
   t.entered.push_back(p);
 }
 
+// The thread is out of handle_changed_spte. A hook that the TDX module refuses ends it early.
+void TracepointReplayer::no_call_left(const Event& e, Thread& t) {
+  const bool left =
+      std::any_of(t.entered.begin(), t.entered.end(), [](const Probed& p) { return !p.mirror; });
+  t.entered.clear();
+  if (left && !values_.td)
+    diverge(e, TpRule::kProbe, "the tracepoint of each call that went before");
+}
+
+// A compiler may have inlined the function where changes of some kind are made: of that kind there
+// is no call then, the first time on.
+bool TracepointReplayer::lacks_call(const Change& c, bool called) {
+  if (!records(K::kChangedSpte) || is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
+    return false;
+  }
+  const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
+  Calls& calls =
+      calls_[static_cast<size_t>(k.was_present) | static_cast<size_t>(k.was_leaf) << 1 |
+             static_cast<size_t>(k.is_present) << 2 | static_cast<size_t>(k.is_leaf) << 3];
+  const bool lacks = !called && calls.told && !calls.missing;
+  calls.told = calls.told || called;
+  calls.missing = calls.missing || (!called && !lacks);
+  return lacks;
+}
+
 // The call that the tracepoint is of is the last one of the entry.
 void TracepointReplayer::told_by_probes(const Event& e, Thread& t, Change& c) {
   namespace s = f::spte_changed;
   const auto last = std::find_if(t.entered.rbegin(), t.entered.rend(), [&](const Probed& p) {
     return p.level == c.level && p.gfn == e.get(s::gfn);
   });
-  if (last != t.entered.rend()) {
+  const bool called = last != t.entered.rend();
+  const bool lacks = t.walked.on && lacks_call(c, called);
+  if (called) {
     if (last->old_spte != c.old_spte || last->new_spte != c.new_spte ||
         (last->as_id >= 0 && last->as_id != c.as_id)) {
       diverge(e, TpRule::kProbe, "what handle_changed_spte was called with");
     }
     c.table = last->table;
     t.entered.erase(std::next(last).base(), t.entered.end());
-  } else if (t.walked.on && records(K::kChangedSpte) &&
-             !is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
+  } else if (lacks) {
     diverge(e, TpRule::kProbe, "a call of handle_changed_spte before it");
   }
   // NX recovery cuts tables off without a walk; what is below them is frozen by their removal.
@@ -123,8 +150,8 @@ bool TracepointReplayer::may_be_of(const TableRow& row, const Change& c) const {
 }
 
 bool TracepointReplayer::is_surely_of(const TableRow& row, const Change& c) const {
-  const bool same = c.table != 0 ? row.page == c.table
-                                 : c.root != 0 && book_.root_page(row.root) == c.root;
+  const bool same =
+      c.table != 0 ? row.page == c.table : c.root != 0 && book_.root_page(row.root) == c.root;
   if (!same || row.cut || row.fresh) return false;
   // A root goes when it is empty, without an event.
   return !doubting_ || row.pfn != 0 || has_present(row);

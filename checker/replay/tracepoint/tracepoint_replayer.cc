@@ -281,6 +281,7 @@ void TracepointReplayer::settle(const Event& e, Thread& t) {
   t.run = 0;
   t.walk = {};
   t.attributes = {};
+  if (e.kind != K::kPrepareZapPage) no_call_left(e, t);
   if (e.kind != K::kPrepareZapPage && !t.blocks.empty()) close_all(e, t);
   if (t.zap.on && e.kind != K::kPrepareZapPage) {
     t.zap.on = false;

@@ -18,6 +18,7 @@
 // kMaxFindings are kept.
 #pragma once
 
+#include <array>
 #include <deque>
 #include <map>
 #include <set>
@@ -74,8 +75,8 @@ class TracepointReplayer {
   };
   std::vector<EntryValue> entries_at(const EntryPlace& entry) const;
   // Of a map of the entry, of a link there and of the removal of the table below, on one of these
-  // CPUs: was the request, the kvm_mmu_get_page, the kvm_mmu_prepare_zap_page told, and the rest not yet? How many entries
-  // are present in the table and below it, at least?
+  // CPUs: was the request, the kvm_mmu_get_page, the kvm_mmu_prepare_zap_page told, and the rest
+  // not yet? How many entries are present in the table and below it, at least?
   struct Pending {
     bool request = false, link = false, removal = false;
     size_t present = 0;
@@ -135,6 +136,7 @@ class TracepointReplayer {
     int as_id = -1, level = 0;
     uint64_t gfn = 0, old_spte = 0, new_spte = 0;
     uint64_t table = 0;  // page; 0: not recorded
+    bool mirror = false;
   };
   struct Walked {  // tdp_iter_start, and no other since
     bool on = false;
@@ -159,13 +161,13 @@ class TracepointReplayer {
     Passed last, before;
     Walk walk;
     Attributes attributes;
-    int run = 0;         // changes in one go of one kind
-    bool unsure = false; // events of it may be missing
-    bool no_fault = false;  // what fault it is in may be missing
+    int run = 0;                     // changes in one go of one kind
+    bool unsure = false;             // events of it may be missing
+    bool no_fault = false;           // what fault it is in may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
     uint64_t link_at = 0;            // of the last kvm_mmu_get_page
     uint32_t cpu = 0;
-    bool stayed = false;  // another CPU lost events since its last one,
+    bool stayed = false;             // another CPU lost events since its last one,
     bool fault_may_be_lost = false;  // and since its last fault
     // Of kprobes, where these are recorded.
     std::vector<Probed> entered;
@@ -178,7 +180,7 @@ class TracepointReplayer {
     int level = 0;
     uint64_t old_spte = 0, new_spte = 0;
     uint32_t thread = 0, vm = 0;
-    uint64_t at = 0;  // number of its event
+    uint64_t at = 0;               // number of its event
     uint64_t table = 0, root = 0;  // pages of the entry's table and of its root; 0: not told
   };
   struct Entry {
@@ -187,7 +189,7 @@ class TracepointReplayer {
   };
   struct Held {  // waits for another thread's event
     Change c;
-    bool witness = false;  // only a value that was read
+    bool witness = false;                      // only a value that was read
     uint64_t since = 0, at = 0, deadline = 0;  // event numbers
     report::Place place;
     std::vector<Missing> lacks;
@@ -204,14 +206,14 @@ class TracepointReplayer {
   void learn_direct_bit_of_zap(const trace::Event& e, const Thread& t);
   void settle(const trace::Event& e, Thread& t);
   void settle_change(const trace::Event& e, Thread& t);
-  bool sees(trace::EventKind k) const {
-    return !caps_known_ || caps_.test(static_cast<size_t>(k));
-  }
+  bool sees(trace::EventKind k) const { return !caps_known_ || caps_.test(static_cast<size_t>(k)); }
 
   // --- probes.cc: what kprobes tell of changes ---
   void probe(const trace::Event& e, Thread& t);
   void entered_change(const trace::Event& e, Thread& t);
+  void no_call_left(const trace::Event& e, Thread& t);
   void told_by_probes(const trace::Event& e, Thread& t, Change& c);
+  bool lacks_call(const Change& c, bool called);
   bool may_be_of(const TableRow& row, const Change& c) const;
   bool is_surely_of(const TableRow& row, const Change& c) const;
   const TableRow* surely_of(const Change& c) const;
@@ -301,8 +303,7 @@ class TracepointReplayer {
   trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
                               uint64_t old_spte, uint64_t new_spte) const;
   trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level) const;
-  std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c,
-                                        bool ahead) const;
+  std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c, bool ahead) const;
   trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level) const;
   std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
                                          uint64_t table) const;
@@ -326,8 +327,13 @@ class TracepointReplayer {
 
   EntryBook book_;
   ExecutionLog log_;
-  uint32_t applied_root_ = 0;             // of the last change that found its table
-  const TableRow* applied_ = nullptr;     // nullptr: none, or gone
+  // Of changes by what they are (present, leaf, before and after): did a call come before each?
+  struct Calls {
+    bool told = false, missing = false;
+  };
+  std::array<Calls, 16> calls_{};
+  uint32_t applied_root_ = 0;          // of the last change that found its table
+  const TableRow* applied_ = nullptr;  // nullptr: none, or gone
   // By table and index: where a walk last went past a leaf that it left.
   std::unordered_map<uint64_t, report::Place> passed_;
   std::unordered_map<uint64_t, Thread> threads_;
@@ -337,8 +343,8 @@ class TracepointReplayer {
   uint64_t now_ = 0;
   uint64_t previous_ = 0;  // event before this one of its thread
   Entry early_;            // whose change is told only now, long after its store
-  bool forgot_ = false;  // events are missing somewhere before: tables may exist unseen
-  bool lossy_ = false;  // events are missing somewhere
+  bool forgot_ = false;    // events are missing somewhere before: tables may exist unseen
+  bool lossy_ = false;     // events are missing somewhere
   bool started_ = false;
   bool nx_ever_ = false;  // the NX workaround was on at some time
 
@@ -360,8 +366,8 @@ class TracepointReplayer {
   std::map<std::pair<int, uint64_t>, uint64_t> doubted_;  // level and gfn: last event before
   std::set<std::pair<int, uint64_t>> pending_removals_;   // tables
   bool sharing_doubted_ = false;  // whether a table maps shared memory, or how many roots there are
-  uint64_t cut_at_ = 0;  // rows that had been added when the doubted ones were marked
-  uint64_t fresh_ = 0;  // tables that may have been linked
+  uint64_t cut_at_ = 0;           // rows that had been added when the doubted ones were marked
+  uint64_t fresh_ = 0;            // tables that may have been linked
   report::Verdict verdict_;
 };
 
