@@ -57,9 +57,9 @@ struct CompletedGap {
 
 struct CompletionResult {
   Completion answer = Completion::kUndetermined;
-  std::string reason;              // inconsistent, undetermined: why
-  report::Place place;             // of the event that this is about
-  std::string detail;              // what lost events must have done, as far as that is known
+  std::string reason;   // inconsistent, undetermined: why
+  report::Place place;  // of the event that this is about
+  std::string detail;   // what lost events must have done, as far as that is known
   // Undetermined: events before `place` with which it would be legal, and for which no room or no
   // place was found.
   std::vector<trace::OwnedEvent> lacking;

@@ -45,11 +45,6 @@ bool is_in(const std::vector<EntryPlace>& places, const EntryPlace& place) {
   return std::find(places.begin(), places.end(), place) != places.end();
 }
 
-bool links_table(uint64_t spte, int level) {
-  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
-         !model::is_last_spte<>(spte, level);
-}
-
 void append(Doubts& doubts, const Way& way) {
   doubts.entries.insert(doubts.entries.end(), way.entries.begin(), way.entries.end());
   doubts.roots += way.root;
@@ -204,17 +199,33 @@ class Ways {
            std::any_of(done.relinks.begin(), done.relinks.end(), above);
   }
 
-  // That is empty, unless it took the place of a huge page.
-  size_t events_in_new_table(const EntryPlace& entry) {
-    const auto is_no_page = [](int level) {
-      return [level](uint64_t spte) {
-        return !model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, level);
-      };
-    };
-    for (EntryPlace at = above(entry); at.level <= model::kMaxHugepageLevel; at = above(at)) {
-      if (!told_of(at).holds_all(until_, is_no_page(at.level))) return 1;
+  // That is empty, unless it took the place of a huge page, which may have been mapped by what was
+  // lost as well: the first entry of the table that is seen tells of that, and the others of
+  // nothing.
+  size_t events_in_new_table(const EntryPlace& entry, const Doubts& done) {
+    if (entry.level >= model::kMaxHugepageLevel || !may_be_of_split(entry)) {
+      return events_to_use(entry);
     }
-    return events_to_use(entry);
+    const EntryPlace table = above(entry);
+    const auto is_no_page = [&](uint64_t spte) {
+      return !model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, table.level);
+    };
+    if (!told_of(table).holds_all(until_, is_no_page)) return 1;
+    const auto beside = [&](const EntryPlace& at) {
+      return at.level == entry.level && above(at) == table;
+    };
+    if (std::any_of(done.entries.begin(), done.entries.end(), beside)) return 0;
+    return std::min(events_to_use(entry), events_of_map(told_of(table)));
+  }
+
+  // make_huge_page_split_spte: gfn and page are congruent.
+  bool may_be_of_split(const EntryPlace& entry) const {
+    if (!seen_ || !model::is_shadow_present_pte<>(*seen_) ||
+        !model::is_last_spte<>(*seen_, entry.level)) {
+      return true;
+    }
+    const uint64_t low = model::pages_per_hpage(entry.level + 1) - 1;
+    return ((model::spte_to_pfn<>(*seen_) ^ entry.gfn) & low) == 0;
   }
 
   // A map or a link; a huge page may have replaced a table.
@@ -232,7 +243,7 @@ class Ways {
   size_t events_of_change(const EntryPlace& entry, const Doubts& done, bool anew = false) {
     const size_t events = events_of_change_there(entry, done);
     if (!anew && !may_be_in_new_table(entry, done)) return events;
-    return std::min(events, events_in_new_table(entry));
+    return std::min(events, events_in_new_table(entry, done));
   }
 
   // A change of an entry, from what it held to what is seen.

@@ -53,42 +53,46 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
   find_begun();
 }
 
-size_t GappedRecording::weight(const Event& e) const {
-  const auto records = [&](K k) {
-    return info_.capabilities_known && info_.capabilities.test(static_cast<size_t>(k));
-  };
+bool is_made_in_place(const Event& e) {
   namespace s = f::spte_changed;
-  switch (e.kind) {
-    case K::kGetPage: return records(K::kInitSp) ? 2 : 1;
-    case K::kSpteChanged: {
-      const bool in_place =
-          e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
-                                                    static_cast<int>(e.get(s::level)));
-      return records(K::kChangedSpte) && !in_place ? 2 : 1;
-    }
-    default: return 1;
-  }
+  return e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
+                                                   static_cast<int>(e.get(s::level)));
+}
+
+size_t GappedRecording::weight(const Event& e) const {
+  if (e.kind == K::kGetPage) return has_init_sp_ ? 2 : 1;
+  if (e.kind == K::kSpteChanged) return has_calls_ && !is_made_in_place(e) ? 2 : 1;
+  return 1;
 }
 
 // A loss may cut between a kprobe and its tracepoint.
 void GappedRecording::find_begun() {
   std::map<uint32_t, size_t> begun;  // by thread
   std::vector<size_t> at(sequence_.size() + 1, 0);
-  size_t sum = 0;
+  size_t sum = 0, calls = 0, tables = 0;
+  bool lacks_call = false, lacks_init_sp = false;
   for (size_t i = 0; i < sequence_.size(); i++) {
     const Event e = sequence_[i].event.event();
+    const bool whole = i < whole_;
     size_t& n = begun[e.thread];
     if (e.kind == K::kInitSp || e.kind == K::kChangedSpte) {
       n++;
       sum++;
+      if (whole) (e.kind == K::kInitSp ? tables : calls)++;
     } else if ((e.kind == K::kGetPage || e.kind == K::kSpteChanged) && n > 0) {
       n--;
       sum--;
     } else if (e.kind == K::kIterStart) {
       sum -= std::exchange(n, 0);
+    } else if (e.kind == K::kGetPage) {
+      lacks_init_sp = lacks_init_sp || (whole && e.get_or(f::get_page::direct, 1) != 0);
+    } else if (e.kind == K::kSpteChanged) {
+      lacks_call = lacks_call || (whole && !is_made_in_place(e));
     }
     at[i + 1] = sum;
   }
+  has_calls_ = calls != 0 && !lacks_call;
+  has_init_sp_ = tables != 0 && !lacks_init_sp;
   for (size_t i = 1; i <= sequence_.size(); i++) {
     if (!sequence_[i - 1].marker) continue;
     for (size_t k = begin_of(i); k < i; k++) {
@@ -116,8 +120,8 @@ Attempt GappedRecording::replay(bool forgetting) const {
   Attempt attempt;
   // Numbers of findings are those of the events that the replayer was given.
   std::vector<size_t> position{0};
-  // A change that waited in vain for another thread's is known to be wrong later only. But on a CPU
-  // that told of something since, none was under way whose tracepoint may be lost.
+  // A change that waits in vain for another thread's is known to be wrong later only; but it was
+  // when losses began, if that was not under way on a CPU that told of something since.
   replayer.set_lacking_sink([&](Lacking l) {
     const bool told = l.known_at < position.size() && position[l.known_at] <= whole_;
     if (told && !attempt.before_loss) attempt.before_loss = l;
@@ -128,6 +132,7 @@ Attempt GappedRecording::replay(bool forgetting) const {
       [&](const Event& e, size_t at) {
         position.push_back(at);
         replayer.event(e);
+        if (at == whole_) replayer.losses_begin();
         return true;
       },
       [&](const LostCpus& lost, size_t) {
@@ -302,7 +307,7 @@ std::optional<TablesNeeded::Needed> GappedRecording::tables_needed() const {
     before.event(e);
   }
   if (!before.knows_tables()) return std::nullopt;
-  const TablesNeeded::Probes probes{before.records(K::kInitSp), before.records(K::kChangedSpte)};
+  const TablesNeeded::Probes probes{has_init_sp_, has_calls_};
   TablesNeeded needed(before.values(), probes, [&](const TablesNeeded::Place& entry) {
     return before.tables_at(entry.as_id, entry.level, entry.gfn);
   });

@@ -138,6 +138,9 @@ class GappedRecording {
   // Ends where `event` is false.
   template <class OnEvent, class OnLoss>
   void play(bool markers, OnEvent&& event, OnLoss&& loss) const;
+  // Is a kprobe hit before each of its tracepoints, as far as nothing was lost? A compiler may have
+  // inlined what is probed.
+  bool has_calls_ = false, has_init_sp_ = false;
   // Lost events that an event takes: a kprobe is hit before it.
   size_t weight(const trace::Event& e) const;
   void find_begun();

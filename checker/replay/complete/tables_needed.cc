@@ -14,10 +14,6 @@ namespace {
 
 constexpr int kRootLevel = 4;
 
-bool links_table(uint64_t spte, int level) {
-  return model::is_shadow_present_pte<>(spte) && !model::is_last_spte<>(spte, level);
-}
-
 TablesNeeded::Place table_of(const TablesNeeded::Place& entry) {
   return {entry.as_id, entry.level, EntryBook::base(entry.level, entry.gfn)};
 }

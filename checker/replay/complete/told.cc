@@ -18,14 +18,15 @@ class Listener {
   using Begun = GappedRecording::Told::Begun;
 
  public:
-  Listener(const EntryPlace& entry, const TracepointReplayer& replayer)
+  // `calls`, `init_sp`: are these probes hit before each of their tracepoints?
+  Listener(const EntryPlace& entry, const TracepointReplayer& replayer, bool calls, bool init_sp)
       : entry_(entry), replayer_(replayer) {
     told_.set_spte = !replayer.tells(K::kSetSpte);
     told_.prepare_zap = !replayer.tells(K::kPrepareZapPage);
     begun_.request = !replayer.tells(K::kSpteRequested);
     begun_.get_page = !replayer.tells(K::kGetPage);
-    begun_.entered = !replayer.records(K::kChangedSpte);
-    begun_.init_sp = !replayer.records(K::kInitSp);
+    begun_.entered = !calls;
+    begun_.init_sp = !init_sp;
     begun_.tdp_map = !replayer.records(K::kTdpMap);
     begun_.iter_start = !replayer.records(K::kIterStart);
     told_.begun.emplace_back(0, begun_);
@@ -59,8 +60,7 @@ class Listener {
         return;
       case K::kPrepareZapPage: {
         namespace z = f::prepare_zap_page;
-        const bool same =
-            !e.has(z::gfn) || (e.get(z::level) + 1 == level() && is_gfn(e.get(z::gfn)));
+        const bool same = !e.has(z::gfn) || (e.get(z::level) < level() && is_gfn(e.get(z::gfn)));
         told_.prepare_zap = told_.prepare_zap || (first && same);
         return;
       }
@@ -143,7 +143,7 @@ class Listener {
     if (e.get(s::level) == level()) {
       read(e.get(s::old_spte));
       if (losing) told_.there.push_back({{-1, e.vm, 0, e.get(s::new_spte)}, at});
-    } else if (first && e.get(s::level) + 1 == level() &&
+    } else if (first && e.get(s::level) < level() &&
                model::is_frozen_spte<>(replayer_.values().fmt, e.get(s::new_spte))) {
       told_.prepare_zap = true;  // the removal of the table goes on behind the loss
     }
@@ -185,7 +185,7 @@ GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
   trace::TraceInfo info = info_;
   info.loss = trace::LossState::kNone;
   TracepointReplayer replayer(info);
-  Listener listener(entry, replayer);
+  Listener listener(entry, replayer, has_calls_, has_init_sp_);
   const std::vector<char> losing = this->losing();
   play(
       false,

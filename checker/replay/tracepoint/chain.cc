@@ -58,7 +58,7 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
     return true;
   }
   const auto rows = book_.at(c.level, c.gfn);
-  if (sure == nullptr && rows.size() > 1) guess(c);
+  if (c.table == 0) guess(c);
   // Rows of a known space first: a root that nothing used yet may be anyone's.
   // With doubts an unknown entry is kept for what no other one explains.
   for (int pass = 0; pass < (doubting_ ? 4 : 3); pass++) {
@@ -98,11 +98,13 @@ bool TracepointReplayer::guessed_wrong(const Change& c, const TableRow& sure) {
   return true;
 }
 
-// Where several tables may be meant, what each holds is a guess.
+// Where several tables may be meant, what each holds is a guess; a table that is being removed may
+// have a successor that is not told of yet.
 void TracepointReplayer::guess(const Change& c) {
   const auto rows = book_.at(c.level, c.gfn);
   const auto may_be = [&](const auto& row) { return fits(*row, c); };
-  if (std::count_if(rows.begin(), rows.end(), may_be) < 2) return;
+  const bool one = std::count_if(rows.begin(), rows.end(), may_be) < 2;
+  if (one && (!doubting_ || !is_being_removed(c.level, EntryBook::base(c.level, c.gfn)))) return;
   for (const auto& row : rows) row->guessed = row->guessed || may_be(row);
 }
 
@@ -188,14 +190,34 @@ void TracepointReplayer::retry_held() {
 
 // Is the removal of a table under way whose parent entry this is? Its own change comes last.
 bool TracepointReplayer::waits_for(const Held& h) const {
-  if (!late_parent_) return false;
-  if (pending_removals_.contains({h.c.level - 1, h.c.gfn})) return true;
-  for (const auto& [id, t] : threads_) {
-    for (const Block& b : t.blocks) {
-      if (b.level + 1 == h.c.level && b.gfn == h.c.gfn) return true;
-    }
+  return late_parent_ && is_being_removed(h.c.level - 1, h.c.gfn);
+}
+
+void TracepointReplayer::losses_begin() {
+  for (Held& h : held_) {
+    const size_t i = EntryBook::index(h.c.level, h.c.gfn);
+    const auto rows = book_.at(h.c.level, h.c.gfn);
+    const bool in_place = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+      return is_changed_in_place(row->e[i], h.c.old_spte, h.c.level);
+    });
+    const bool called = std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
+      const std::vector<Probed>& calls = thread.second.entered;
+      return std::any_of(calls.begin(), calls.end(), [&](const Probed& p) {
+        return p.level == h.c.level && plain_gfn(p.gfn) == h.c.gfn;
+      });
+    });
+    h.excused =
+        now_ - h.at < kSurelyLate || in_place || called || is_being_removed(h.c.level - 1, h.c.gfn);
   }
-  return false;
+}
+
+bool TracepointReplayer::is_being_removed(int level, uint64_t gfn) const {
+  if (pending_removals_.contains({level, gfn})) return true;
+  return std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
+    const std::vector<Block>& blocks = thread.second.blocks;
+    return std::any_of(blocks.begin(), blocks.end(),
+                       [&](const Block& b) { return b.level == level && b.gfn == gfn; });
+  });
 }
 
 bool TracepointReplayer::knows_tables() const {
@@ -237,7 +259,7 @@ void TracepointReplayer::expire(bool all) {
     lacks_ = h.lacks;
     about_ = EntryPlace{h.c.as_id, h.c.level, h.c.gfn};
     seen_ = h.c.old_spte;
-    known_at_ = h.at;
+    known_at_ = h.excused ? 0 : h.at;
     diverge_at(h.place, observed, TpRule::kChain,
                known.empty() ? "nothing: no table covers this gfn" : "another value",
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));

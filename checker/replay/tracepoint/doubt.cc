@@ -6,6 +6,8 @@
 
 namespace mmucheck::replay {
 
+using K = trace::EventKind;
+
 namespace {
 
 // Pages of tables that may have been linked: no recording has them.
@@ -16,10 +18,21 @@ constexpr uint64_t kFreshPages = uint64_t{1} << 52;
 void TracepointReplayer::doubt_threads(const LostCpus& lost) {
   for (auto& [id, t] : threads_) {
     const bool here = !lost.has(t.cpu);
-    const bool locked =
-        t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on || !t.blocks.empty();
+    if (!records(K::kIterRestart)) t.walked = {};
+    // A fault or a removal that is over may look so, too; what else it was in is forgotten then.
+    const bool removes = std::any_of(t.blocks.begin(), t.blocks.end(), [&](const Block& b) {
+      return late_parent_ || (b.hole && b.next != 512);
+    });
+    const bool locked = t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on || removes;
     if (here && locked) {
       t.stayed = t.fault_may_be_lost = true;
+      t.attributes = {};
+      t.walk = {};
+      t.run = 0;
+      if (!removes) {
+        for (const Block& b : t.blocks) pending_removals_.insert({b.level, b.gfn});
+        t.blocks.clear();
+      }
       continue;
     }
     sharing_doubted_ = sharing_doubted_ || t.req.on;
@@ -56,22 +69,13 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
     if (root != nullptr) root->fresh = true;
   }
   if (std::exchange(cut_at_, book_.added()) != book_.added() || first) {
-    for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
+    for (const auto* entries : {&doubts.relinks, &doubts.entries}) {
       for (const EntryPlace& entry : *entries) {
         book_.each_below(entry.level, entry.gfn, [](TableRow& row) { row.cut = true; });
       }
     }
   }
-  const auto times = [](const std::vector<EntryPlace>& entries, const EntryPlace& entry) {
-    return static_cast<size_t>(std::count(entries.begin(), entries.end(), entry));
-  };
-  for (const EntryPlace& entry : doubts.relinks) {
-    doubt_entry(entry, times(doubts.relinks, entry) + times(doubts.links, entry), true);
-  }
-  for (const EntryPlace& entry : doubts.links) {
-    doubt_entry(entry, times(doubts.relinks, entry) + times(doubts.links, entry), false);
-  }
-  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, 0, false);
+  doubt_entries(doubts, true);
   for (const EntryPlace& entry : doubts.relinks) {
     if (doubts.last) doubt_removed(entry);
   }
@@ -79,27 +83,42 @@ void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
   previous_ = 0;
   early_ = {};
   retry_held();
-  for (const auto* entries : {&doubts.relinks, &doubts.links, &doubts.entries}) {
-    for (const EntryPlace& entry : *entries) doubt_entry(entry, 0, false);
-  }
+  doubt_entries(doubts, false);
 }
 
-// `links`: tables that may have been linked there.
-void TracepointReplayer::doubt_entry(const EntryPlace& entry, size_t links, bool again) {
+// `link`: tables may have been linked there.
+void TracepointReplayer::doubt_entries(const Doubts& doubts, bool link) {
+  const auto times = [&](const EntryPlace& entry) {
+    const auto in = [&](const std::vector<EntryPlace>& entries) {
+      return static_cast<size_t>(std::count(entries.begin(), entries.end(), entry));
+    };
+    return link ? in(doubts.relinks) + in(doubts.links) : 0;
+  };
+  for (const EntryPlace& entry : doubts.relinks) {
+    doubt_entry(entry, Doubted::kRelink, times(entry));
+  }
+  for (const EntryPlace& entry : doubts.links) doubt_entry(entry, Doubted::kLink, times(entry));
+  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, Doubted::kChange, 0);
+}
+
+void TracepointReplayer::doubt_entry(const EntryPlace& entry, Doubted how, size_t links) {
   const size_t i = EntryBook::index(entry.level, entry.gfn);
   doubted_[{entry.level, entry.gfn}] = now_;
   sharing_doubted_ = sharing_doubted_ || entry.level == root_level_;
   bool empty = false, huge = false, any = false;
   for (const auto& row : book_.at(entry.level, entry.gfn)) {
     if (!row->fits(entry.as_id, 0)) continue;
-    const uint64_t spte = std::exchange(row->e[i], kUnknownSpte);
+    const uint64_t spte = row->e[i];
+    const bool known = spte != kUnknownSpte;
+    const bool present = known && model::is_shadow_present_pte<>(spte);
+    const bool leaf = present && model::is_last_spte<>(spte, entry.level);
+    if (how == Doubted::kLink && present && !leaf) continue;  // nothing is linked where a table is
+    row->e[i] = kUnknownSpte;
     any = true;
-    if (spte == kUnknownSpte) continue;
-    const bool present = model::is_shadow_present_pte<>(spte);
-    empty = empty || !present;
-    huge = huge || (present && model::is_last_spte<>(spte, entry.level));
+    empty = empty || (known && !present);
+    huge = huge || leaf;
   }
-  if (links > 0 && any && (again || empty || huge)) {
+  if (links > 0 && any && (how == Doubted::kRelink || empty || huge)) {
     doubt_link(entry, huge ? kUnknownSpte : model::kNonpresent, links);
   }
 }
@@ -110,11 +129,8 @@ void TracepointReplayer::settle_link(const Change& c) {
   for (const auto& row : book_.at(c.level, c.gfn)) {
     if (row->e[i] == kUnknownSpte) return;
   }
-  const bool table =
-      model::is_shadow_present_pte<>(c.old_spte) && !model::is_last_spte<>(c.old_spte, c.level);
-  for (const auto& row : book_.at(c.level - 1, c.gfn)) {
-    if (row->fresh && !table) row->gone = true;
-  }
+  if (links_table(c.old_spte, c.level)) return;
+  for (const auto& row : book_.at(c.level - 1, c.gfn)) row->gone = row->gone || row->fresh;
 }
 
 // The table that was cut off, if it is surely that one, is gone, and all that it linked.

@@ -3,8 +3,8 @@
 // A lost event is of one thread and changes at most one entry; that may have linked a table below
 // it, or have been the last of its removal. While events are being lost (doubt() is called behind
 // each event that may lie beside a lost one) nothing is known of the entries and tables that are
-// named, nor of any thread, but for one that holds mmu_lock: it stays on its CPU, and where that
-// loses nothing, what it is in the middle of goes on. So whatever the lost events were, as long as
+// named, nor of any thread, but for what it is in the middle of under mmu_lock: it stays on its CPU
+// there, and where that loses nothing, that goes on. So whatever the lost events were, as long as
 // they changed no other entry: what the replay would have accepted behind them it accepts behind
 // the doubts. A divergence behind all doubts therefore says that some other entry was changed by
 // what was lost, or that there is none. That a page is a table already is not asked of a replay
@@ -30,7 +30,7 @@ struct LostCpus {
 
 struct Doubts {
   std::vector<EntryPlace> entries;  // whose value may be another one
-  // The same, and a table may have been linked below, as many as the entry is named times: where
+  // The same, and tables may have been linked below, as many as the entry is named times: where
   // there was none, or whatever was there.
   std::vector<EntryPlace> links, relinks;
   size_t roots = 0;          // that may have been made

@@ -1,10 +1,10 @@
 // checker/replay/tracepoint: the page tables that the tracepoints told of: which table pages are
 // linked, where, and the last value of each of their entries.
 //
-// A tracepoint names no table: several rows (two roots, two address spaces whose number is not
-// known yet, two VMs) may answer to one gfn and level. Entries of equal value in one column of such
-// rows are interchangeable until an address tells them apart. Bounded: kMaxTables rows of 512
-// words, kMaxIdleRoots roots that nothing was linked into; add() beyond gives nullptr.
+// A tracepoint names no table, a kprobe may: several rows (two roots, two address spaces whose
+// number is not known yet, two VMs) may answer to one gfn and level. Entries of equal value in one
+// column of such rows are interchangeable until an address tells them apart. Bounded: kMaxTables
+// rows of 512 words, kMaxIdleRoots roots that nothing was linked into; add() beyond gives nullptr.
 #pragma once
 
 #include <array>

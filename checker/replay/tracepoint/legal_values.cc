@@ -73,6 +73,10 @@ bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level) {
   return k.was_leaf && k.is_leaf && !k.pfn_changed;
 }
 
+bool links_table(uint64_t spte, int level) {
+  return model::is_shadow_present_pte<>(spte) && !model::is_last_spte<>(spte, level);
+}
+
 bool is_mmio(const ValueFacts& v, uint64_t spte) {
   if (model::is_shadow_present_pte<>(spte)) return false;
   if (model::is_mmio_spte<>(v.fmt, spte)) return true;

@@ -19,10 +19,6 @@ namespace {
 // tracepoint, until the next walk begins.
 constexpr size_t kMaxEntered = 8;
 
-bool links_table(uint64_t spte, int level) {
-  return model::is_shadow_present_pte<>(spte) && !model::is_last_spte<>(spte, level);
-}
-
 bool has_present(const TableRow& row) {
   return std::any_of(row.e.begin(), row.e.end(), [](uint64_t spte) {
     return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte);
@@ -38,13 +34,20 @@ void TracepointReplayer::probe(const Event& e, Thread& t) {
       namespace i = f::iter_start;
       no_call_left(e, t);
       t.walked = {};
-      if (!e.has(i::role)) return;
+      // Without tdp_iter_restart nothing tells that a walk went on behind a loss.
+      if (!e.has(i::role) || (lossy_ && !records(K::kIterRestart))) return;
       const auto role = static_cast<uint32_t>(e.get(i::role));
       t.walked.on = true;
+      t.walked.begins = records(K::kIterRestart);
       t.walked.as_id = static_cast<int>(model::role_as_id(role));
       t.walked.root = e.get_or(i::spt_pfn, 0);
       return;
     }
+    case K::kIterRestart:
+      // The first is part of tdp_iter_start; of the next the thread gave mmu_lock up, and may have
+      // been elsewhere.
+      if (!std::exchange(t.walked.begins, false)) t.walked = {};
+      return;
     case K::kInitSp: {
       namespace i = f::init_sp;
       t.made = {};
@@ -71,9 +74,11 @@ void TracepointReplayer::entered_change(const Event& e, Thread& t) {
     const auto role = static_cast<uint32_t>(e.get(x::role));
     p.as_id = static_cast<int>(model::role_as_id(role));
     p.mirror = model::role_mirror(role);
+    // Which bit tells shared from private may not be known yet.
+    const uint64_t bits = direct_bits_ | uint64_t{1} << 35 | uint64_t{1} << 39;
     const bool fits = model::role_level(role) == p.level &&
-                      (!e.has(x::table_gfn) || plain_gfn(e.get(x::table_gfn)) ==
-                                                   EntryBook::base(p.level, plain_gfn(p.gfn)));
+                      (!e.has(x::table_gfn) ||
+                       (e.get(x::table_gfn) & ~bits) == EntryBook::base(p.level, p.gfn & ~bits));
     if (!fits) diverge(e, TpRule::kProbe, "an entry of the table that is named");
   }
   if (p.old_spte == p.new_spte) return;  // no tracepoint
@@ -86,24 +91,23 @@ void TracepointReplayer::no_call_left(const Event& e, Thread& t) {
   const bool left =
       std::any_of(t.entered.begin(), t.entered.end(), [](const Probed& p) { return !p.mirror; });
   t.entered.clear();
-  if (left && !values_.td)
+  if (left && t.answered && !values_.td) {
     diverge(e, TpRule::kProbe, "the tracepoint of each call that went before");
+  }
 }
 
-// A compiler may have inlined the function where changes of some kind are made: of that kind there
-// is no call then, the first time on.
-bool TracepointReplayer::lacks_call(const Change& c, bool called) {
-  if (!records(K::kChangedSpte) || is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
+// A compiler may have inlined the function in one of its callers: within one walk changes of one
+// kind are made in one place.
+bool TracepointReplayer::lacks_call(Thread& t, const Change& c, bool called) {
+  if (!t.walked.on || !records(K::kChangedSpte) || links_table(c.old_spte, c.level) ||
+      model::is_frozen_spte<>(values_.fmt, c.new_spte) ||
+      is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
     return false;
   }
   const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
-  Calls& calls =
-      calls_[static_cast<size_t>(k.was_present) | static_cast<size_t>(k.was_leaf) << 1 |
-             static_cast<size_t>(k.is_present) << 2 | static_cast<size_t>(k.is_leaf) << 3];
-  const bool lacks = !called && calls.told && !calls.missing;
-  calls.told = calls.told || called;
-  calls.missing = calls.missing || (!called && !lacks);
-  return lacks;
+  const auto kind = static_cast<uint16_t>(1u << (k.was_leaf | k.is_present << 1 | k.is_leaf << 2));
+  if (called) t.walked.called |= kind;
+  return !called && (t.walked.called & kind) != 0;
 }
 
 // The call that the tracepoint is of is the last one of the entry.
@@ -113,13 +117,14 @@ void TracepointReplayer::told_by_probes(const Event& e, Thread& t, Change& c) {
     return p.level == c.level && p.gfn == e.get(s::gfn);
   });
   const bool called = last != t.entered.rend();
-  const bool lacks = t.walked.on && lacks_call(c, called);
+  const bool lacks = lacks_call(t, c, called);
   if (called) {
     if (last->old_spte != c.old_spte || last->new_spte != c.new_spte ||
         (last->as_id >= 0 && last->as_id != c.as_id)) {
       diverge(e, TpRule::kProbe, "what handle_changed_spte was called with");
     }
     c.table = last->table;
+    t.answered = true;
     t.entered.erase(std::next(last).base(), t.entered.end());
   } else if (lacks) {
     diverge(e, TpRule::kProbe, "a call of handle_changed_spte before it");
@@ -131,10 +136,11 @@ void TracepointReplayer::told_by_probes(const Event& e, Thread& t, Change& c) {
   }
   // tdp_iter_next: a table before its entries, these in ascending order.
   Walked& w = t.walked;
-  if (w.level != 0 && (c.gfn < w.gfn || (c.gfn == w.gfn && c.level >= w.level))) {
+  const uint64_t gfn = e.get(s::gfn);
+  if (w.level != 0 && (gfn < w.gfn || (gfn == w.gfn && c.level >= w.level))) {
     diverge(e, TpRule::kOrder, fmt::format("an entry behind gfn {:x} level {}", w.gfn, w.level));
   }
-  w.gfn = c.gfn;
+  w.gfn = gfn;
   w.level = c.level;
   c.root = t.walked.root;
   if (c.as_id != t.walked.as_id) {
@@ -177,6 +183,7 @@ void TracepointReplayer::learn_page(TableRow& row, const Change& c) {
 
 void TracepointReplayer::forget_probes(const LostCpus& lost) {
   for (auto& [id, t] : threads_) {
+    if (!records(K::kIterRestart)) t.walked = {};
     if (!lost.has(t.cpu)) continue;
     t.entered.clear();
     t.walked = {};

@@ -271,6 +271,8 @@ void TracepointReplayer::get_page(const Event& e, Thread& t) {
   t.link.gfn = gfn;
   t.link.level = level;
   t.link.value = made.page;
+  // A split may have given mmu_lock up to allocate it, and reclaim have run another walk.
+  if (!t.req.on) t.walked = {};
 }
 
 void TracepointReplayer::split_huge_page(const Event& e, Thread& t) {

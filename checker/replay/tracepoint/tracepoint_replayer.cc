@@ -55,6 +55,12 @@ bool in_sequence(K kind) {
   }
 }
 
+// Of the kprobes.
+bool is_looked_at(K kind) {
+  return kind == K::kChangedSpte || kind == K::kIterStart || kind == K::kIterRestart ||
+         kind == K::kInitSp;
+}
+
 }  // namespace
 
 TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info, bool execution)
@@ -108,9 +114,7 @@ void TracepointReplayer::event(const Event& e) {
     tick(e, t);
     return spte_changed(e, t);
   }
-  if (e.kind == K::kChangedSpte || e.kind == K::kIterStart || e.kind == K::kInitSp) {
-    return probe(e, thread(e));
-  }
+  if (is_looked_at(e.kind)) return probe(e, thread(e));
   if (!in_sequence(e.kind)) return;
   Thread& t = thread(e);
   tick(e, t);

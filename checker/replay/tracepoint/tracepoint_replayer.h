@@ -1,11 +1,12 @@
 // checker/replay/tracepoint: replay of what lacks probes, or events: tracepoints alone, lossy or
 // partial recordings.
 //
-// No VM, root or table is named there, and why an entry is zapped is not said. So nothing is
-// predicted; each change must be *legal*: `old` is what the entry can have, `new` follows from it
-// and from the request in flight on that thread by the rules of model/spte, and the events of a
-// thread stand in the order in which the kernel's functions emit them. Where two tables answer to
-// one gfn, both explanations are kept (entry_book.h).
+// No VM, root or table is named there, but where kprobes are recorded as well (probes.cc), and why
+// an entry is zapped is not said. So nothing is predicted; each change must be *legal*: `old` is
+// what the entry can have, `new` follows from it and from the request in flight on that thread by
+// the rules of model/spte, and the events of a thread stand in the order in which the kernel's
+// functions emit them. Where two tables answer to one gfn, both explanations are kept
+// (entry_book.h).
 //
 // A tracepoint is printed some time after its store, so another thread's next change of the entry
 // may come first: what does not fit waits for kLateEvents events (or while the removal of a table
@@ -18,7 +19,6 @@
 // kMaxFindings are kept.
 #pragma once
 
-#include <array>
 #include <deque>
 #include <map>
 #include <set>
@@ -40,6 +40,8 @@
 namespace mmucheck::replay {
 
 inline constexpr uint64_t kLateEvents = 4096;
+// Between a store under mmu_lock and its tracepoint other CPUs tell of fewer events.
+inline constexpr uint64_t kSurelyLate = 256;
 inline constexpr size_t kMaxHeld = 4096;
 inline constexpr size_t kMaxTpThreads = 65536;
 inline constexpr size_t kMaxFindings = 256;
@@ -55,6 +57,9 @@ class TracepointReplayer {
 
   report::Verdict& verdict() { return verdict_; }
 
+  // Events may be lost from here on. What waits for another thread's tracepoint waits in vain then,
+  // but where that may still be under way, or was not made under mmu_lock.
+  void losses_begin();
   // Every divergence with what it lacks, as it is found.
   void set_lacking_sink(LackingSink sink) { lacking_sink_ = std::move(sink); }
   // Are all tables known that are there now? Of TDs and with 5 levels: no.
@@ -140,9 +145,11 @@ class TracepointReplayer {
   };
   struct Walked {  // tdp_iter_start, and no other since
     bool on = false;
+    bool begins = false;  // its first tdp_iter_restart is to come
+    uint16_t called = 0;  // kinds of changes that came with a call of handle_changed_spte
     int as_id = 0;
     uint64_t root = 0;  // page; 0: not recorded
-    // The last change.
+    // The last change, with the shared bit if it is printed.
     uint64_t gfn = 0;
     int level = 0;  // 0: none
   };
@@ -171,6 +178,7 @@ class TracepointReplayer {
     bool fault_may_be_lost = false;  // and since its last fault
     // Of kprobes, where these are recorded.
     std::vector<Probed> entered;
+    bool answered = false;  // a call was followed by its tracepoint
     Walked walked;
     NewTable made;
   };
@@ -190,6 +198,7 @@ class TracepointReplayer {
   struct Held {  // waits for another thread's event
     Change c;
     bool witness = false;                      // only a value that was read
+    bool excused = false;                      // what it waits for may be lost
     uint64_t since = 0, at = 0, deadline = 0;  // event numbers
     report::Place place;
     std::vector<Missing> lacks;
@@ -213,7 +222,7 @@ class TracepointReplayer {
   void entered_change(const trace::Event& e, Thread& t);
   void no_call_left(const trace::Event& e, Thread& t);
   void told_by_probes(const trace::Event& e, Thread& t, Change& c);
-  bool lacks_call(const Change& c, bool called);
+  bool lacks_call(Thread& t, const Change& c, bool called);
   bool may_be_of(const TableRow& row, const Change& c) const;
   bool is_surely_of(const TableRow& row, const Change& c) const;
   const TableRow* surely_of(const Change& c) const;
@@ -273,10 +282,13 @@ class TracepointReplayer {
   void retry_held();
   void expire(bool all);
   bool waits_for(const Held& h) const;
+  bool is_being_removed(int level, uint64_t gfn) const;
 
   // --- doubt.cc ---
   void doubt_threads(const LostCpus& lost);
-  void doubt_entry(const EntryPlace& entry, size_t links, bool again);
+  enum class Doubted : uint8_t { kChange, kLink, kRelink };
+  void doubt_entries(const Doubts& doubts, bool link);
+  void doubt_entry(const EntryPlace& entry, Doubted how, size_t links);
   void doubt_link(const EntryPlace& entry, uint64_t fill, size_t links);
   void doubt_removed(const EntryPlace& entry);
   void settle_link(const Change& c);
@@ -327,11 +339,6 @@ class TracepointReplayer {
 
   EntryBook book_;
   ExecutionLog log_;
-  // Of changes by what they are (present, leaf, before and after): did a call come before each?
-  struct Calls {
-    bool told = false, missing = false;
-  };
-  std::array<Calls, 16> calls_{};
   uint32_t applied_root_ = 0;          // of the last change that found its table
   const TableRow* applied_ = nullptr;  // nullptr: none, or gone
   // By table and index: where a walk last went past a leaf that it left.
