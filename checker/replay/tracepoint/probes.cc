@@ -75,10 +75,10 @@ void TracepointReplayer::entered_change(const Event& e, Thread& t) {
     p.as_id = static_cast<int>(model::role_as_id(role));
     p.mirror = model::role_mirror(role);
     // Which bit tells shared from private may not be known yet.
-    const uint64_t bits = direct_bits_ | uint64_t{1} << 35 | uint64_t{1} << 39;
-    const bool fits = model::role_level(role) == p.level &&
-                      (!e.has(x::table_gfn) ||
-                       (e.get(x::table_gfn) & ~bits) == EntryBook::base(p.level, p.gfn & ~bits));
+    const uint64_t differ = e.has(x::table_gfn) ? plain_gfn(e.get(x::table_gfn)) ^
+                                                      EntryBook::base(p.level, plain_gfn(p.gfn))
+                                                : 0;
+    const bool fits = model::role_level(role) == p.level && (differ & (differ - 1)) == 0;
     if (!fits) diverge(e, TpRule::kProbe, "an entry of the table that is named");
   }
   if (p.old_spte == p.new_spte) return;  // no tracepoint

@@ -135,5 +135,24 @@ TEST_F(Probes, TellTablesApart) {
   EXPECT_EQ(first(), "TP-CHAIN");
 }
 
+// The thread made a root of VM 2 before anything of it told its VM.
+TEST_F(Probes, NameNoVmSurelyWhereNoneIsSeenToBeCreated) {
+  s.get_page(0, 4);
+  for (trace::Event& e : s.events) e.vm = 1;
+  const size_t second = s.events.size();
+  s.fault(1);
+  s.request(1, 0x500);
+  for (uint64_t level = 3; level >= 1; level--) {
+    s.get_page(0, level);
+    s.change(0, level + 1, kEmpty, (0x204 - level) << 12 | kTableBits);
+  }
+  s.change(1, 1, kEmpty, kPage);
+  s.add(K::kSetSpte, {1, kPage, 1, 0x203008});
+  for (size_t i = second; i < s.events.size(); i++) s.events[i].vm = 2;
+  EXPECT_EQ(first(), "");
+  s.add(K::kInitVm, {0});
+  EXPECT_EQ(first(), "TP-CHAIN");
+}
+
 }  // namespace
 }  // namespace mmucheck::replay

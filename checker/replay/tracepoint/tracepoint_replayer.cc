@@ -89,7 +89,15 @@ TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info, bool execut
   forgot_ = forgot_ || lossy_;
 }
 
+// Where no VM is seen to be created, the VM of a thread's events is one that it was in before.
 void TracepointReplayer::event(const Event& e) {
+  if (e.vm == 0 || !caps_known_ || caps_.test(static_cast<size_t>(K::kInitVm))) return take(e);
+  Event of_any = e;
+  of_any.vm = 0;
+  take(of_any);
+}
+
+void TracepointReplayer::take(const Event& e) {
   now_++;
   if (!held_.empty()) expire(false);
   if (e.cls == trace::PacketClass::kConfig) return config(e);

@@ -205,6 +205,7 @@ class TracepointReplayer {
   };
 
   // --- tracepoint_replayer.cc ---
+  void take(const trace::Event& e);
   void tick(const trace::Event& e, Thread& t);
   void moved(const trace::Event& e, Thread& t);
   void config(const trace::Event& e);
