@@ -166,7 +166,9 @@ void TracepointReplayer::settle_change(const Event& e, Thread& t) {
     lack_mmio(e, t.mmio);
     diverge(e, TpRule::kMmio, "mark_mmio_spte");
   }
-  if (t.req.installed && !t.req.mmio && t.blocks.empty()) {
+  const bool removes = !sees(K::kPrepareZapPage) &&
+                       model::is_frozen_spte<>(values_.fmt, e.get(f::spte_changed::new_spte));
+  if (t.req.installed && !t.req.mmio && t.blocks.empty() && !removes) {
     if (sees(K::kSetSpte)) {
       lack_set_spte(e, t.req);
       diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
@@ -215,7 +217,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
   if (is_mmio(values_, c.new_spte)) {
     const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
                        t.req.pfn == model::kNoslotPfn;
-    if (!asked && !t.unsure) {
+    if (!asked && !t.unsure && sees(K::kSpteRequested)) {
       lack({missing_request(e, c.gfn, model::kNoslotPfn, 1)});
       diverge(e, TpRule::kRequest, "a fault without a memslot on this thread");
     }
@@ -228,7 +230,9 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     t.mmio.value = model::mmio_spte_generation<>(fmt_, c.new_spte);
     return Step::kMmio;
   }
-  if (model::is_frozen_spte<>(fmt_, c.new_spte) && t.unsure) return Step::kFreeze;
+  if (model::is_frozen_spte<>(fmt_, c.new_spte) && (t.unsure || !sees(K::kPrepareZapPage))) {
+    return Step::kFreeze;
+  }
   if (model::is_frozen_spte<>(fmt_, c.new_spte)) {
     lack({missing_prepare_zap(e, EntryBook::base(c.level, c.gfn), c.level)});
     lack_unlink(e, EntryBook::base(c.level, c.gfn), c.level, false);
@@ -321,7 +325,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
         if (((huge ^ c.new_spte) & ~ad) == 0) return Step::kRecover;
       }
     }
-    if (t.unsure || !values_.format_known) return Step::kRecover;
+    if (t.unsure || !values_.format_known || !sees(K::kSpteRequested)) return Step::kRecover;
     diverge(e, TpRule::kValue, "a huge leaf that a fault asked for or that is recovered");
     return Step::kNone;
   }
@@ -334,7 +338,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
       case LeafStep::kNone: break;
     }
   }
-  if (!values_.format_known || t.unsure) return Step::kNone;
+  if (!values_.format_known || t.unsure || !sees(K::kSpteRequested)) return Step::kNone;
   if (asked) {
     lack({like(e, K::kPageFault, {{f::page_fault::address, c.gfn << model::kPageShift}})},
          t.req.at);

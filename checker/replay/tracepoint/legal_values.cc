@@ -57,15 +57,25 @@ LeafStep explain_step(const ValueFacts& v, uint64_t old_spte, uint64_t new_spte)
   return LeafStep::kNone;
 }
 
+namespace {
+
+bool hardware_makes(const SpteFormat& f, uint64_t known, uint64_t seen) {
+  const uint64_t added = seen & ~known;
+  if ((known & ~seen) != 0 || (added & ~(f.accessed | f.dirty)) != 0) return false;
+  const uint64_t may_write = model::kPtWritable | f.mmu_writable;
+  return (added & f.dirty) == 0 || (known & may_write) != 0;
+}
+
+}  // namespace
+
 bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level) {
   if (known == seen) return true;
   const SpteFormat& f = v.fmt;
   if (!model::is_shadow_present_pte<>(known) || !model::is_last_spte<>(known, level)) return false;
   if (!model::spte_ad_enabled<>(f, known)) return false;
-  const uint64_t added = seen & ~known;
-  if ((known & ~seen) != 0 || (added & ~(f.accessed | f.dirty)) != 0) return false;
-  const uint64_t may_write = model::kPtWritable | f.mmu_writable;
-  return (added & f.dirty) == 0 || (known & may_write) != 0;
+  return hardware_makes(f, known, seen) ||
+         (v.fast_faults_untold && model::is_mmu_writable_spte<>(f, known) &&
+          hardware_makes(f, known | model::kPtWritable, seen));
 }
 
 bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level) {

@@ -15,9 +15,10 @@ struct ValueFacts {
   const model::Design* design = nullptr;
   model::HostMmu host;
   model::SpteFormat fmt;
-  bool format_known = false;  // else values are not judged
-  bool nx_known = false;      // host.nx_huge_pages was told
-  bool td = false;            // VMs with an MMIO value of 0 may exist
+  bool format_known = false;        // else values are not judged
+  bool nx_known = false;            // host.nx_huge_pages was told
+  bool td = false;                  // VMs with an MMIO value of 0 may exist
+  bool fast_faults_untold = false;  // no fast_page_fault is recorded
 };
 
 struct LeafRequest {
@@ -40,7 +41,8 @@ std::optional<LeafExplanation> explain_leaf(const ValueFacts& v, const LeafReque
 enum class LeafStep : uint8_t { kNone, kWriteProtect, kUnwritable, kClearDirty, kAge };
 LeafStep explain_step(const ValueFacts& v, uint64_t old_spte, uint64_t new_spte);
 
-// Can the entry that was last written as `known` now read `seen`? Hardware sets A and D only.
+// Can the entry that was last written as `known` now read `seen`? Hardware sets A and D only, a
+// fast page fault that nothing tells of W.
 bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level);
 
 // A leaf of which bits alone change: ageing, write protection and clearing of D that take one store

@@ -71,7 +71,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
     req.level = level;  // disallowed_hugepage_adjust
   }
   if (!req.on) {
-    if (!t.unsure) {
+    if (!t.unsure && sees(K::kSpteRequested)) {
       lack({missing_request(e, gfn, model::spte_to_pfn<>(spte), level)});
       diverge(e, TpRule::kSetSpte, "a request of this thread before it");
     }

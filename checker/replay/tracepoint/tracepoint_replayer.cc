@@ -86,6 +86,7 @@ TracepointReplayer::TracepointReplayer(const trace::TraceInfo& info, bool execut
   // Without root creations in the recording no table is known to be the only one of its place.
   forgot_ = !sees(K::kGetPage) || !sees(K::kPrepareZapPage);
   lossy_ = info.loss == trace::LossState::kLost;
+  values_.fast_faults_untold = !sees(K::kFastPageFault);
   forgot_ = forgot_ || lossy_;
 }
 
