@@ -22,6 +22,12 @@ bool is_recorded(const Event& e) {
   return e.cls == trace::PacketClass::kStimulus || e.cls == trace::PacketClass::kObservation;
 }
 
+bool is_made_in_place(const Event& e) {
+  namespace s = f::spte_changed;
+  return e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
+                                                   static_cast<int>(e.get(s::level)));
+}
+
 }  // namespace
 
 GappedRecording::GappedRecording(trace::EventSource& source) {
@@ -51,12 +57,6 @@ GappedRecording::GappedRecording(trace::EventSource& source) {
   ends_early_ = gaps_.empty() && info_.loss == trace::LossState::kLost;
   whole_ = whole_until();
   find_begun();
-}
-
-bool is_made_in_place(const Event& e) {
-  namespace s = f::spte_changed;
-  return e.has(s::new_spte) && is_changed_in_place(e.get(s::old_spte), e.get(s::new_spte),
-                                                   static_cast<int>(e.get(s::level)));
 }
 
 size_t GappedRecording::weight(const Event& e) const {
@@ -492,7 +492,7 @@ uint64_t GappedRecording::link_bits() const {
     if (e.kind != K::kSpteChanged || !e.has(s::new_spte)) continue;
     const uint64_t v = e.get(s::new_spte);
     const int level = static_cast<int>(e.get(s::level));
-    if (model::is_shadow_present_pte<>(v) && !model::is_last_spte<>(v, level)) {
+    if (links_table(v, level)) {
       return v & ~(model::spte_to_pfn<>(v) << model::kPageShift);
     }
   }

@@ -222,8 +222,7 @@ bool TracepointReplayer::is_being_removed(int level, uint64_t gfn) const {
 
 bool TracepointReplayer::knows_tables() const {
   const bool link_waits = std::any_of(held_.begin(), held_.end(), [](const Held& h) {
-    return !h.witness && model::is_shadow_present_pte<>(h.c.new_spte) &&
-           !model::is_last_spte<>(h.c.new_spte, h.c.level);
+    return !h.witness && links_table(h.c.new_spte, h.c.level);
   });
   return !forgot_ && !link_waits && values_.format_known && !values_.td && root_level_ == 4;
 }

@@ -81,8 +81,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
 
   settle_change(e, t);
   told_by_probes(e, t, c);
-  const bool was_table =
-      model::is_shadow_present_pte<>(c.old_spte) && !model::is_last_spte<>(c.old_spte, c.level);
+  const bool was_table = links_table(c.old_spte, c.level);
   // 7.x: the change of the parent entry ends the removal of the table below it.
   bool below = false;
   uint64_t first_leaf = 0;
@@ -123,9 +122,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     log_.may_recover(nx_ever_ || !values_.nx_known || !late_parent_);
   }
   walk_on(e, t, c, step);
-  const bool is_table =
-      model::is_shadow_present_pte<>(c.new_spte) && !model::is_last_spte<>(c.new_spte, c.level);
-  if (is_table && !was_table) new_table(e, c, root);
+  if (links_table(c.new_spte, c.level) && !was_table) new_table(e, c, root);
   if (!has_cause(step)) n_.cause++;
   // 6.12: all 512 are done.
   if (!late_parent_ && !t.blocks.empty() && t.blocks.back().next == 512 && !t.zap.on) {

@@ -154,10 +154,7 @@ void TracepointReplayer::erase_below(TableRow* row) {
 
 TableRow* TracepointReplayer::table_below(const TableRow& row, size_t i) const {
   const uint64_t spte = row.e[i];
-  if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte) ||
-      model::is_last_spte<>(spte, row.level)) {
-    return nullptr;
-  }
+  if (!links_table(spte, row.level)) return nullptr;
   TableRow* below = book_.by_pfn(model::spte_to_pfn<>(spte));
   return below != nullptr && below->level == row.level - 1 ? below : nullptr;
 }

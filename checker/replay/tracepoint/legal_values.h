@@ -49,6 +49,7 @@ bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level);
 // have a tracepoint of their own, and are no call of handle_changed_spte.
 bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level);
 
+// A table is linked there; of a value that is not known (entry_book.h) that is not said.
 bool links_table(uint64_t spte, int level);
 bool is_mmio(const ValueFacts& v, uint64_t spte);
 bool is_mmio_of(const ValueFacts& v, uint64_t spte, uint64_t gfn);

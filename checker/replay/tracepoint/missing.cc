@@ -17,11 +17,6 @@ constexpr size_t kMaxRemoval = 4096;
 // Pages of tables that nothing tells of, downwards.
 constexpr uint64_t kLastPage = 0xfffff;
 
-bool points_to_table(uint64_t spte, int level) {
-  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
-         !model::is_last_spte<>(spte, level);
-}
-
 bool maps_page(uint64_t spte, int level) {
   return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
          model::is_last_spte<>(spte, level);
@@ -105,7 +100,7 @@ void TracepointReplayer::lack_unlink(const Event& e, uint64_t gfn, int level, bo
   if (!lacking_sink_) return;
   for (const auto& row : book_.at(level + 1, gfn)) {
     const uint64_t spte = row->e[EntryBook::index(level + 1, gfn)];
-    if (!points_to_table(spte, level + 1)) continue;
+    if (!links_table(spte, level + 1)) continue;
     lack({missing_change(e, row->as_id, gfn, level + 1, spte,
                          nested ? values_.fmt.frozen : model::kNonpresent)});
   }
@@ -140,7 +135,7 @@ void TracepointReplayer::missing_removal(const Event& e, const TableRow& row, si
   if (const TableRow* child = book_.by_pfn(model::spte_to_pfn<>(spte))) {
     for (size_t i = 0; i < child->e.size() && events.size() < kMaxRemoval; i++) {
       const uint64_t below = child->e[i];
-      if (points_to_table(below, child->level)) {
+      if (links_table(below, child->level)) {
         missing_removal(e, *child, i, values_.fmt.frozen, events);
       } else if (!late_parent_ || maps_page(below, child->level)) {
         const uint64_t at = child->gfn + i * model::pages_per_hpage(child->level);
@@ -160,13 +155,13 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
   const auto to = [&](uint64_t from, uint64_t value) {
     return missing_change(e, row.as_id, c.gfn, c.level, from, value);
   };
-  if (points_to_table(known, c.level)) {
+  if (links_table(known, c.level)) {
     std::vector<Event> events;
     missing_removal(anyone(e), row, EntryBook::index(c.level, c.gfn), model::kNonpresent, events);
     if (events.size() < kMaxRemoval) lack(std::move(events));
     return;
   }
-  if (points_to_table(seen, c.level)) {
+  if (links_table(seen, c.level)) {
     return lack(missing_link(e, row.as_id, c.gfn, c.level - 1, seen));
   }
   if (maps_page(known, c.level) && maps_page(seen, c.level)) {
