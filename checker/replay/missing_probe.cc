@@ -204,13 +204,14 @@ bool may_be_over(const Operation& op) {
 bool full_engine_can(const trace::KindSet& kinds) {
   for (const K kind : {K::kChangedSpte, K::kTdpMap, K::kInitSp, K::kIterStart, K::kMmuLoad,
                        K::kAllocRoot, K::kFaultinRet, K::kFaultStaleRet, K::kTdpMapRet, K::kInitVm,
-                       K::kSetMemslot}) {
+                       K::kSetMemslot, K::kSpteRequested}) {
     if (!has(kinds, kind)) return false;
   }
-  // Half of a pair.
+  // Half of a pair; or the end of an access whose fault is not told of.
   return has(kinds, K::kInvBegin) <= has(kinds, K::kInvEnd) &&
          has(kinds, K::kCmpxchgSpteRet) == has(kinds, K::kCmpxchgSpte) &&
-         has(kinds, K::kSoftExit) == has(kinds, K::kSoftExitRet);
+         has(kinds, K::kSoftExit) == has(kinds, K::kSoftExitRet) &&
+         has(kinds, K::kSoftExit) <= has(kinds, K::kPageFault);
 }
 
 std::string_view missing_probe(const trace::KindSet& kinds, const Surprise& s) {
