@@ -2,159 +2,17 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
 #include <optional>
+#include <set>
 
 #include "checker/replay/complete/entries_needed.h"
 #include "checker/replay/complete/recording.h"
+#include "checker/replay/complete/with_tables.h"
+#include "checker/replay/complete/witness_search.h"
 
 namespace mmucheck::replay {
 
 using trace::Event;
-
-namespace {
-
-// Candidates tried in a row without the first finding coming later in the recording.
-constexpr int kMaxWithoutProgress = 6;
-
-// For a fault of that entry.
-bool makes_table_of(const Missing& lack, const EntryPlace& entry) {
-  namespace r = trace::f::spte_requested;
-  return std::any_of(lack.events.begin(), lack.events.end(), [&](const Event& e) {
-    return e.kind == trace::EventKind::kSpteRequested && e.get(r::gfn) == entry.gfn &&
-           static_cast<int>(e.get(r::level)) == entry.level;
-  });
-}
-
-// Of two findings at one event.
-bool is_behind(const Lacking& finding, const Lacking& other) {
-  return finding.rule == TpRule::kRemoval && other.rule == finding.rule && finding.about &&
-         finding.about > other.about;
-}
-
-class Search {
- public:
-  // `another`: an entry of which what was lost may have made another table.
-  Search(GappedRecording& recording, const std::function<bool()>& tick,
-         const std::optional<EntryPlace>& another = std::nullopt)
-      : recording_(recording), tick_(tick), another_(another) {}
-
-  bool run() {
-    const std::optional<Attempt> first = attempt();
-    if (!first) return false;
-    before_loss_ = first->before_loss;
-    return !before_loss_ && search(*first, 0);
-  }
-  // A finding that no lost event can be behind.
-  const std::optional<Lacking>& before_loss() const { return before_loss_; }
-  uint64_t attempts() const { return attempts_; }
-  // The finding that came last in the recording: what remains unexplained.
-  const Lacking& stuck() const { return stuck_; }
-  bool gave_up() const { return gave_up_; }
-
- private:
-  std::optional<Attempt> attempt() {
-    replayed_ += recording_.size();
-    if (attempts_ >= kMaxAttempts || attempts_ - explained_at_ > kPatience ||
-        replayed_ > kMaxReplayedEvents || (tick_ && !tick_())) {
-      gave_up_ = true;
-      return std::nullopt;
-    }
-    attempts_++;
-    return recording_.replay(false);
-  }
-
-  // Candidates of one alternative: an event of any thread is that of each thread beside the gap.
-  std::vector<Missing> candidates(const Missing& lack) const {
-    Missing filled = lack;
-    bool any = false;
-    for (Event& e : filled.events) {
-      recording_.fill_in(lack.before, e);
-      any = any || e.thread == 0;
-    }
-    if (!any) return {filled};
-    std::vector<uint32_t> threads = recording_.threads_around(lack.before);
-    threads.push_back(kNewThread);
-    std::vector<Missing> all;
-    for (const uint32_t thread : threads) {
-      all.push_back(filled);
-      for (Event& e : all.back().events) {
-        if (e.thread == 0) e.thread = thread;
-      }
-    }
-    return all;
-  }
-
-  enum class Step { kBetter, kSame, kWorse };
-
-  // `reached`: recorded events before the first finding of `now`.
-  Step compare(const Attempt& now, const Attempt& next, size_t reached) const {
-    if (next.findings.empty()) return Step::kBetter;
-    const size_t at = next.findings.front().at;
-    const size_t then = recording_.recorded_before(at);
-    if (then > reached) return Step::kBetter;
-    // The removal of a table finds one entry after the other.
-    const bool more = next.findings.size() > now.findings.size();
-    if (then == reached && !more && is_behind(next.findings.front(), now.findings.front())) {
-      return Step::kBetter;
-    }
-    // What is put in may lack something in turn; what was recorded must not.
-    if (at <= recording_.size() && recording_.is_put_in(at)) return Step::kSame;
-    // A finding that another one concealed may be of an earlier event.
-    if (then < reached && more) return Step::kWorse;
-    return next.findings.size() < now.findings.size() ? Step::kBetter : Step::kSame;
-  }
-
-  bool search(const Attempt& now, int without_progress) {
-    if (now.findings.empty()) return true;
-    const Lacking& finding = now.findings.front();
-    const size_t reached = recording_.recorded_before(finding.at);
-    if (reached > stuck_reached_ || (reached == stuck_reached_ && is_behind(finding, stuck_))) {
-      stuck_reached_ = reached;
-      explained_at_ = attempts_;
-      stuck_ = finding;
-    }
-    if (without_progress > kMaxWithoutProgress) return false;
-    std::vector<Missing> lacks;
-    for (const Missing& lack : finding.lacks) {
-      if (!lack.another_table) {
-        lacks.push_back(lack);
-      } else if (another_ && makes_table_of(lack, *another_)) {
-        lacks.insert(lacks.begin(), lack);
-      }
-    }
-    for (const Missing& lack : lacks) {
-      for (const Missing& c : candidates(lack)) {
-        for (const GappedRecording::Spot& spot : recording_.spots(c.before)) {
-          size_t token = 0;
-          if (!recording_.put(spot, c.events, token)) continue;
-          const std::optional<Attempt> next = attempt();
-          if (!next) return false;
-          const Step step = compare(now, *next, reached);
-          if (step != Step::kWorse &&
-              search(*next, step == Step::kBetter ? 0 : without_progress + 1)) {
-            return true;
-          }
-          if (gave_up_) return false;
-          recording_.take_back(token);
-        }
-      }
-    }
-    return false;
-  }
-
-  GappedRecording& recording_;
-  const std::function<bool()>& tick_;
-  std::optional<EntryPlace> another_;
-  uint64_t attempts_ = 0, replayed_ = 0;
-  uint64_t explained_at_ = 0;  // when more of the recording than ever was explained
-  size_t stuck_reached_ = 0;
-  Lacking stuck_;
-  std::optional<Lacking> before_loss_;
-  bool gave_up_ = false;
-};
-
-}  // namespace
 
 const char* name_of(Completion completion) {
   switch (completion) {
@@ -231,7 +89,7 @@ void look_for_witness(GappedRecording& recording, const std::optional<size_t>& l
                       const std::optional<TablesNeeded::Needed>& tables,
                       const std::function<bool()>& tick, CompletionResult& result) {
   const GappedRecording recorded = recording;
-  Search search(recording, tick);
+  WitnessSearch search(recording, tick);
   bool found = search.run();
   result.attempts = search.attempts();
   if (search.before_loss()) return contradicts(result, *search.before_loss());
@@ -239,14 +97,16 @@ void look_for_witness(GappedRecording& recording, const std::optional<size_t>& l
   if (tables) another = EntryPlace{tables->place.as_id, tables->place.level, tables->place.gfn};
   if (!found && another) {
     recording = recorded;
-    Search with_table(recording, tick, another);
+    WitnessSearch with_table(recording, tick, another);
     found = with_table.run();
     result.attempts += with_table.attempts();
   }
   if (!found && lost) {
     recording = recorded;
-    const std::optional<NoWay> none = no_way(recording, *lost, tick, result.attempts, found);
+    MaybeWay maybe;
+    const std::optional<NoWay> none = no_way(recording, *lost, tick, result.attempts, maybe);
     if (none) return contradicts(result, none->first, no_way_text(*none, *lost));
+    found = maybe.found || with_tables(recording, maybe, tick, result.attempts);
   }
   if (found) {
     result.answer = Completion::kConsistent;
@@ -280,6 +140,12 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
                            gap.lost.count,
                            gap.lost.how == trace::LossHow::kRingStats,
                            {}});
+  }
+  std::set<uint32_t> cpus;
+  for (const GappedRecording::Gap& gap : recording.gaps()) cpus.insert(gap.lost.cpu);
+  if (cpus.size() > kMaxLosingCpus) {
+    result.reason = fmt::format("more than {} CPUs lost events", kMaxLosingCpus);
+    return result;
   }
   if (contradicts_anyway(recording, result)) return result;
   const std::optional<size_t> lost = recording.lost();

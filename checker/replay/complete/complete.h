@@ -12,11 +12,13 @@
 //                 explains that. Behind a gap two changes of one entry contradict each other
 //                 where fewer events were lost than it takes to make another table that one of
 //                 them can be of (tables_needed.h), or, counted over all entries, to change those
-//                 that must have been changed (entries_needed.h). Where kprobes are recorded they
-//                 are counted, too, and tell of which table a change is.
+//                 that must have been changed, those that lost events left in the middle of a
+//                 removal among them (entries_needed.h, surely_lost.h). Where kprobes are recorded
+//                 they are counted, too, and tell of which table a change is.
 //   undetermined  neither, within the bounds below; `detail` is what must have been lost, `lacking`
 //                 what would help where the search got stuck.
-// A second search may put in another table, or a root and tables, for the entry that needs it.
+// A second search may put in another table, or a root and tables, for the entry that needs it; a
+// third one those that must have been made (with_tables.h).
 // Where one event was lost all are tried that can have changed what must have been changed
 // (one_event.h): there is a witness then, or none.
 // Bounds: kMaxCompletedEvents events are held in memory, kMaxAttempts replays, kPatience of them
@@ -36,6 +38,7 @@
 namespace mmucheck::replay {
 
 inline constexpr size_t kMaxCompletedEvents = size_t{1} << 20;
+inline constexpr size_t kMaxLosingCpus = 1024;
 inline constexpr size_t kMaxAttempts = 4096;
 inline constexpr size_t kMaxPerGap = 4096;
 // Attempts in a row that explain no more of the recording than those before.

@@ -4,8 +4,12 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <utility>
+#include <vector>
 
+#include "checker/replay/complete/event_costs.h"
+#include "checker/replay/complete/lost_by_cpu.h"
 #include "checker/replay/complete/one_event.h"
 #include "checker/replay/tracepoint/entry_book.h"
 
@@ -13,18 +17,21 @@ namespace mmucheck::replay {
 
 namespace {
 
-constexpr int kRootLevel = 4;
-// A huge page in the place of a table: the change and kvm_mmu_prepare_zap_page, at least.
-constexpr size_t kEventsOfRecovery = 2;
-
 // Something that lost events may have done: changes of an entry; links of tables from `links[0]`
 // down, in a root that was made for it or in a table that was there, of which the entry was cut off
 // before (`again`) or not.
 struct Way {
   std::vector<EntryPlace> entries, links;
   bool root = false, again = false;
+  bool split = false;  // the lowest table took the place of a huge page that what was lost mapped
   size_t events = 0;
   size_t of_entry = 0;  // of these, the change of the entry
+  // And what of that was lost on one CPU each; what a fault takes besides.
+  struct Together {
+    LostTogether lost;
+    size_t of_fault = 0;
+  };
+  std::vector<Together> together;
   // What it is to help with.
   struct Of {
     size_t at = 0;
@@ -37,28 +44,16 @@ struct Way {
   std::optional<Of> of;
 };
 
-EntryPlace above(const EntryPlace& entry) {
-  return {entry.as_id, entry.level + 1, model::gfn_round_for_level<>(entry.gfn, entry.level + 1)};
-}
-
-bool is_in(const std::vector<EntryPlace>& places, const EntryPlace& place) {
-  return std::find(places.begin(), places.end(), place) != places.end();
-}
-
 void append(Doubts& doubts, const Way& way) {
   doubts.entries.insert(doubts.entries.end(), way.entries.begin(), way.entries.end());
   doubts.roots += way.root;
   for (size_t i = 0; i < way.links.size(); i++) {
     (way.again && i == 0 ? doubts.relinks : doubts.links).push_back(way.links[i]);
   }
+  if (way.split) doubts.splits.push_back(way.links.back());
   // A table is linked in one that is there.
   std::sort(doubts.links.begin(), doubts.links.end(),
             [](const EntryPlace& a, const EntryPlace& b) { return a.level > b.level; });
-}
-
-bool is_below(const EntryPlace& entry, const EntryPlace& other) {
-  return entry.level < other.level &&
-         model::gfn_round_for_level<>(entry.gfn, other.level) == other.gfn;
 }
 
 // From the first on the replay may be wrong; a link that could not be stored, further above, comes
@@ -76,13 +71,36 @@ const Lacking* first_of(const Attempt& attempt) {
   return above != nullptr ? above : &*first;
 }
 
-class Ways {
-  using Told = GappedRecording::Told;
-  using Begun = Told::Begun;
+// Until which position, how many lost events.
+using Taken = std::vector<std::pair<size_t, size_t>>;
 
+// What was in doubt already, in another order, and with how many events left.
+class SeenDoubts {
+ public:
+  // With more of them now? Notes it.
+  bool exceeds(const Doubts& doubts, const CountedChanges& counted, Taken taken, size_t left) {
+    std::sort(taken.begin(), taken.end());
+    const auto sorted = [](std::vector<EntryPlace> places) {
+      std::sort(places.begin(), places.end());
+      return places;
+    };
+    Key key{
+        sorted(doubts.links), sorted(doubts.relinks), sorted(doubts.splits), doubts.roots, counted,
+        std::move(taken)};
+    const auto [it, first] = left_.try_emplace(std::move(key), left);
+    return first || left > std::exchange(it->second, std::max(it->second, left));
+  }
+
+ private:
+  using Places = std::vector<EntryPlace>;
+  using Key = std::tuple<Places, Places, Places, size_t, CountedChanges, Taken>;
+  std::map<Key, size_t> left_;
+};
+
+class Ways {
  public:
   Ways(GappedRecording& recording, size_t lost, const std::function<bool()>& tick)
-      : recording_(recording), lost_(lost), tick_(tick) {}
+      : recording_(recording), lost_(lost), tick_(tick), costs_(recording) {}
 
   enum class Answer : uint8_t { kNone, kMayBe };
 
@@ -93,183 +111,162 @@ class Ways {
     Doubts known;
     known.direct_bits = told.direct_bits;
     if (told.findings.empty() || recording_.replay(known).findings.empty()) return Answer::kMayBe;
+    if (told.root_level != EventCosts::kRootLevel) return Answer::kMayBe;
     first_ = *first_of(told);
-    replays_ += 2;
+    surely_lost_ = recording_.surely_lost();
+    gaps_ = recording_.gap_begins();
+    lost_by_cpu_ = recording_.lost_by_cpu();
+    replays_ += 3;
     return any(Doubts{}, {}, lost_);
   }
 
   const Lacking& first() const { return first_; }
   size_t replays() const { return replays_ + tried_; }
-  bool found() const { return found_; }
+  const MaybeWay& maybe() const { return maybe_; }
 
  private:
   // Does what is doubted, and one of the ways from there on with the events that are left, hold?
   Answer any(const Doubts& doubts, const Way& last, size_t left) {
-    if (++replays_ > kMaxWays || (tick_ && !tick_())) return Answer::kMayBe;
+    if (events_surely_lost(doubts) > left) return Answer::kNone;
+    if (++replays_ > kMaxWays || replays_ * recording_.size() > kMaxEventsOfWays ||
+        (tick_ && !tick_())) {
+      return Answer::kMayBe;
+    }
     const Attempt attempt = recording_.replay(doubts);
     const Lacking* first = first_of(attempt);
     if (first == nullptr) {
+      maybe_.holds = doubts;
+      maybe_.before = costs_.asked.until;
+      maybe_.vm = costs_.asked.vm;
       const Answer answer = shown(doubts);
       return lost_ == 1 ? answer : Answer::kMayBe;
     }
     // What was to help did not.
     if (!first->about || (last.of && *last.of == *first)) return Answer::kNone;
+    if (more_than(left, attempt, doubts)) return Answer::kNone;
+    if (!seen_doubts_.exceeds(doubts, costs_.counted, taken_, left)) return Answer::kNone;
     // What was to make it otherwise came before.
-    until_ = std::max(first->at, first->known_at);
-    seen_ = first->seen;
+    const Asked asked = asked_in(*first);
+    costs_.asked = asked;
     for (Way& way : ways_to(*first->about, doubts)) {
-      if (way.events > left) continue;
-      way.of = Way::Of{first->at, first->rule, *first->about};
-      Doubts more = doubts;
-      append(more, way);
-      const auto counted = counted_;
-      for (const EntryPlace& entry : way.entries) counted_[entry] = way.of_entry;
-      const Answer answer = any(more, way, left - way.events);
-      counted_ = counted;
-      if (answer == Answer::kMayBe) return answer;
+      const CountedChanges counted = costs_.counted;
+      for (const EntryPlace& entry : way.entries) costs_.counted[entry] = {way.of_entry, asked};
+      if (way.again) way.events += more_behind_removal(way, doubts);
+      if (way.events <= left && in_time(asked.until, way.events) &&
+          fits(way, lost_ - left + way.events)) {
+        way.of = Way::Of{first->at, first->rule, *first->about};
+        Doubts more = doubts;
+        append(more, way);
+        taken_.emplace_back(asked.until, way.events);
+        together_.insert(together_.end(), way.together.begin(), way.together.end());
+        const Answer answer = any(more, way, left - way.events);
+        taken_.pop_back();
+        together_.resize(together_.size() - way.together.size());
+        if (answer == Answer::kMayBe) return answer;
+      }
+      costs_.counted = counted;
+      costs_.asked = asked;
     }
     return Answer::kNone;
   }
 
-  const Told& told_of(const EntryPlace& entry) {
-    const auto it = told_.find(entry);
-    return it != told_.end() ? it->second
-                             : told_.emplace(entry, recording_.told_of(entry)).first->second;
-  }
-
-  Begun begun_of(const Told& told) const { return told.begun_until(until_); }
-
-  // A change that is not made in place, by a call of handle_changed_spte.
-  static size_t events_of_call(const Begun& begun) { return size_t{2} - begun.entered; }
-
-  // What was counted of a change of the entry.
-  size_t counted_of(const EntryPlace& entry) const {
-    const auto it = counted_.find(entry);
-    return it == counted_.end() ? 0 : it->second;
-  }
-
-  // The table that the entry links is cut off: its own change, and what is told of its removal.
-  // What was counted of the entries below may be part of that.
-  size_t events_of_removal(const EntryPlace& entry, const Doubts& done) {
-    const Told& told = told_of(entry);
-    if (told.prepare_zap) return 1;
-    size_t below = told.present == SIZE_MAX ? 0 : told.present;
-    for (const auto* places : {&done.entries, &done.links, &done.relinks}) {
-      for (const EntryPlace& at : *places) {
-        if (is_below(at, entry)) below -= std::min(below, std::max(counted_of(at), size_t{1}));
+  // Does it take more than `left` events to change the entries, besides those in doubt, that lost
+  // events must have changed? One is such that is read as a page, and was something else as far as
+  // is told, in whichever table, unless that took the place of a huge page. What is told of two
+  // tables as if they were one contradicts first where an empty entry is read.
+  bool more_than(size_t left, const Attempt& attempt, const Doubts& doubts) {
+    // What is told of one may not name its address space.
+    std::set<std::pair<int, uint64_t>> looked_at;
+    for (const EntryPlace& entry : doubts.entries) looked_at.emplace(entry.level, entry.gfn);
+    std::vector<std::pair<EntryPlace, Asked>> changed;
+    for (const Lacking& l : attempt.findings) {
+      if (l.rule != TpRule::kChain || !l.about) continue;
+      if (!looked_at.emplace(l.about->level, l.about->gfn).second) continue;
+      costs_.asked = asked_in(l);
+      if (l.seen && maps_page(*l.seen, l.about->level) && !costs_.may_be_of_split(*l.about)) {
+        changed.emplace_back(*l.about, costs_.asked);
       }
     }
-    return events_of_call(begun_of(told)) + 1 + below;
-  }
-
-  // A table where one is in doubt already: of another root, or the first is cut off again.
-  size_t events_of_another(const EntryPlace& entry, const Doubts& done) {
-    const Told& told = told_of(entry);
-    const bool one = told.tables + done.roots <= 1;
-    return events_of_link(entry) + (one ? events_of_call(begun_of(told)) + !told.prepare_zap : 0);
-  }
-
-  size_t events_of_link(const EntryPlace& entry) {
-    const Begun begun = begun_of(told_of(entry));
-    return events_of_call(begun) + (begun.get_page ? 0 : size_t{2} - begun.init_sp);
-  }
-
-  size_t events_of_map(const Told& told) const {
-    const Begun begun = begun_of(told);
-    const size_t fault = begun.request ? 0 : size_t{3} - begun.tdp_map - begun.iter_start;
-    return events_of_call(begun) + fault + !told.set_spte;
-  }
-
-  // The same, where a change of the entry may have been counted already.
-  size_t more_for_link(const EntryPlace& entry, const Doubts& done, bool again) {
-    const size_t events = events_of_link(entry) + (again ? events_of_removal(entry, done) : 0);
-    return events - std::min(events, counted_of(entry));
-  }
-
-  // May its change be part of a removal that was counted?
-  static bool in_removal(const EntryPlace& entry, const Doubts& done) {
-    const auto above = [&](const EntryPlace& at) { return is_below(entry, at); };
-    return std::any_of(done.entries.begin(), done.entries.end(), above) ||
-           std::any_of(done.relinks.begin(), done.relinks.end(), above);
-  }
-
-  static bool may_be_in_new_table(const EntryPlace& entry, const Doubts& done) {
-    const auto above = [&](const EntryPlace& at) { return is_below(entry, at); };
-    return done.roots != 0 || std::any_of(done.links.begin(), done.links.end(), above) ||
-           std::any_of(done.relinks.begin(), done.relinks.end(), above);
-  }
-
-  // That is empty, unless it took the place of a huge page, which may have been mapped by what was
-  // lost as well: the first entry of the table that is seen tells of that, and the others of
-  // nothing.
-  size_t events_in_new_table(const EntryPlace& entry, const Doubts& done) {
-    if (entry.level >= model::kMaxHugepageLevel || !may_be_of_split(entry)) {
-      return events_to_use(entry);
+    if (changed.size() > left) return true;
+    if (changed.size() * EventCosts::kMostOfMap <= left) return false;
+    size_t events = 0;
+    for (const auto& [entry, asked] : changed) {
+      costs_.asked = asked;
+      events += std::max(costs_.of_change(entry, doubts, true), size_t{1});
+      if (events > left) return true;
     }
-    const EntryPlace table = above(entry);
-    const auto is_no_page = [&](uint64_t spte) {
-      return !model::is_shadow_present_pte<>(spte) || !model::is_last_spte<>(spte, table.level);
-    };
-    if (!told_of(table).holds_all(until_, is_no_page)) return 1;
-    const auto beside = [&](const EntryPlace& at) {
-      return at.level == entry.level && above(at) == table;
-    };
-    if (std::any_of(done.entries.begin(), done.entries.end(), beside)) return 0;
-    return std::min(events_to_use(entry), events_of_map(told_of(table)));
+    return false;
   }
 
-  // make_huge_page_split_spte: gfn and page are congruent.
-  bool may_be_of_split(const EntryPlace& entry) const {
-    if (!seen_ || !model::is_shadow_present_pte<>(*seen_) ||
-        !model::is_last_spte<>(*seen_, entry.level)) {
-      return true;
+  static Asked asked_in(const Lacking& l) {
+    return {std::max(l.at, l.until), l.seen, l.vm, l.table};
+  }
+
+  // Entries whose change was counted as if their table had stayed are read in the next one: what it
+  // takes to use them there is more. Counts it.
+  size_t more_behind_removal(const Way& way, const Doubts& doubts) {
+    Doubts with = doubts;
+    append(with, way);
+    const Asked asked_now = costs_.asked;
+    size_t more = 0;
+    for (auto& [entry, counted] : costs_.counted) {
+      costs_.asked = counted.asked;
+      if (!is_below(entry, way.links.front()) || !costs_.is_in_next_table(entry, with)) continue;
+      const size_t events = costs_.of_change(entry, with);
+      if (events <= counted.events) continue;
+      more += events - counted.events;
+      counted.events = events;
     }
-    const uint64_t low = model::pages_per_hpage(entry.level + 1) - 1;
-    return ((model::spte_to_pfn<>(*seen_) ^ entry.gfn) & low) == 0;
+    costs_.asked = asked_now;
+    return more;
   }
 
-  // A map or a link; a huge page may have replaced a table.
-  size_t events_to_use(const EntryPlace& entry) {
-    const size_t map = events_of_map(told_of(entry));
-    if (entry.level == 1) return map;
-    const size_t link = events_of_link(entry);
-    if (entry.level > model::kMaxHugepageLevel) return link;
-    const bool leaf = seen_ && model::is_shadow_present_pte<>(*seen_) &&
-                      model::is_last_spte<>(*seen_, entry.level);
-    return std::min(map, leaf ? link + kEventsOfRecovery : link);
-  }
-
-  // `anew`: it may be an entry of a table that was linked for it.
-  size_t events_of_change(const EntryPlace& entry, const Doubts& done, bool anew = false) {
-    const size_t events = events_of_change_there(entry, done);
-    if (!anew && !may_be_in_new_table(entry, done)) return events;
-    return std::min(events, events_in_new_table(entry, done));
-  }
-
-  // A change of an entry, from what it held to what is seen.
-  size_t events_of_change_there(const EntryPlace& entry, const Doubts& done) {
-    const Told& told = told_of(entry);
-    const bool all_empty =
-        told.holds_all(until_, [](uint64_t spte) { return spte == model::kNonpresent; });
-    if (all_empty && !told.values.format_known) return 1;
-    if (!all_empty && in_removal(entry, done)) return 0;
-    size_t least = SIZE_MAX;
-    for (const Told::Value& v : told.there) {
-      if (v.since <= until_) least = std::min(least, events_from(v.value.spte, entry, done));
+  // Were so many lost before what is to be explained, and before what was explained until now?
+  bool in_time(size_t until_now, size_t events) const {
+    Taken taken = taken_;
+    taken.emplace_back(until_now, events);
+    std::sort(taken.begin(), taken.end());
+    size_t sum = 0;
+    for (const auto& [until, n] : taken) {
+      sum += n;
+      size_t lost = 0;
+      for (const auto& [begin, count] : gaps_) lost += begin < until ? count : 0;
+      if (sum > lost) return false;
     }
-    return least == SIZE_MAX ? events_to_use(entry) : least;
+    return true;
   }
 
-  size_t events_from(uint64_t spte, const EntryPlace& entry, const Doubts& done) {
-    if (spte == model::kNonpresent) return events_to_use(entry);
-    if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) return 1;
-    if (links_table(spte, entry.level)) return events_of_removal(entry, done);
-    if (!seen_) return 1;
-    const size_t zap = events_of_call(begun_of(told_of(entry)));
-    if (!model::is_shadow_present_pte<>(*seen_)) return zap;
-    if (!model::is_last_spte<>(*seen_, entry.level)) return events_of_link(entry);
-    const bool same_page = model::spte_to_pfn<>(*seen_) == model::spte_to_pfn<>(spte);
-    return same_page ? 1 : zap + events_of_map(told_of(entry));
+  // `events` in all, the way's among them.
+  bool fits(const Way& way, size_t events) const {
+    if (lost_by_cpu_.empty()) return true;
+    std::vector<LostTogether> together;
+    size_t others = events, of_fault = SIZE_MAX;
+    for (const auto* ops : {&together_, &way.together}) {
+      for (const Way::Together& op : *ops) {
+        together.push_back(op.lost);
+        others -= std::min(others, op.lost.events);
+        if (op.lost.fault == LostTogether::Fault::kNeeds)
+          of_fault = std::min(of_fault, op.of_fault);
+      }
+    }
+    return fits_cpus(lost_by_cpu_, std::move(together), of_fault, others);
+  }
+
+  size_t events_surely_lost(const Doubts& doubts) {
+    return surely_lost_.events(doubts, [&](const EntryPlace& entry) {
+      const size_t below = costs_.counted_below(entry);
+      return is_in(doubts.relinks, entry) ? below : std::min(below, costs_.counted_of(entry));
+    });
+  }
+
+  Way::Together link_together(const EntryPlace& entry) {
+    using Fault = LostTogether::Fault;
+    return {{costs_.of_link(entry), costs_.is_in_fault(entry) ? Fault::kNeeds : Fault::kNone},
+            costs_.of_fault(entry)};
+  }
+
+  Way::Together map_together(const EntryPlace& entry) {
+    return {{costs_.of_map(entry), LostTogether::Fault::kMakes}, 0};
   }
 
   // What may make an entry otherwise: a change of it, links from ever further above down to it, and
@@ -279,38 +276,50 @@ class Ways {
     const bool doubted = is_in(done.entries, entry);
     const auto add = [&](Way way) {
       ways.push_back(way);
+      if (entry.level < model::kMaxHugepageLevel && costs_.may_be_of_split(entry)) {
+        Way split = way;
+        split.split = true;
+        for (Way::Together& op : split.together) op.lost.fault = LostTogether::Fault::kNone;
+        split.events += costs_.of_split(above(entry));
+        ways.push_back(std::move(split));
+      }
       if (doubted) return;
       way.entries.push_back(entry);
-      way.of_entry = events_of_change(entry, done, true);
+      way.of_entry = costs_.of_change(entry, done, true);
       way.events += way.of_entry;
+      if (costs_.is_map(entry, way.of_entry)) way.together.push_back(map_together(entry));
       ways.push_back(std::move(way));
     };
     if (!doubted) {
       Way change;
       change.entries = {entry};
-      change.events = change.of_entry = events_of_change(entry, done);
+      change.events = change.of_entry = costs_.of_change(entry, done);
+      if (costs_.is_map(entry, change.of_entry)) change.together.push_back(map_together(entry));
       ways.push_back(std::move(change));
     }
     Way way;
-    for (EntryPlace at = above(entry); at.level <= kRootLevel; at = above(at)) {
+    for (EntryPlace at = above(entry); at.level <= EventCosts::kRootLevel; at = above(at)) {
       const bool linked = is_in(done.links, at) || is_in(done.relinks, at);
       way.links.insert(way.links.begin(), at);
       if (linked) {
         Way another = way;
-        another.events += events_of_another(at, done);
+        another.events += costs_.of_another(at, done);
         add(std::move(another));
-        way.events += events_of_link(at);
+        way.events += costs_.of_link(at);
         continue;
       }
       Way again = way;
       again.again = true;
-      again.events += more_for_link(at, done, true);
-      way.events += more_for_link(at, done, false);
-      add(way);
+      again.events += costs_.of_link(at, done, true);
+      way.events += costs_.of_link(at, done, false);
+      if (costs_.counted_of(at) == 0) way.together.push_back(link_together(at));
+      if (costs_.may_be_linked(at, done)) add(way);
       add(std::move(again));
     }
     way.root = true;
-    way.events += size_t{2} - begun_of(told_of(entry)).init_sp;
+    const size_t of_root = costs_.of_root(entry);
+    way.events += of_root;
+    way.together.push_back({{of_root, LostTogether::Fault::kNone}, 0});
     add(std::move(way));
     return ways;
   }
@@ -327,7 +336,7 @@ class Ways {
     } else if (doubts.roots == 0 && places.size() == 1) {
       one = one_event_at(recording_, *places.begin(), tick_, tried_);
     }
-    found_ = one == OneEvent::kFound;
+    maybe_.found = one == OneEvent::kFound;
     return one == OneEvent::kNone ? Answer::kNone : Answer::kMayBe;
   }
 
@@ -335,22 +344,25 @@ class Ways {
   size_t lost_;
   const std::function<bool()>& tick_;
   size_t replays_ = 0, tried_ = 0;
-  size_t until_ = SIZE_MAX;       // position
-  std::optional<uint64_t> seen_;  // what the entry that is otherwise must hold
-  std::map<EntryPlace, size_t> counted_;
-  std::map<EntryPlace, Told> told_;
+  EventCosts costs_;
+  SeenDoubts seen_doubts_;
+  SurelyLost surely_lost_;
+  std::vector<std::pair<size_t, size_t>> gaps_;  // where they begin (position), lost events
+  Taken taken_;
+  std::vector<size_t> lost_by_cpu_;      // empty: not told
+  std::vector<Way::Together> together_;  // of what is in doubt
   Lacking first_;
-  bool found_ = false;
+  MaybeWay maybe_;
 };
 
 }  // namespace
 
 std::optional<NoWay> no_way(GappedRecording& recording, size_t lost,
-                            const std::function<bool()>& tick, size_t& replays, bool& found) {
+                            const std::function<bool()>& tick, size_t& replays, MaybeWay& maybe) {
   Ways ways(recording, lost, tick);
   const bool none = ways.start() == Ways::Answer::kNone;
   replays += ways.replays();
-  found = ways.found();
+  maybe = ways.maybe();
   if (!none) return std::nullopt;
   NoWay no;
   no.first = ways.first();

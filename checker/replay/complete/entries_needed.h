@@ -5,11 +5,13 @@
 // would have to be otherwise: lost events changed it, or linked a table below one of those above
 // it, or made a root. Each of these in turn is doubted as well, until the replay holds or more
 // events were needed than were lost. Where none of these ways ends in a replay that holds, no lost
-// events explain the recording: a change is one event, and each of another entry another one; a
-// link takes its kvm_mmu_get_page besides, a map its request and its kvm_mmu_set_spte, the removal
-// of a table all that is told of its entries, and each the kprobes that are hit on the way, as far
-// as these cannot have been told. What it takes depends on what the entry held until then, and on
-// what is seen. A second table at a place takes another root, or the removal of the first.
+// events explain the recording: a change is one event, and each of another entry another one; what
+// the others take is in event_costs.h. A second table at a place takes another root, or the removal
+// of the first; a table that took the place of a huge page holds what that mapped.
+//
+// A way ends where the lost events that it needs were not lost before what they are to explain, or
+// not on the CPUs that lost some (lost_by_cpu.h), or leave no room for those that were surely lost
+// (surely_lost.h), or for the changes of other entries that are read as pages behind the gap.
 //
 // Of one lost event the ways that are left are tried for what they are (one_event.h).
 #pragma once
@@ -22,16 +24,24 @@
 
 namespace mmucheck::replay {
 
-// Replays until the ways are too many.
-inline constexpr size_t kMaxWays = 512;
+// Replays until the ways are too many, and events of all of them.
+inline constexpr size_t kMaxWays = 8192;
+inline constexpr uint64_t kMaxEventsOfWays = 100'000'000;
 
 struct NoWay {
   Lacking first;  // the first divergence with nothing but threads in doubt
 };
 
+// What is known where there may be a way.
+struct MaybeWay {
+  bool found = false;           // one event that explains all was found, and put in
+  std::optional<Doubts> holds;  // with these in doubt the replay holds
+  size_t before = 0;            // position of the event that needs it, of the last of these
+  uint32_t vm = 0;              // that it is about; 0: not told
+};
+
 // `lost`: how many events. nullopt: there may be a way.
-// `found`: one event that explains all was found, and put in.
 std::optional<NoWay> no_way(GappedRecording& recording, size_t lost,
-                            const std::function<bool()>& tick, size_t& replays, bool& found);
+                            const std::function<bool()>& tick, size_t& replays, MaybeWay& maybe);
 
 }  // namespace mmucheck::replay

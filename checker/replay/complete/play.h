@@ -9,6 +9,11 @@
 
 namespace mmucheck::replay {
 
+// What a ring can lose.
+inline bool is_recorded(const trace::Event& e) {
+  return e.cls == trace::PacketClass::kStimulus || e.cls == trace::PacketClass::kObservation;
+}
+
 template <class OnEvent, class OnLoss>
 void GappedRecording::play(bool markers, OnEvent&& event, OnLoss&& loss) const {
   const std::vector<Loss> losses = this->losses();

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <iterator>
 #include <map>
+#include <optional>
 #include <set>
+#include <unordered_map>
 #include <utility>
 
 #include "checker/replay/complete/complete.h"
@@ -17,10 +19,6 @@ using K = trace::EventKind;
 namespace f = trace::f;
 
 namespace {
-
-bool is_recorded(const Event& e) {
-  return e.cls == trace::PacketClass::kStimulus || e.cls == trace::PacketClass::kObservation;
-}
 
 bool is_made_in_place(const Event& e) {
   namespace s = f::spte_changed;
@@ -68,12 +66,22 @@ size_t GappedRecording::weight(const Event& e) const {
 // A loss may cut between a kprobe and its tracepoint.
 void GappedRecording::find_begun() {
   std::map<uint32_t, size_t> begun;  // by thread
+  // Of a thread's last event: the CPU, and how many gaps that had.
+  std::map<uint32_t, std::pair<uint32_t, size_t>> last;
+  std::map<uint32_t, size_t> gaps_of;  // by CPU
   std::vector<size_t> at(sequence_.size() + 1, 0);
   size_t sum = 0, calls = 0, tables = 0;
   bool lacks_call = false, lacks_init_sp = false;
   for (size_t i = 0; i < sequence_.size(); i++) {
     const Event e = sequence_[i].event.event();
-    const bool whole = i < whole_;
+    if (sequence_[i].marker) {
+      const Gap& gap = gaps_[sequence_[i].gap];
+      gaps_of[gap.lost.cpu]++;
+      if (!gap.names_cpu) last.clear();
+    }
+    const std::pair here(e.cpu, gaps_of[e.cpu]);
+    const bool whole = i < whole_ || (last.contains(e.thread) && last[e.thread] == here);
+    if (is_recorded(e)) last[e.thread] = here;
     size_t& n = begun[e.thread];
     if (e.kind == K::kInitSp || e.kind == K::kChangedSpte) {
       n++;
@@ -93,21 +101,35 @@ void GappedRecording::find_begun() {
   }
   has_calls_ = calls != 0 && !lacks_call;
   has_init_sp_ = tables != 0 && !lacks_init_sp;
-  for (size_t i = 1; i <= sequence_.size(); i++) {
-    if (!sequence_[i - 1].marker) continue;
-    for (size_t k = begin_of(i); k < i; k++) {
-      size_t& most = gaps_[sequence_[i - 1].gap].begun;
-      most = std::max(most, at[k]);
-    }
+  // The most of all where the losses are many: in hostile input.
+  const size_t most = *std::max_element(at.begin(), at.end());
+  size_t looked_at = 0;
+  for (const Loss& l : losses()) {
+    looked_at += l.end - l.begin;
+    const auto begin = at.begin() + static_cast<std::ptrdiff_t>(l.begin);
+    const auto end = at.begin() + static_cast<std::ptrdiff_t>(l.end);
+    gaps_[sequence_[l.end - 1].gap].begun =
+        looked_at > kMaxCompletedEvents ? most : *std::max_element(begin, end);
   }
 }
 
 std::vector<GappedRecording::Loss> GappedRecording::losses() const {
   std::vector<Loss> all;
+  // The last position of a CPU that tells where a gap behind it begins, and of any.
+  std::unordered_map<uint32_t, size_t> last;
+  size_t last_of_all = 0;
   for (size_t i = 1; i <= sequence_.size(); i++) {
-    if (!sequence_[i - 1].marker) continue;
-    const Gap& gap = gaps_[sequence_[i - 1].gap];
-    all.push_back({begin_of(i), i, gap.lost.cpu, !gap.names_cpu});
+    const Item& item = sequence_[i - 1];
+    if (item.put_in) continue;
+    uint32_t cpu = item.event.event().cpu;
+    if (item.marker) {
+      const Gap& gap = gaps_[item.gap];
+      cpu = gap.lost.cpu;
+      const auto it = last.find(cpu);
+      const size_t begin = !gap.names_cpu ? last_of_all : it == last.end() ? 0 : it->second;
+      all.push_back({begin, i, cpu, !gap.names_cpu, gap.lost.count});
+    }
+    last[cpu] = last_of_all = i;
   }
   std::sort(all.begin(), all.end(), [](const Loss& a, const Loss& b) { return a.begin < b.begin; });
   return all;
@@ -156,10 +178,37 @@ void GappedRecording::sort(Attempt& attempt, const std::vector<size_t>& position
   for (Lacking& l : attempt.findings) {
     l.at = l.at == 0 ? sequence_.size() + 1 : at(l.at);
     l.known_at = at(l.known_at);
-    for (Missing& m : l.lacks) m.before = at(m.before);
+    l.until = at(l.until);
+    for (Missing& m : l.lacks) {
+      m.before = at(m.before);
+      if (m.since != 0) m.since = at(m.since);
+    }
   }
   std::stable_sort(attempt.findings.begin(), attempt.findings.end(),
                    [](const Lacking& a, const Lacking& b) { return a.at < b.at; });
+}
+
+std::vector<std::pair<size_t, size_t>> GappedRecording::gap_begins() const {
+  std::vector<std::pair<size_t, size_t>> begins;
+  for (const Loss& l : losses()) begins.emplace_back(l.begin, l.count);
+  return begins;
+}
+
+std::vector<size_t> GappedRecording::lost_by_cpu() const {
+  std::map<uint32_t, size_t> by_cpu;
+  for (const Gap& gap : gaps_) {
+    if (!gap.names_cpu || gap.lost.count == 0) return {};
+    by_cpu[gap.lost.cpu] += gap.lost.count;
+  }
+  std::vector<size_t> lost;
+  for (const auto& [cpu, events] : by_cpu) lost.push_back(events);
+  return lost;
+}
+
+size_t GappedRecording::losses_end() const {
+  size_t end = 0;
+  for (const Loss& l : losses()) end = std::max(end, l.end);
+  return end;
 }
 
 std::vector<char> GappedRecording::losing() const {
@@ -177,8 +226,7 @@ Attempt GappedRecording::replay(const Doubts& doubts) const {
   TracepointReplayer replayer(info);
   Attempt attempt;
   replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
-  size_t last = 0;
-  for (const Loss& l : losses()) last = std::max(last, l.end - 1);
+  const size_t end = losses_end();
   std::vector<size_t> position{0};
   bool began = false;
   Doubts now = doubts;
@@ -191,11 +239,12 @@ Attempt GappedRecording::replay(const Doubts& doubts) const {
       },
       [&](const LostCpus& lost, size_t at) {
         if (!std::exchange(began, true)) replayer.learn_direct_bits(doubts.direct_bits);
-        now.last = at == last;
+        now.last = at + 1 == end;
         replayer.doubt(now, lost);
       });
   replayer.finish(info);
   attempt.direct_bits = replayer.direct_bits();
+  attempt.root_level = replayer.root_level();
   position.push_back(sequence_.size() + 1);
   sort(attempt, position);
   return attempt;
@@ -251,7 +300,6 @@ std::vector<size_t> GappedRecording::spots_of(uint32_t thread, const EntryPlace&
       case K::kGetPage: return true;
       default: return false;
     }
-    constexpr uint64_t kDirectBits = uint64_t{1} << 35 | uint64_t{1} << 39;
     return EntryBook::base(entry.level, gfn & ~kDirectBits) ==
            EntryBook::base(entry.level, entry.gfn);
   };
@@ -348,21 +396,22 @@ size_t GappedRecording::whole_until() const {
   return whole;
 }
 
-size_t GappedRecording::marker_for(size_t before) const {
-  for (size_t i = before; i <= sequence_.size(); i++) {
+std::vector<size_t> GappedRecording::markers_for(size_t before) const {
+  before = std::max(before, size_t{1});
+  std::vector<size_t> markers;
+  size_t behind = 0;
+  for (size_t i = before; i <= sequence_.size() && behind < kMaxGapsBeside; i++) {
     if (!sequence_[i - 1].marker) continue;
-    if (i == before || begin_of(i) < before) return i;
-    break;
+    behind++;
+    if (i == before || begin_of(i) < before) markers.push_back(i);
   }
-  for (size_t i = std::min(before, sequence_.size()); i > 0; i--) {
-    if (sequence_[i - 1].marker) return i;
+  for (size_t i = std::min(before - 1, sequence_.size()); i > 0 && markers.size() < kMaxGaps; i--) {
+    if (sequence_[i - 1].marker) markers.push_back(i);
   }
-  return 0;
+  return markers;
 }
 
-std::vector<GappedRecording::Spot> GappedRecording::spots(size_t before) const {
-  const size_t marker = marker_for(before);
-  if (marker == 0) return {};
+std::vector<GappedRecording::Spot> GappedRecording::spots(size_t before, size_t marker) const {
   const size_t gap = sequence_[marker - 1].gap;
   if (before <= marker) return {{before, gap}};
   std::vector<Spot> all{{marker, gap}};
@@ -434,10 +483,8 @@ std::vector<trace::OwnedEvent> GappedRecording::witness(size_t gap) const {
   return events;
 }
 
-std::vector<uint32_t> GappedRecording::threads_around(size_t before) const {
+std::vector<uint32_t> GappedRecording::threads_around(size_t marker) const {
   std::vector<uint32_t> threads;
-  const size_t marker = marker_for(before);
-  if (marker == 0) return threads;
   const uint32_t cpu = gaps_[sequence_[marker - 1].gap].lost.cpu;
   const auto look = [&](const Item& item) {
     const Event e = item.event.event();

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "checker/replay/complete/surely_lost.h"
 #include "checker/replay/complete/tables_needed.h"
 #include "checker/replay/tracepoint/doubt.h"
 #include "checker/replay/tracepoint/missing.h"
@@ -24,7 +25,8 @@ struct Attempt {
   std::vector<Lacking> findings;  // in the order of the sequence
   std::string violated;           // an invariant that one recorded change breaks; empty: none
   report::Place violated_at;
-  uint64_t direct_bits = 0;            // that were told of, at the end
+  uint64_t direct_bits = 0;  // that were told of, at the end
+  int root_level = 4;
   std::optional<Lacking> before_loss;  // a finding that came when nothing could be lost yet
 };
 
@@ -71,8 +73,9 @@ class GappedRecording {
     std::vector<std::pair<size_t, Begun>> begun;  // from which position on, ascending
     std::vector<uint64_t> read;
     ValueFacts values;
-    // The same of a map behind the loss, and of the removal of the table below on either side.
-    bool set_spte = false, prepare_zap = false;
+    // The same of a map and of a split behind the loss, and of the removal of the table below on
+    // either side.
+    bool set_spte = false, prepare_zap = false, split = false;
     size_t present = SIZE_MAX;  // entries of a table below, at least
     size_t tables = 0;          // that have the entry, at most
 
@@ -95,13 +98,25 @@ class GappedRecording {
   // the number of lost events is not known, or not where, or what was there before.
   std::optional<TablesNeeded::Needed> tables_needed() const;
 
-  // Where in the gap that lies before position `before` events can be put, the latest first: at
-  // most kMaxSpots between what was put there already. In the middle of it: right there.
+  SurelyLost surely_lost() const;
+  // Where each gap begins (position), and how many events it lost.
+  std::vector<std::pair<size_t, size_t>> gap_begins() const;
+  size_t losses_end() const;  // position of the last marker
+  // How many events each CPU lost that lost any; empty: not told.
+  std::vector<size_t> lost_by_cpu() const;
+
+  // The gaps that the position is in, and those before it, the latest first, at most kMaxGaps: the
+  // positions of their markers.
+  static constexpr size_t kMaxGaps = 16;
+  static constexpr size_t kMaxGapsBeside = 4;
+  std::vector<size_t> markers_for(size_t before) const;
+  // Where in such a gap events can be put, the latest first: at most kMaxSpots between what was put
+  // there already. In the middle of it: right there.
   struct Spot {
     size_t position = 0, gap = 0;
   };
   static constexpr size_t kMaxSpots = 8;
-  std::vector<Spot> spots(size_t before) const;
+  std::vector<Spot> spots(size_t before, size_t marker) const;
   // They happened on the CPU that lost them, when the recorded event behind them did at the latest.
   // False: the gap has no room for so many, and the kprobes that are hit on the way. Else `token`
   // takes them back.
@@ -115,8 +130,10 @@ class GappedRecording {
   std::vector<trace::OwnedEvent> witness(size_t gap) const;
   // The values of fields that a candidate leaves open, from what comes later.
   void fill_in(size_t before, trace::Event& event) const;
-  // Threads whose events surround the gap before the position, at most two.
-  std::vector<uint32_t> threads_around(size_t before) const;
+  // All but the page of any non-leaf entry of the recording.
+  uint64_t link_bits() const;
+  // Threads whose events surround the gap, at most two.
+  std::vector<uint32_t> threads_around(size_t marker) const;
 
  private:
   struct Item {
@@ -131,6 +148,7 @@ class GappedRecording {
     size_t begin = 0, end = 0;
     uint32_t cpu = 0;
     bool any_cpu = false;
+    size_t count = 0;
   };
   std::vector<Loss> losses() const;  // by `begin`
   // Calls `event` with each event, numbered from 1 on, and its position, and `loss` with the CPUs
@@ -144,9 +162,7 @@ class GappedRecording {
   // Lost events that an event takes: a kprobe is hit before it.
   size_t weight(const trace::Event& e) const;
   void find_begun();
-  // The position of the last marker at or before `before`, 0 for none; a gap begins behind the last
-  // event of its CPU, so a position between that and the marker is in it as well.
-  size_t marker_for(size_t before) const;
+  // A gap begins behind the last event of its CPU.
   size_t begin_of(size_t marker) const;
   // Of each position: may an event have been lost behind it? [0]: before the first.
   std::vector<char> losing() const;
@@ -157,7 +173,6 @@ class GappedRecording {
   // Of the first recorded event at or behind the position, or else of the last before.
   uint64_t time_at(size_t position) const;
   uint64_t table_value(size_t before, uint64_t gfn, uint64_t level) const;
-  uint64_t link_bits() const;
   void fill_in_request(size_t before, trace::Event& request) const;
 
   trace::TraceInfo info_;

@@ -23,6 +23,7 @@ class Listener {
       : entry_(entry), replayer_(replayer) {
     told_.set_spte = !replayer.tells(K::kSetSpte);
     told_.prepare_zap = !replayer.tells(K::kPrepareZapPage);
+    told_.split = !replayer.tells(K::kSplitHugePage);
     begun_.request = !replayer.tells(K::kSpteRequested);
     begun_.get_page = !replayer.tells(K::kGetPage);
     begun_.entered = !calls;
@@ -39,6 +40,7 @@ class Listener {
     // Is it the first that its thread told of since this CPU may have lost something?
     const size_t losses = losses_of_[e.cpu] + any_losses_;
     const bool first =
+        losses != 0 &&
         std::exchange(losses_at_[e.thread], std::pair(e.cpu, losses)) != std::pair(e.cpu, losses);
     if (!lost_) return;
     switch (e.kind) {
@@ -55,6 +57,9 @@ class Listener {
         told_.set_spte = told_.set_spte || first;
         return;
       }
+      case K::kSplitHugePage:
+        told_.split = told_.split || (first && is_gfn(e.get(f::split_huge_page::gfn)));
+        return;
       case K::kMarkMmioSpte:
         told_.set_spte = told_.set_spte || (first && is_gfn(e.get(f::mark_mmio_spte::gfn)));
         return;

@@ -25,6 +25,7 @@ void TracepointReplayer::store(TableRow& row, const Change& c) {
   }
   row.e[i] = c.new_spte;
   row.used = true;
+  row.used_behind = losses_over_ != 0 && now_ > losses_over_ + kSurelyLate;
   if (settles) settle_link(c);
   learn_page(row, c);
   not_passed(row, i);
@@ -69,7 +70,7 @@ bool TracepointReplayer::fit(const Change& c, TableRow* hint) {
       if (pass != 3 && any_space == (row->as_id >= 0)) continue;
       const uint64_t known = row->e[i];
       const bool reads = known != kUnknownSpte && may_read(values_, known, c.old_spte, c.level);
-      const bool unknown = known == kUnknownSpte && (pass == 3 || !doubting_);
+      const bool unknown = known == kUnknownSpte && (pass == 3 || !doubting_) && may_hold(*row, c);
       const bool ok = pass < 2 ? known == c.old_spte : reads || unknown;
       if (!ok) continue;
       store(*row, c);
@@ -136,6 +137,7 @@ void TracepointReplayer::apply(const Event& e, const Change& c, TableRow* hint) 
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
   h.lacks = lacking_now(e, c);
+  h.late = may_come_late(h);
   held_.push_back(std::move(h));
 }
 
@@ -152,6 +154,7 @@ void TracepointReplayer::witness(const Event& e, Change c, uint64_t since) {
   h.deadline = now_ + kLateEvents;
   h.place = place(e);
   h.lacks = lacking_now(e, c);
+  h.late = may_come_late(h);
   held_.push_back(std::move(h));
 }
 
@@ -160,7 +163,9 @@ bool TracepointReplayer::seen_since(const Change& c, uint64_t since) const {
   const size_t i = EntryBook::index(c.level, c.gfn);
   for (const auto& row : book_.at(c.level, c.gfn)) {
     if (row->gone || !row->fits(c.as_id, c.vm)) continue;
-    if (row->e[i] == kUnknownSpte || may_read(values_, row->e[i], c.old_spte, c.level)) return true;
+    const bool unknown = row->e[i] == kUnknownSpte;
+    if (unknown ? may_hold(*row, c) : may_read(values_, row->e[i], c.old_spte, c.level))
+      return true;
   }
   return std::any_of(recent_.begin(), recent_.end(), [&](const Change& r) {
     return r.at >= since && r.level == c.level && r.gfn == c.gfn &&
@@ -193,22 +198,37 @@ bool TracepointReplayer::waits_for(const Held& h) const {
   return late_parent_ && is_being_removed(h.c.level - 1, h.c.gfn);
 }
 
+// fast_page_fault tells of what it made writable when it is long done, but its fault has begun
+// before, and nothing else of its thread comes in between.
+bool TracepointReplayer::may_be_fixed(const Held& h, uint64_t from) const {
+  const bool fixed = model::is_writable_pte<>(h.c.old_spte) && !model::is_writable_pte<>(from);
+  if (!fixed || !sees(trace::EventKind::kPageFault)) return true;
+  return std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
+    const Thread& t = thread.second;
+    return t.fault.on && t.now < h.at &&
+           model::gfn_round_for_level<>(plain_gfn(t.fault.gfn), h.c.level) == h.c.gfn;
+  });
+}
+
+// Is it not surely told soon? A store under mmu_lock is, but for that of a removed table's parent
+// entry, and where its call was told and it was not.
+bool TracepointReplayer::may_come_late(const Held& h) const {
+  const size_t i = EntryBook::index(h.c.level, h.c.gfn);
+  const auto rows = book_.at(h.c.level, h.c.gfn);
+  const bool in_place = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+    return is_changed_in_place(row->e[i], h.c.old_spte, h.c.level) && may_be_fixed(h, row->e[i]);
+  });
+  const bool called = std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
+    const std::vector<Probed>& calls = thread.second.entered;
+    return std::any_of(calls.begin(), calls.end(), [&](const Probed& p) {
+      return p.level == h.c.level && plain_gfn(p.gfn) == h.c.gfn;
+    });
+  });
+  return in_place || called || is_being_removed(h.c.level - 1, h.c.gfn);
+}
+
 void TracepointReplayer::losses_begin() {
-  for (Held& h : held_) {
-    const size_t i = EntryBook::index(h.c.level, h.c.gfn);
-    const auto rows = book_.at(h.c.level, h.c.gfn);
-    const bool in_place = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
-      return is_changed_in_place(row->e[i], h.c.old_spte, h.c.level);
-    });
-    const bool called = std::any_of(threads_.begin(), threads_.end(), [&](const auto& thread) {
-      const std::vector<Probed>& calls = thread.second.entered;
-      return std::any_of(calls.begin(), calls.end(), [&](const Probed& p) {
-        return p.level == h.c.level && plain_gfn(p.gfn) == h.c.gfn;
-      });
-    });
-    h.excused =
-        now_ - h.at < kSurelyLate || in_place || called || is_being_removed(h.c.level - 1, h.c.gfn);
-  }
+  for (Held& h : held_) h.excused = now_ - h.at < kSurelyLate || may_come_late(h);
 }
 
 bool TracepointReplayer::is_being_removed(int level, uint64_t gfn) const {
@@ -258,11 +278,14 @@ void TracepointReplayer::expire(bool all) {
     lacks_ = h.lacks;
     about_ = EntryPlace{h.c.as_id, h.c.level, h.c.gfn};
     seen_ = h.c.old_spte;
+    about_vm_ = h.c.vm;
+    about_table_ = h.c.table;
     known_at_ = h.excused ? 0 : h.at;
+    until_ = h.late ? now_ : std::min(now_, h.at + kSurelyLate);
     diverge_at(h.place, observed, TpRule::kChain,
                known.empty() ? "nothing: no table covers this gfn" : "another value",
                known.empty() ? "" : "entry " + known, fmt::format("entry {:x}", h.c.old_spte));
-    known_at_ = 0;
+    known_at_ = until_ = 0;
     if (!h.witness && first != nullptr) {
       store(*first, h.c);
       const Entry early = std::exchange(early_, Entry{h.c.gfn, h.c.level});

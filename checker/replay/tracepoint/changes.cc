@@ -43,7 +43,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
     // The VM is older than the trace.
     started_ = true;
     forgot_ = true;
-    t.unsure = true;
+    t.unsure = t.removal_unsure = true;
   }
   Change c;
   c.as_id = static_cast<int>(e.get(s::as_id) & 0xff);
@@ -56,6 +56,9 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   const uint64_t level = e.get(s::level);
   if (e.get(s::as_id) > 1 || level < 1 || level > static_cast<uint64_t>(root_level_)) {
     return diverge(e, TpRule::kSpace, "an address space of 0 or 1 and a level of the tree");
+  }
+  if (c.as_id != 0 && mirrored_vms_.contains(e.vm)) {
+    return diverge(e, TpRule::kSpace, "address space 0: a VM with a mirror has no other");
   }
   c.level = static_cast<int>(level);
   const ChangeRule rule =
@@ -82,6 +85,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
   settle_change(e, t);
   told_by_probes(e, t, c);
   const bool was_table = links_table(c.old_spte, c.level);
+  if (doubting_ && was_table) learn_linked(c);
   // 7.x: the change of the parent entry ends the removal of the table below it.
   bool below = false;
   uint64_t first_leaf = 0;
@@ -135,7 +139,7 @@ void TracepointReplayer::spte_changed(const Event& e, Thread& t) {
 void TracepointReplayer::learn_direct_bit_of_zap(const Event& e, const Thread& t) {
   namespace s = f::spte_changed;
   const uint64_t raw = e.get(s::gfn), level = e.get(s::level), old_spte = e.get(s::old_spte);
-  const uint64_t bit = raw & ~direct_bits_ & (uint64_t{1} << 35 | uint64_t{1} << 39);
+  const uint64_t bit = raw & ~direct_bits_ & kDirectBits;
   if (bit == 0 || (bit & (bit - 1)) != 0 || t.req.on || level < 1 || level > 5) return;
   if (model::is_shadow_present_pte<>(e.get(s::new_spte))) return;
   const auto has = [&](uint64_t gfn) {
@@ -152,22 +156,22 @@ void TracepointReplayer::learn_direct_bit_of_zap(const Event& e, const Thread& t
 
 void TracepointReplayer::settle_change(const Event& e, Thread& t) {
   if (t.split.on && sees(K::kSplitHugePage)) {
-    lack_split(e, t.split);
+    lack_split(e, t, t.split);
     diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
   }
   if (t.zap.on && sees(K::kPrepareZapPage)) {
-    lack_prepare_zap(e, t.zap);
+    lack_prepare_zap(e, t, t.zap);
     diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
   }
   if (t.mmio.on && sees(K::kMarkMmioSpte)) {
-    lack_mmio(e, t.mmio);
+    lack_mmio(e, t, t.mmio);
     diverge(e, TpRule::kMmio, "mark_mmio_spte");
   }
   const bool removes = !sees(K::kPrepareZapPage) &&
                        model::is_frozen_spte<>(values_.fmt, e.get(f::spte_changed::new_spte));
   if (t.req.installed && !t.req.mmio && t.blocks.empty() && !removes) {
     if (sees(K::kSetSpte)) {
-      lack_set_spte(e, t.req);
+      lack_set_spte(e, t, t.req);
       diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
     }
     t.req = {};
@@ -199,8 +203,8 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     if (!k.was_present) {
       diverge(e, TpRule::kValue, "no change: an entry that is not present is not zapped");
     } else if (was_table && late_parent_) {
-      if (!below && !t.unsure && sees(K::kPrepareZapPage)) {
-        lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
+      if (!below && !t.removal_unsure && sees(K::kPrepareZapPage)) {
+        lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
         diverge(e, TpRule::kRemoval, "the removal of the table below first");
       }
     } else if (was_table) {
@@ -215,7 +219,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
                        t.req.pfn == model::kNoslotPfn;
     if (!asked && !t.unsure && sees(K::kSpteRequested)) {
-      lack({missing_request(e, c.gfn, model::kNoslotPfn, 1)});
+      lack({missing_request(e, c.gfn, model::kNoslotPfn, 1)}, 0, t.previous);
       diverge(e, TpRule::kRequest, "a fault without a memslot on this thread");
     }
     if (!is_mmio_of(values_, c.new_spte, c.gfn)) {
@@ -227,7 +231,8 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     t.mmio.value = model::mmio_spte_generation<>(fmt_, c.new_spte);
     return Step::kMmio;
   }
-  if (model::is_frozen_spte<>(fmt_, c.new_spte) && (t.unsure || !sees(K::kPrepareZapPage))) {
+  if (model::is_frozen_spte<>(fmt_, c.new_spte) &&
+      (t.removal_unsure || !sees(K::kPrepareZapPage))) {
     return Step::kFreeze;
   }
   if (model::is_frozen_spte<>(fmt_, c.new_spte)) {
@@ -252,7 +257,7 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
     diverge(e, TpRule::kLink, "make_nonleaf_spte of the new table");
   }
   if (!linked && !t.unsure && sees(K::kGetPage)) {
-    lack({missing_link(e, c.as_id, c.gfn, c.level - 1, c.new_spte)[0]});
+    lack({missing_link(e, c.as_id, c.gfn, c.level - 1, c.new_spte)[0]}, 0, t.previous);
     diverge(e, TpRule::kLink, "kvm_mmu_get_page of this table just before");
   }
   if (was_present) {
@@ -282,8 +287,8 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     t.zap.gfn = c.gfn;
     t.zap.level = c.level - 1;
     t.zap.value = model::spte_to_pfn<>(c.old_spte);
-  } else if (was_table && !below && !t.unsure && sees(K::kPrepareZapPage)) {
-    lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
+  } else if (was_table && !below && !t.removal_unsure && sees(K::kPrepareZapPage)) {
+    lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
     diverge(e, TpRule::kRemoval, "the removal of the table below first");
   }
   // disallowed_hugepage_adjust goes below the requested level without a word.
@@ -347,7 +352,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     diverge(e, TpRule::kValue, "W, D or A cleared, or nothing changed",
             fmt::format("old {:x}", c.old_spte), fmt::format("new {:x}", c.new_spte));
   } else {
-    lack({missing_request(e, c.gfn, model::spte_to_pfn<>(c.new_spte), c.level)});
+    lack({missing_request(e, c.gfn, model::spte_to_pfn<>(c.new_spte), c.level)}, 0, t.previous);
     diverge(e, TpRule::kRequest, "a fault of this thread for this entry");
   }
   return Step::kNone;

@@ -23,13 +23,16 @@ void TracepointReplayer::doubt_threads(const LostCpus& lost) {
     const bool removes = std::any_of(t.blocks.begin(), t.blocks.end(), [&](const Block& b) {
       return late_parent_ || (b.hole && b.next != 512);
     });
-    const bool locked = t.req.on || t.link.on || t.split.on || t.zap.on || t.mmio.on || removes;
+    // What comes next is told of under the same lock.
+    const bool expects =
+        t.link.on || t.split.on || t.zap.on || t.mmio.on || (t.req.installed && sees(K::kSetSpte));
+    const bool locked = t.req.on || expects || removes;
     if (here && locked) {
       t.stayed = t.fault_may_be_lost = true;
       t.attributes = {};
       t.walk = {};
       t.run = 0;
-      if (!removes) {
+      if (!removes && !expects) {
         for (const Block& b : t.blocks) pending_removals_.insert({b.level, b.gfn});
         t.blocks.clear();
       }
@@ -37,8 +40,8 @@ void TracepointReplayer::doubt_threads(const LostCpus& lost) {
     }
     sharing_doubted_ = sharing_doubted_ || t.req.on;
     for (const Block& b : t.blocks) pending_removals_.insert({b.level, b.gfn});
-    Thread unknown;
-    unknown.unsure = unknown.no_fault = true;
+    Thread unknown = unknown_thread();
+    unknown.no_fault = true;
     if (here) {
       unknown.cpu = t.cpu;
       unknown.stayed = true;
@@ -55,6 +58,8 @@ void TracepointReplayer::doubt_threads(const LostCpus& lost) {
 
 void TracepointReplayer::doubt(const Doubts& doubts, const LostCpus& lost) {
   const bool first = !std::exchange(doubting_, true);
+  losses_over_ = doubts.last ? now_ : 0;
+  mirrored_vms_.clear();  // another VM may have the number
   doubt_threads(lost);
   for (const EntryPlace& entry : doubts.relinks) {
     for (const auto& row : book_.at(entry.level - 1, entry.gfn)) {
@@ -94,14 +99,20 @@ void TracepointReplayer::doubt_entries(const Doubts& doubts, bool link) {
     };
     return link ? in(doubts.relinks) + in(doubts.links) : 0;
   };
+  const auto splits = [&](const EntryPlace& entry) {
+    return std::find(doubts.splits.begin(), doubts.splits.end(), entry) != doubts.splits.end();
+  };
   for (const EntryPlace& entry : doubts.relinks) {
-    doubt_entry(entry, Doubted::kRelink, times(entry));
+    doubt_entry(entry, Doubted::kRelink, times(entry), splits(entry));
   }
-  for (const EntryPlace& entry : doubts.links) doubt_entry(entry, Doubted::kLink, times(entry));
-  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, Doubted::kChange, 0);
+  for (const EntryPlace& entry : doubts.links) {
+    doubt_entry(entry, Doubted::kLink, times(entry), splits(entry));
+  }
+  for (const EntryPlace& entry : doubts.entries) doubt_entry(entry, Doubted::kChange, 0, false);
 }
 
-void TracepointReplayer::doubt_entry(const EntryPlace& entry, Doubted how, size_t links) {
+void TracepointReplayer::doubt_entry(const EntryPlace& entry, Doubted how, size_t links,
+                                     bool split) {
   const size_t i = EntryBook::index(entry.level, entry.gfn);
   doubted_[{entry.level, entry.gfn}] = now_;
   sharing_doubted_ = sharing_doubted_ || entry.level == root_level_;
@@ -115,11 +126,11 @@ void TracepointReplayer::doubt_entry(const EntryPlace& entry, Doubted how, size_
     if (how == Doubted::kLink && present && !leaf) continue;  // nothing is linked where a table is
     row->e[i] = kUnknownSpte;
     any = true;
-    empty = empty || (known && !present);
+    empty = empty || !present;
     huge = huge || leaf;
   }
   if (links > 0 && any && (how == Doubted::kRelink || empty || huge)) {
-    doubt_link(entry, huge ? kUnknownSpte : model::kNonpresent, links);
+    doubt_link(entry, huge || split ? kUnknownSpte : model::kNonpresent, links);
   }
 }
 
@@ -131,6 +142,60 @@ void TracepointReplayer::settle_link(const Change& c) {
   }
   if (links_table(c.old_spte, c.level)) return;
   for (const auto& row : book_.at(c.level - 1, c.gfn)) row->gone = row->gone || row->fresh;
+  // Nor was one linked in that.
+  for (auto it = doubted_.rbegin(); it != doubted_.rend(); ++it) {
+    const auto& [level, gfn] = it->first;
+    if (level < 2 || level >= c.level || model::gfn_round_for_level<>(gfn, c.level) != c.gfn) {
+      continue;
+    }
+    const size_t at = EntryBook::index(level, gfn);
+    const auto rows = book_.at(level, gfn);
+    const bool may_be = std::any_of(rows.begin(), rows.end(), [&](const auto& row) {
+      return !row->gone && row->e[at] == kUnknownSpte;
+    });
+    if (may_be) continue;
+    for (const auto& row : book_.at(level - 1, gfn)) row->gone = row->gone || row->fresh;
+  }
+}
+
+// Which page it is that is linked there is told: that of the one table that may be.
+void TracepointReplayer::learn_linked(const Change& c) {
+  const uint64_t pfn = model::spte_to_pfn<>(c.old_spte);
+  if (book_.by_pfn(pfn) != nullptr) return;
+  TableRow* only = nullptr;
+  for (const auto& row : book_.at(c.level - 1, c.gfn)) {
+    if (row->gone || !row->fits(c.as_id, c.vm)) continue;
+    if (only != nullptr) return;
+    only = row.get();
+  }
+  if (only != nullptr && only->fresh) book_.set_page(only, pfn);
+}
+
+// A table that lost events linked was used behind them: an entry that no change was told of since
+// links it, if no other one can.
+bool TracepointReplayer::must_link(const TableRow& row, size_t i) const {
+  if (row.level < 2 || row.e[i] != kUnknownSpte) return false;
+  const uint64_t gfn = row.gfn + i * model::pages_per_hpage(row.level);
+  const auto tables = book_.at(row.level - 1, gfn);
+  const bool used = std::any_of(tables.begin(), tables.end(), [&](const auto& table) {
+    return table->fresh && table->used_behind && !table->gone && table->fits(row.as_id, row.vm);
+  });
+  const auto rows = book_.at(row.level, gfn);
+  return used && std::none_of(rows.begin(), rows.end(), [&](const auto& o) {
+           const bool may_link = o->e[i] == kUnknownSpte || links_table(o->e[i], o->level);
+           return o.get() != &row && !o->gone && may_link && o->fits(row.as_id, row.vm);
+         });
+}
+
+// Of a table that may have taken the place of a huge page: what make_huge_page_split_spte made, as
+// long as nothing else was changed, or nothing.
+bool TracepointReplayer::may_hold(const TableRow& row, const Change& c) const {
+  if (!row.fresh || !row.unknown || c.old_spte == model::kNonpresent ||
+      doubted_.contains({c.level, c.gfn})) {
+    return true;
+  }
+  const uint64_t low = model::pages_per_hpage(c.level + 1) - 1;
+  return maps_page(c.old_spte, c.level) && ((model::spte_to_pfn<>(c.old_spte) ^ c.gfn) & low) == 0;
 }
 
 // The table that was cut off, if it is surely that one, is gone, and all that it linked.
@@ -176,7 +241,8 @@ void TracepointReplayer::doubt_link(const EntryPlace& entry, uint64_t fill, size
   const int level = entry.level - 1;
   const auto rows = book_.at(level, entry.gfn);
   const auto unused = std::count_if(rows.begin(), rows.end(), [&](const auto& row) {
-    return row->fresh && !row->used && !row->gone && (fill != kUnknownSpte || row->unknown);
+    return row->fresh && !row->used && !row->gone && row->fits(entry.as_id, 0) &&
+           (fill != kUnknownSpte || row->unknown);
   });
   for (auto i = static_cast<size_t>(unused); i < links; i++) {
     TableRow* row = book_.add(kFreshPages + ++fresh_, entry.gfn, level, entry.as_id, 0, fill);
@@ -213,8 +279,8 @@ std::vector<TracepointReplayer::EntryValue> TracepointReplayer::entries_at(
   std::vector<EntryValue> all;
   for (const auto& row : book_.at(entry.level, entry.gfn)) {
     if (!row->fits(entry.as_id, 0)) continue;
-    all.push_back(
-        {row->as_id, row->vm, row->pfn, row->e[EntryBook::index(entry.level, entry.gfn)]});
+    all.push_back({row->as_id, row->vm, row->guessed ? 0 : row->pfn,
+                   row->e[EntryBook::index(entry.level, entry.gfn)]});
   }
   return all;
 }

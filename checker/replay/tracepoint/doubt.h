@@ -33,6 +33,7 @@ struct Doubts {
   // The same, and tables may have been linked below, as many as the entry is named times: where
   // there was none, or whatever was there.
   std::vector<EntryPlace> links, relinks;
+  std::vector<EntryPlace> splits;  // of these, in the place of huge pages that are not told of
   size_t roots = 0;          // that may have been made
   bool last = false;         // nothing is lost behind this: of two tables in turn the first is gone
   uint64_t direct_bits = 0;  // bits of gfns that what was lost may have told of

@@ -50,6 +50,12 @@ TableRow* EntryBook::by_pfn(uint64_t pfn) const {
   return it == by_pfn_.end() ? nullptr : it->second;
 }
 
+void EntryBook::set_page(TableRow* row, uint64_t pfn) {
+  by_pfn_.erase(row->pfn);
+  row->pfn = row->page = pfn;
+  by_pfn_[pfn] = row;
+}
+
 void EntryBook::each_below(int level, uint64_t gfn,
                            const std::function<void(TableRow&)>& row) const {
   const uint64_t first = base(level - 1, gfn);

@@ -16,6 +16,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "model/spte/spte.h"
+
 namespace mmucheck::replay {
 
 // An entry whose value is not known; no SPTE has it.
@@ -33,6 +35,7 @@ struct TableRow {
   // Of a table that lost events may have linked (doubt.h): so it is, what is in it is not known,
   // and something was stored in it.
   bool fresh = false, unknown = false, used = false;
+  bool used_behind = false;  // the same, behind all losses: it is linked then
   // Lost events may have cut it off (doubt.h); and, of one that they may have linked, have, if they
   // did: its removal alone may still be told.
   bool cut = false, gone = false;
@@ -43,6 +46,12 @@ struct TableRow {
     return (as_id < 0 || space < 0 || as_id == space) && (vm == 0 || in_vm == 0 || vm == in_vm);
   }
 };
+
+// A page is mapped there, as far as is known.
+inline bool maps_page(uint64_t spte, int level) {
+  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
+         model::is_last_spte<>(spte, level);
+}
 
 class EntryBook {
  public:
@@ -55,6 +64,8 @@ class EntryBook {
   // Rows of the tables whose entries of `level` cover `gfn`; valid until the next add or erase.
   std::span<const std::unique_ptr<TableRow>> at(int level, uint64_t gfn) const;
   TableRow* by_pfn(uint64_t pfn) const;
+  // It is told which page the table is.
+  void set_page(TableRow* row, uint64_t pfn);
   // Was a table with that page dropped lately?
   bool erased_lately(uint64_t pfn) const;
   void erase(TableRow* row);

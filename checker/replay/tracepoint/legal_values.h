@@ -49,6 +49,14 @@ bool may_read(const ValueFacts& v, uint64_t known, uint64_t seen, int level);
 // have a tracepoint of their own, and are no call of handle_changed_spte.
 bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level);
 
+// The bit of a gfn that tells shared from private, for a GPAW of 48 and of 52.
+inline constexpr uint64_t kDirectBit48 = uint64_t{1} << 35;
+inline constexpr uint64_t kDirectBit52 = uint64_t{1} << 39;
+inline constexpr uint64_t kDirectBits = kDirectBit48 | kDirectBit52;
+constexpr bool is_direct_bit(uint64_t bits) {
+  return bits == kDirectBit48 || bits == kDirectBit52;
+}
+
 // A table is linked there; of a value that is not known (entry_book.h) that is not said.
 bool links_table(uint64_t spte, int level);
 bool is_mmio(const ValueFacts& v, uint64_t spte);

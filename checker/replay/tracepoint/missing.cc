@@ -17,11 +17,6 @@ constexpr size_t kMaxRemoval = 4096;
 // Pages of tables that nothing tells of, downwards.
 constexpr uint64_t kLastPage = 0xfffff;
 
-bool maps_page(uint64_t spte, int level) {
-  return spte != kUnknownSpte && model::is_shadow_present_pte<>(spte) &&
-         model::is_last_spte<>(spte, level);
-}
-
 Event anyone(Event e) {
   e.thread = 0;
   return e;
@@ -29,10 +24,12 @@ Event anyone(Event e) {
 
 }  // namespace
 
-void TracepointReplayer::lack(std::vector<Event> events, uint64_t before) {
+void TracepointReplayer::lack(std::vector<Event> events, uint64_t before, uint64_t since) {
   if (!lacking_sink_ || doubting_) return;
   std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
-  if (!events.empty()) lacks_.push_back({before == 0 ? now_ : before, std::move(events), false});
+  if (!events.empty()) {
+    lacks_.push_back({before == 0 ? now_ : before, since, std::move(events), false, false});
+  }
 }
 
 Event TracepointReplayer::missing_change(const Event& e, int as_id, uint64_t gfn, int level,
@@ -68,31 +65,33 @@ Event TracepointReplayer::missing_request(const Event& e, uint64_t gfn, uint64_t
   return m;
 }
 
-// The events that settle() and settle_change() wait for.
-void TracepointReplayer::lack_prepare_zap(const Event& e, const Expect& zap) {
-  lack({missing_prepare_zap(e, zap.gfn, zap.level)});
+// The events that settle() and settle_change() wait for: nothing else of the thread comes before.
+void TracepointReplayer::lack_prepare_zap(const Event& e, const Thread& t, const Expect& zap) {
+  lack({missing_prepare_zap(e, zap.gfn, zap.level)}, 0, t.previous);
 }
 
-void TracepointReplayer::lack_split(const Event& e, const Expect& split) {
+void TracepointReplayer::lack_split(const Event& e, const Thread& t, const Expect& split) {
   namespace s = f::split_huge_page;
   lack({like(e, K::kSplitHugePage,
              {{s::gfn, split.gfn},
               {s::level, static_cast<uint64_t>(split.level)},
               {s::spte, split.value},
-              {s::err, 0}})});
+              {s::err, 0}})},
+       0, t.previous);
 }
 
-void TracepointReplayer::lack_mmio(const Event& e, const Expect& mmio) {
+void TracepointReplayer::lack_mmio(const Event& e, const Thread& t, const Expect& mmio) {
   namespace m = f::mark_mmio_spte;
-  lack({like(e, K::kMarkMmioSpte, {{m::gfn, mmio.gfn}, {m::gen, mmio.value}})});
+  lack({like(e, K::kMarkMmioSpte, {{m::gfn, mmio.gfn}, {m::gen, mmio.value}})}, 0, t.previous);
 }
 
-void TracepointReplayer::lack_set_spte(const Event& e, const Request& req) {
+void TracepointReplayer::lack_set_spte(const Event& e, const Thread& t, const Request& req) {
   namespace s = f::set_spte;
   lack({like(e, K::kSetSpte,
              {{s::gfn, model::gfn_round_for_level<>(req.gfn, req.level)},
               {s::level, static_cast<uint64_t>(req.level)},
-              {s::spte, req.value}})});
+              {s::spte, req.value}})},
+       0, t.previous);
 }
 
 // The change that cuts the table of `gfn` and `level` off.
@@ -121,7 +120,7 @@ void TracepointReplayer::lack_children(const Event& e, const Block& b, size_t fr
     events.push_back(missing_change(e, row->as_id, b.gfn + i * model::pages_per_hpage(b.level),
                                     b.level, row->e[i], values_.fmt.frozen));
   }
-  lack(std::move(events));
+  lack(std::move(events), 0, b.resumed ? 0 : b.place.packet);
 }
 
 // All that the removal of the table below a present non-leaf entry tells, and its own change.
@@ -166,14 +165,16 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
   }
   if (maps_page(known, c.level) && maps_page(seen, c.level)) {
     if (model::spte_to_pfn<>(known) == model::spte_to_pfn<>(seen)) {
-      namespace q = f::fast_page_fault;
-      if (may_read(values_, fast_fault_value(values_, known, true), seen, c.level)) {
-        lack({like(e, K::kFastPageFault,
-                   {{q::address, c.gfn << model::kPageShift},
-                    {q::error_code, 2},
-                    {q::old_spte, known},
-                    {q::new_spte, seen},
-                    {q::fixed, 1}})});
+      for (const bool write : {true, false}) {
+        namespace q = f::fast_page_fault;
+        const uint64_t fixed = fast_fault_value(values_, known, write);
+        if (fixed == known || !may_read(values_, fixed, seen, c.level)) continue;
+        lack({anyone(like(e, K::kFastPageFault,
+                          {{q::address, c.gfn << model::kPageShift},
+                           {q::error_code, write ? 2u : 0u},
+                           {q::old_spte, known},
+                           {q::new_spte, seen},
+                           {q::fixed, 1}}))});
       }
       lack({anyone(to(known, seen))});
       return;
@@ -183,6 +184,19 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
   }
   if (maps_page(known, c.level) || is_mmio(values_, known)) {
     return lack({anyone(to(known, model::kNonpresent))});
+  }
+  // All that a fault told, or nothing but the change, where the rest is told.
+  if (known == model::kNonpresent && maps_page(seen, c.level) && e.kind != K::kSetSpte) {
+    std::vector<Event> map = missing_map(anyone(e), c, false);
+    std::erase_if(map, [](const Event& m) { return m.kind == K::kPageFault; });
+    for (Event& m : map) {
+      if (m.kind == K::kSpteChanged && row.as_id >= 0) {
+        m.set(f::spte_changed::as_id, static_cast<uint64_t>(row.as_id));
+      }
+    }
+    const size_t known_lacks = lacks_.size();
+    lack(std::move(map));
+    for (size_t i = known_lacks; i < lacks_.size(); i++) lacks_[i].whole = true;
   }
   lack({anyone(to(known, seen))});
 }
@@ -211,7 +225,8 @@ std::vector<Event> TracepointReplayer::missing_map(const Event& e, const Change&
   const uint64_t writable = model::kPtWritable | values_.fmt.mmu_writable;
   for (const uint64_t then : {c.old_spte, c.old_spte | model::kPtWritable, c.old_spte | writable,
                               c.old_spte | values_.fmt.dirty}) {
-    for (const uint64_t leaf : {then, then & ~values_.fmt.dirty, then & ~ad}) {
+    for (const uint64_t leaf :
+         {then, then & ~values_.fmt.dirty, then & ~values_.fmt.accessed, then & ~ad}) {
       if (!may_read(values_, leaf, then, c.level)) continue;
       const LeafRequest request{pfn, c.level, ahead, !ahead};
       const auto how = explain_leaf(values_, request, model::kNonpresent, leaf);

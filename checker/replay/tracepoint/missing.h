@@ -21,10 +21,13 @@ inline constexpr uint32_t kNewThread = 0x7fffffff;
 struct Missing {
   // Number of the event (1..; that of the calls of event()) before which they must come.
   uint64_t before = 0;
+  // Of the event behind which they must come: their thread tells of them in one go. 0: of any.
+  uint64_t since = 0;
   // In order. Thread 0: any thread.
   std::vector<trace::Event> events;
   // They make another table, or root and tables: explains most, and is seldom what happened.
   bool another_table = false;
+  bool whole = false;  // all that an operation tells: with them, no more is missing than before
 };
 
 // An entry, or what lies below it. Space -1: any.
@@ -43,7 +46,10 @@ struct Lacking {
   // The entry that would have to be otherwise; nullopt: no other state of an entry helps.
   std::optional<EntryPlace> about;
   std::optional<uint64_t> seen;  // what it would have to hold
+  uint32_t vm = 0;               // of the entry; 0: not told
+  uint64_t table = 0;            // its page; 0: not told
   uint64_t known_at = 0;         // number of the event from which on the replay may be wrong
+  uint64_t until = 0;            // of the last before which what is missing may have been told
 };
 using LackingSink = std::function<void(Lacking)>;
 

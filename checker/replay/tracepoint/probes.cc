@@ -29,6 +29,8 @@ bool has_present(const TableRow& row) {
 
 void TracepointReplayer::probe(const Event& e, Thread& t) {
   moved(e, t);
+  // Walks begin and go on when no table is being removed.
+  if (e.kind == K::kIterStart || e.kind == K::kIterRestart) t.removal_unsure = false;
   switch (e.kind) {
     case K::kIterStart: {
       namespace i = f::iter_start;
@@ -74,11 +76,12 @@ void TracepointReplayer::entered_change(const Event& e, Thread& t) {
     const auto role = static_cast<uint32_t>(e.get(x::role));
     p.as_id = static_cast<int>(model::role_as_id(role));
     p.mirror = model::role_mirror(role);
+    if (p.mirror && e.vm != 0) mirrored_vms_.insert(e.vm);
     // Which bit tells shared from private may not be known yet.
     const uint64_t differ = e.has(x::table_gfn) ? plain_gfn(e.get(x::table_gfn)) ^
                                                       EntryBook::base(p.level, plain_gfn(p.gfn))
                                                 : 0;
-    const bool fits = model::role_level(role) == p.level && (differ & (differ - 1)) == 0;
+    const bool fits = model::role_level(role) == p.level && (differ == 0 || is_direct_bit(differ));
     if (!fits) diverge(e, TpRule::kProbe, "an entry of the table that is named");
   }
   if (p.old_spte == p.new_spte) return;  // no tracepoint

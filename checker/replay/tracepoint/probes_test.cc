@@ -8,7 +8,8 @@ namespace {
 
 using K = trace::EventKind;
 
-constexpr uint32_t kRole = 0x3784, kLeafRole = 0x3781, kSmmRole = kRole | uint32_t{1} << 24;
+constexpr uint32_t kRole = 0x3784, kLeafRole = 0x3781, kSmmRole = kRole | uint32_t{1} << 24,
+                   kMirrorRole = kLeafRole | uint32_t{1} << 19;
 constexpr uint64_t kPage = 0x500 << 12 | kLeafBits;
 
 class Probes : public testing::Test {
@@ -133,6 +134,33 @@ TEST_F(Probes, TellTablesApart) {
   EXPECT_EQ(first(), "");
   s.events[s.events.size() - 2].set(trace::f::changed_spte::spt_pfn, 0x103);
   EXPECT_EQ(first(), "TP-CHAIN");
+}
+
+// A page of the kprobe's table is not one of the entry; but for the bit that tells shared from
+// private.
+TEST_F(Probes, NameATableThatHasTheEntry) {
+  const size_t at = call(1, kPage, kEmpty, 0x103);
+  s.zap(1, 0x500);
+  EXPECT_EQ(first(), "");
+  s.events[at].set(trace::f::changed_spte::table_gfn, uint64_t{1} << 35);
+  EXPECT_EQ(first(), "");
+  s.events[at].set(trace::f::changed_spte::table_gfn, uint64_t{1} << 16);
+  EXPECT_EQ(first(), "TP-PROBE");
+}
+
+// kvm_arch_nr_memslot_as_ids: a VM with private memory has one address space.
+TEST_F(Probes, AVmWithAMirrorHasOneAddressSpace) {
+  const auto of_vm = [&](size_t event, uint32_t vm) { s.events[event].vm = vm; };
+  s.add(K::kInitVm, {0});
+  of_vm(s.add(K::kChangedSpte, {0, 1, kPage, kEmpty, 1, 1, 0x103, kMirrorRole, 0}), 1);
+  of_vm(s.zap(1, 0x500), 1);
+  const size_t other = s.change(2, 1, 0x501 << 12 | kLeafBits, kEmpty);
+  EXPECT_EQ(first(), "");
+  s.events[other].set(trace::f::spte_changed::as_id, 1);
+  of_vm(other, 2);
+  EXPECT_EQ(first(), "TP-CHAIN");
+  of_vm(other, 1);
+  EXPECT_EQ(first(), "TP-SPACE");
 }
 
 // The thread made a root of VM 2 before anything of it told its VM.

@@ -72,7 +72,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
   }
   if (!req.on) {
     if (!t.unsure && sees(K::kSpteRequested)) {
-      lack({missing_request(e, gfn, model::spte_to_pfn<>(spte), level)});
+      lack({missing_request(e, gfn, model::spte_to_pfn<>(spte), level)}, 0, t.previous);
       diverge(e, TpRule::kSetSpte, "a request of this thread before it");
     }
     return;
@@ -161,6 +161,9 @@ void TracepointReplayer::check_private(const Event& e, const Thread& t, const Re
     if (spte == kUnknownSpte || !model::is_shadow_present_pte<>(spte)) continue;
     about_ = EntryPlace{other->as_id, 1, req.gfn};
     seen_ = model::kNonpresent;
+    Event zap = missing_change(e, other->as_id, req.gfn, 1, spte, model::kNonpresent);
+    zap.thread = 0;
+    lack({zap});
     diverge(e, TpRule::kPrivate,
             fmt::format("the zap of gfn {:x}, mapped as {} ({:x}), before it", req.gfn,
                         req.shared ? "private" : "shared", spte));

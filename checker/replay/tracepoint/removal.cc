@@ -34,7 +34,7 @@ void TracepointReplayer::prepare_zap(const Event& e, Thread& t) {
     const bool nested = top.level == b.level + 1 && EntryBook::base(top.level, b.gfn) == top.gfn;
     if (nested) break;
     if (late_parent_) {
-      if (!t.unsure) {
+      if (!t.removal_unsure) {
         lack_unlink(e, top.gfn, top.level, t.blocks.size() > 1);
         diverge(e, TpRule::kRemoval, "the parent entry's change");
       }
@@ -51,7 +51,7 @@ void TracepointReplayer::prepare_zap(const Event& e, Thread& t) {
         b.level = t.zap.level;
       }
       b.pfn = t.zap.value;
-    } else if (!t.unsure) {
+    } else if (!t.removal_unsure) {
       lack_unlink(e, b.gfn, b.level, !t.blocks.empty());
       diverge(e, TpRule::kRemoval, "the change that cuts the table off");
     }
@@ -93,7 +93,7 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
   if (present && !leaf) {
     if (late_parent_) {
       if (!below) {
-        lack({missing_prepare_zap(e, c.gfn, c.level - 1)});
+        lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
         diverge(e, TpRule::kRemoval, "the removal of the table below first");
       }
     } else {
@@ -112,6 +112,7 @@ void TracepointReplayer::resume_removal(const Event& e, Thread& t, const Change&
   b.gfn = EntryBook::base(c.level, c.gfn);
   b.place = place(e);
   b.next = EntryBook::index(c.level, c.gfn);
+  b.resumed = true;
   // Where it can be one table only, what was lost must have frozen the entries before.
   const auto rows = book_.at(c.level, c.gfn);
   if (doubting_ && rows.size() == 1 && rows[0]->fits(c.as_id, c.vm)) b.pfn = rows[0]->pfn;
@@ -131,12 +132,14 @@ void TracepointReplayer::close_block(const Event& e, Thread& t, uint64_t pfn) {
     diverge(e, TpRule::kRemoval,
             fmt::format("entry {} of the removed table: all of them change", b.next));
   }
-  drop_table(e, b.place, pfn, b.gfn, b.level, b.hole);
+  drop_table(e, b, pfn);
 }
 
 // Each column of the group gives up the entry that the removed table had in it.
-void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uint64_t pfn,
-                                    uint64_t gfn, int level, bool shared) {
+void TracepointReplayer::drop_table(const Event& e, const Block& b, uint64_t pfn) {
+  const report::Place& at = b.place;
+  const uint64_t gfn = b.gfn;
+  const int level = b.level;
   TableRow* row = book_.by_pfn(pfn);
   if (pfn == 0 || row == nullptr || row->level != level || row->gfn != gfn) return;
   const auto others = book_.at(level, gfn);
@@ -159,9 +162,11 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
         with = o.get();
         break;
       }
-      if (!shared && with == nullptr && !model::is_shadow_present_pte<>(o->e[i])) with = o.get();
+      if (!b.hole && with == nullptr && !model::is_shadow_present_pte<>(o->e[i])) with = o.get();
     }
-    const bool present = model::is_shadow_present_pte<>(row->e[i]) && row->e[i] != kUnknownSpte;
+    const bool linked = doubting_ && must_link(*row, i);
+    const bool present =
+        linked || (row->e[i] != kUnknownSpte && model::is_shadow_present_pte<>(row->e[i]));
     if (with != nullptr && (present || with->e[i] == values_.fmt.frozen)) {
       std::swap(with->e[i], row->e[i]);
       with->used = true;
@@ -180,9 +185,12 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
       Event zap = missing_change(e, row->as_id, left, level, row->e[i], model::kNonpresent);
       zap.thread = 0;
       if (passed.packet != at.packet) lack({zap}, passed.packet);
-      lack({missing_change(e, row->as_id, left, level, row->e[i], values_.fmt.frozen)});
+      lack({missing_change(e, row->as_id, left, level, row->e[i], values_.fmt.frozen)}, 0,
+           b.resumed ? 0 : at.packet);
       if (passed.packet == at.packet) lack({zap}, at.packet);
       about_ = EntryPlace{row->as_id, level, left};
+      about_vm_ = row->vm;
+      about_table_ = exact ? row->pfn : 0;
       seen_ = model::kNonpresent;
       diverge_at(passed, fmt::format("the removal of the table of gfn {:x} level {}", gfn, level),
                  TpRule::kRemoval,
@@ -195,7 +203,7 @@ void TracepointReplayer::drop_table(const Event& e, const report::Place& at, uin
 
 void TracepointReplayer::close_all(const Event& e, Thread& t) {
   if (late_parent_) {
-    if (!t.unsure) {
+    if (!t.removal_unsure) {
       lack_unlink(e, t.blocks.back().gfn, t.blocks.back().level, t.blocks.size() > 1);
       diverge(e, TpRule::kRemoval,
               fmt::format("the change of the parent entry of the table of gfn {:x} level {}",

@@ -33,8 +33,9 @@ struct TpRuleInfo {
 };
 
 inline constexpr std::array<TpRuleInfo, 15> kTpRules{{
-    {"TP-SPACE", "an address space is 0 or 1, a level between 1 and that of the root",
-     "tdp_iter.c: tdp_iter_start"},
+    {"TP-SPACE",
+     "an address space is 0 or 1, of a VM with a mirror 0; a level is between 1 and that of the root",
+     "tdp_iter.c: tdp_iter_start; kvm_host.h: kvm_arch_nr_memslot_as_ids"},
     {"TP-CHAIN",
      "the old value of a change is the one that the entry had, but for what the CPU "
      "and fast page faults set in it",

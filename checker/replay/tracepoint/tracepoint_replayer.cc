@@ -155,11 +155,10 @@ void TracepointReplayer::moved(const Event& e, Thread& t) {
   const bool other = t.cpu != e.cpu;
   const bool stayed = std::exchange(t.stayed, false);
   if (other && stayed) {
-    t = Thread{};
-    t.unsure = t.no_fault = true;
+    t = unknown_thread();
+    t.no_fault = true;
   } else if (other && lossy_ && t.now != 0) {
-    t = Thread{};
-    t.unsure = true;
+    t = unknown_thread();
   } else if (other) {
     t.entered.clear();
     t.walked = {};
@@ -237,8 +236,7 @@ void TracepointReplayer::config(const Event& e) {
       // What user space writes when it makes a TD; a real recording shows the bit in its faults.
       if (e.text.starts_with("TDX_INIT_VM gpaw=")) {
         values_.td = true;
-        direct_bits_ |=
-            e.text.find("52") != std::string_view::npos ? uint64_t{1} << 39 : uint64_t{1} << 35;
+        direct_bits_ |= e.text.find("52") != std::string_view::npos ? kDirectBit52 : kDirectBit48;
       }
       return;
     }
@@ -253,10 +251,14 @@ void TracepointReplayer::lost() {
   nx_ever_ = true;
   book_.clear();
   held_.clear();
-  for (auto& [id, t] : threads_) {
-    t = Thread{};
-    t.unsure = true;
-  }
+  mirrored_vms_.clear();  // another VM may have the number
+  for (auto& [id, t] : threads_) t = unknown_thread();
+}
+
+TracepointReplayer::Thread TracepointReplayer::unknown_thread() {
+  Thread t;
+  t.unsure = t.removal_unsure = true;
+  return t;
 }
 
 TracepointReplayer::Thread& TracepointReplayer::thread(const Event& e) {
@@ -269,7 +271,7 @@ TracepointReplayer::Thread& TracepointReplayer::thread(const Event& e) {
     forgot_ = true;
   }
   Thread& t = threads_[key];
-  t.unsure = forgot_ || doubting_;
+  t.unsure = t.removal_unsure = forgot_ || doubting_;
   t.no_fault = doubting_;
   return t;
 }
@@ -282,8 +284,7 @@ uint64_t TracepointReplayer::plain_gfn(uint64_t gfn) const {
 void TracepointReplayer::learn_direct_bit(const Thread& t, uint64_t gfn) {
   if (!t.fault.on) return;
   const uint64_t diff = t.fault.gfn ^ gfn;
-  const bool one_bit = diff != 0 && (diff & (diff - 1)) == 0 && (t.fault.gfn & diff) != 0;
-  if (one_bit && (diff == uint64_t{1} << 35 || diff == uint64_t{1} << 39)) {
+  if (is_direct_bit(diff) && (t.fault.gfn & diff) != 0) {
     direct_bits_ |= diff;
     values_.td = true;
   }
@@ -294,33 +295,36 @@ void TracepointReplayer::settle(const Event& e, Thread& t) {
   t.run = 0;
   t.walk = {};
   t.attributes = {};
-  if (e.kind != K::kPrepareZapPage) no_call_left(e, t);
-  if (e.kind != K::kPrepareZapPage && !t.blocks.empty()) close_all(e, t);
+  if (e.kind != K::kPrepareZapPage) {
+    no_call_left(e, t);
+    if (!t.blocks.empty()) close_all(e, t);
+    t.removal_unsure = false;
+  }
   if (t.zap.on && e.kind != K::kPrepareZapPage) {
     t.zap.on = false;
     if (sees(K::kPrepareZapPage)) {
-      lack_prepare_zap(e, t.zap);
+      lack_prepare_zap(e, t, t.zap);
       diverge(e, TpRule::kRemoval, "kvm_mmu_prepare_zap_page of the table that was cut off");
     }
   }
   if (t.split.on && e.kind != K::kSplitHugePage) {
     t.split.on = false;
     if (sees(K::kSplitHugePage)) {
-      lack_split(e, t.split);
+      lack_split(e, t, t.split);
       diverge(e, TpRule::kSplit, "kvm_mmu_split_huge_page of the page that was split");
     }
   }
   if (t.mmio.on && e.kind != K::kMarkMmioSpte) {
     t.mmio.on = false;
     if (sees(K::kMarkMmioSpte)) {
-      lack_mmio(e, t.mmio);
+      lack_mmio(e, t, t.mmio);
       diverge(e, TpRule::kMmio, "mark_mmio_spte");
     }
   }
   if (t.req.installed && !t.req.mmio && e.kind != K::kSetSpte && e.kind != K::kPrepareZapPage) {
     const Request req = std::exchange(t.req, {});
     if (sees(K::kSetSpte)) {
-      lack_set_spte(e, req);
+      lack_set_spte(e, t, req);
       diverge(e, TpRule::kSetSpte, "kvm_mmu_set_spte of the installed leaf");
     }
   }
@@ -349,8 +353,18 @@ void TracepointReplayer::diverge_at(report::Place at, std::string observed, TpRu
                                     std::string value_seen) {
   n_.bad++;
   if (lacking_sink_) {
-    lacking_sink_({at.packet, rule, at, std::exchange(lacks_, {}), std::exchange(about_, {}),
-                   std::exchange(seen_, {}), known_at_ == 0 ? now_ : known_at_});
+    Lacking lack;
+    lack.at = at.packet;
+    lack.rule = rule;
+    lack.place = at;
+    lack.lacks = std::exchange(lacks_, {});
+    lack.about = std::exchange(about_, {});
+    lack.seen = std::exchange(seen_, {});
+    lack.vm = std::exchange(about_vm_, 0);
+    lack.table = std::exchange(about_table_, 0);
+    lack.known_at = known_at_ == 0 ? now_ : known_at_;
+    lack.until = until_ == 0 ? now_ : until_;
+    lacking_sink_(std::move(lack));
   }
   if (verdict_.divergences.size() >= kMaxFindings) return;
   report::Divergence d;
@@ -389,8 +403,7 @@ void TracepointReplayer::finish(const trace::TraceInfo& info) {
       t.blocks.clear();
     }
     while (!t.blocks.empty() && !late_parent_) {
-      drop_table(end, t.blocks.back().place, t.blocks.back().pfn, t.blocks.back().gfn,
-                 t.blocks.back().level, false);
+      drop_table(end, t.blocks.back(), t.blocks.back().pfn);
       t.blocks.pop_back();
     }
   }

@@ -62,6 +62,7 @@ class TracepointReplayer {
   void losses_begin();
   // Every divergence with what it lacks, as it is found.
   void set_lacking_sink(LackingSink sink) { lacking_sink_ = std::move(sink); }
+  int root_level() const { return root_level_; }
   // Are all tables known that are there now? Of TDs and with 5 levels: no.
   bool knows_tables() const;
   // How many of them have an entry of that level for the gfn; a root that nothing used yet counts
@@ -122,7 +123,8 @@ class TracepointReplayer {
     int level = 0;
     size_t next = 0, seen = 0;
     bool gap = false, hole = false;
-    int as_id = -1;  // -1: not told yet
+    bool resumed = false;  // where it began is not told
+    int as_id = -1;        // -1: not told yet
     report::Place place;
   };
   struct Passed {  // the thread's last changes, for the order of a walk
@@ -169,7 +171,8 @@ class TracepointReplayer {
     Walk walk;
     Attributes attributes;
     int run = 0;                     // changes in one go of one kind
-    bool unsure = false;             // events of it may be missing
+    bool unsure = false;             // events of it may be missing,
+    bool removal_unsure = false;     // and since then it may be removing a table
     bool no_fault = false;           // what fault it is in may be missing
     uint64_t now = 0, previous = 0;  // numbers of its last two events
     uint64_t link_at = 0;            // of the last kvm_mmu_get_page
@@ -199,6 +202,7 @@ class TracepointReplayer {
     Change c;
     bool witness = false;                      // only a value that was read
     bool excused = false;                      // what it waits for may be lost
+    bool late = false;                         // it may be told long behind
     uint64_t since = 0, at = 0, deadline = 0;  // event numbers
     report::Place place;
     std::vector<Missing> lacks;
@@ -211,6 +215,7 @@ class TracepointReplayer {
   void config(const trace::Event& e);
   void lost();
   Thread& thread(const trace::Event& e);
+  static Thread unknown_thread();
   uint64_t plain_gfn(uint64_t gfn) const;
   void learn_direct_bit(const Thread& t, uint64_t gfn);
   void learn_direct_bit_of_zap(const trace::Event& e, const Thread& t);
@@ -268,8 +273,7 @@ class TracepointReplayer {
   void removed_child(const trace::Event& e, Thread& t, const Change& c, bool below);
   void resume_removal(const trace::Event& e, Thread& t, const Change& c);
   void close_block(const trace::Event& e, Thread& t, uint64_t pfn);
-  void drop_table(const trace::Event& e, const report::Place& at, uint64_t pfn, uint64_t gfn,
-                  int level, bool shared);
+  void drop_table(const trace::Event& e, const Block& b, uint64_t pfn);
   void close_all(const trace::Event& e, Thread& t);
 
   // --- chain.cc: old and new ---
@@ -283,16 +287,21 @@ class TracepointReplayer {
   void retry_held();
   void expire(bool all);
   bool waits_for(const Held& h) const;
+  bool may_be_fixed(const Held& h, uint64_t from) const;
+  bool may_come_late(const Held& h) const;
   bool is_being_removed(int level, uint64_t gfn) const;
 
   // --- doubt.cc ---
   void doubt_threads(const LostCpus& lost);
   enum class Doubted : uint8_t { kChange, kLink, kRelink };
   void doubt_entries(const Doubts& doubts, bool link);
-  void doubt_entry(const EntryPlace& entry, Doubted how, size_t links);
+  void doubt_entry(const EntryPlace& entry, Doubted how, size_t links, bool split);
   void doubt_link(const EntryPlace& entry, uint64_t fill, size_t links);
   void doubt_removed(const EntryPlace& entry);
   void settle_link(const Change& c);
+  bool may_hold(const TableRow& row, const Change& c) const;
+  void learn_linked(const Change& c);
+  bool must_link(const TableRow& row, size_t i) const;
   void erase(TableRow* row);
   void erase_below(TableRow* row);
   TableRow* table_below(const TableRow& row, size_t i) const;
@@ -301,11 +310,12 @@ class TracepointReplayer {
   bool may_be_linked(int level, uint64_t gfn) const;
 
   // --- missing.cc: what the next divergence lacks; nothing without a sink ---
-  void lack(std::vector<trace::Event> events, uint64_t before = 0);  // 0: the event of now
-  void lack_prepare_zap(const trace::Event& e, const Expect& zap);
-  void lack_split(const trace::Event& e, const Expect& split);
-  void lack_mmio(const trace::Event& e, const Expect& mmio);
-  void lack_set_spte(const trace::Event& e, const Request& req);
+  // Before: 0 is the event of now.
+  void lack(std::vector<trace::Event> events, uint64_t before = 0, uint64_t since = 0);
+  void lack_prepare_zap(const trace::Event& e, const Thread& t, const Expect& zap);
+  void lack_split(const trace::Event& e, const Thread& t, const Expect& split);
+  void lack_mmio(const trace::Event& e, const Thread& t, const Expect& mmio);
+  void lack_set_spte(const trace::Event& e, const Thread& t, const Request& req);
   void lack_unlink(const trace::Event& e, uint64_t gfn, int level, bool nested);
   void lack_children(const trace::Event& e, const Block& b, size_t from, size_t end);
   std::vector<Missing> lacking_now(const trace::Event& e, const Change& c);
@@ -338,6 +348,8 @@ class TracepointReplayer {
   ValueFacts values_;
   uint64_t direct_bits_ = 0;
 
+  std::unordered_set<uint32_t> mirrored_vms_;
+
   EntryBook book_;
   ExecutionLog log_;
   uint32_t applied_root_ = 0;          // of the last change that found its table
@@ -366,11 +378,14 @@ class TracepointReplayer {
   std::unordered_set<std::string> reasons_;
   LackingSink lacking_sink_;
   std::vector<Missing> lacks_;
-  std::optional<EntryPlace> about_;  // of the next divergence
-  std::optional<uint64_t> seen_;     // the same
-  uint64_t known_at_ = 0;            // of the next divergence; 0: the event of now
+  std::optional<EntryPlace> about_;    // of the next divergence
+  std::optional<uint64_t> seen_;       // the same
+  uint32_t about_vm_ = 0;              // the same
+  uint64_t about_table_ = 0;           // the same
+  uint64_t known_at_ = 0, until_ = 0;  // of the next divergence; 0: the event of now
   // With doubts only.
   bool doubting_ = false;
+  uint64_t losses_over_ = 0;  // number of the last event beside a lost one; 0: not known
   std::map<std::pair<int, uint64_t>, uint64_t> doubted_;  // level and gfn: last event before
   std::set<std::pair<int, uint64_t>> pending_removals_;   // tables
   bool sharing_doubted_ = false;  // whether a table maps shared memory, or how many roots there are

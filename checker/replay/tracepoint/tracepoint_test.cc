@@ -495,6 +495,21 @@ TEST_P(Tracepoints, ARemovalMayBeOfAFaultThatWasLost) {
   EXPECT_EQ(first(s), Found{});
 }
 
+// What else the thread told of since shows that it removes nothing that was lost.
+TEST_P(Tracepoints, ATableIsNotCutOffUnremovedBehindALoss) {
+  s.first_fault();
+  s.change(1, 1, 0x500e67, kEmpty);
+  s.events.push_back(loss());
+  TestStream cut = s;
+  const size_t alone = cut.change(0, 2, 0x103 << 12 | kTableBits, kEmpty);
+  cut.map(3, 0x700);
+  EXPECT_EQ(first(cut), GetParam() ? (Found{"TP-REMOVAL", alone + 1}) : Found{});
+  s.map(2, 0x501);
+  const size_t behind = s.change(0, 2, 0x103 << 12 | kTableBits, kEmpty);
+  s.map(3, 0x700);
+  EXPECT_EQ(first(s), (Found{"TP-REMOVAL", GetParam() ? behind + 1 : behind}));
+}
+
 TEST_P(Tracepoints, ATraceThatStopsEarlyIsInconclusive) {
   s.first_fault();
   const report::Verdict live = s.run();
