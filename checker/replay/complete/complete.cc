@@ -134,15 +134,15 @@ CompletionResult complete(trace::EventSource& source, const std::function<bool()
     result.answer = Completion::kNothingLost;
     return result;
   }
+  std::set<uint32_t> cpus;
   for (const GappedRecording::Gap& gap : recording.gaps()) {
+    cpus.insert(gap.lost.cpu);
     result.gaps.push_back({gap.lost.source_line,
                            gap.lost.cpu,
                            gap.lost.count,
                            gap.lost.how == trace::LossHow::kRingStats,
                            {}});
   }
-  std::set<uint32_t> cpus;
-  for (const GappedRecording::Gap& gap : recording.gaps()) cpus.insert(gap.lost.cpu);
   if (cpus.size() > kMaxLosingCpus) {
     result.reason = fmt::format("more than {} CPUs lost events", kMaxLosingCpus);
     return result;

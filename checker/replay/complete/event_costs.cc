@@ -13,17 +13,8 @@ constexpr size_t kEventsOfRecovery = 2;
 
 }  // namespace
 
-EntryPlace above(const EntryPlace& entry) {
-  return {entry.as_id, entry.level + 1, model::gfn_round_for_level<>(entry.gfn, entry.level + 1)};
-}
-
 bool is_in(const std::vector<EntryPlace>& places, const EntryPlace& place) {
   return std::find(places.begin(), places.end(), place) != places.end();
-}
-
-bool is_below(const EntryPlace& entry, const EntryPlace& other) {
-  return entry.level < other.level &&
-         model::gfn_round_for_level<>(entry.gfn, other.level) == other.gfn;
 }
 
 const EventCosts::Told& EventCosts::told_of(const EntryPlace& entry) {
@@ -32,7 +23,6 @@ const EventCosts::Told& EventCosts::told_of(const EntryPlace& entry) {
                            : told_.emplace(entry, recording_.told_of(entry)).first->second;
 }
 
-// Of the table that an entry links.
 size_t EventCosts::counted_below(const Told& told) {
   return told.prepare_zap || told.present == SIZE_MAX ? 0 : told.present;
 }
@@ -61,7 +51,6 @@ size_t EventCosts::of_removal(const EntryPlace& entry, const Doubts& done) {
   return of_call(begun_of(told)) + 1 + below;
 }
 
-// A table where one is in doubt already: of another root, or the first is cut off again.
 size_t EventCosts::of_another(const EntryPlace& entry, const Doubts& done) {
   const Told& told = told_of(entry);
   const bool one = told.tables + done.roots <= 1;
@@ -87,14 +76,12 @@ size_t EventCosts::of_map(const Told& told) const {
   return of_call(begun) + of_fault(begun) + !told.set_spte;
 }
 
-// A link in an empty entry is part of a fault.
 bool EventCosts::is_in_fault(const EntryPlace& entry) {
   return told_of(entry).holds_all(asked.until, [&](uint64_t spte) {
     return spte != kUnknownSpte && !maps_page(spte, entry.level);
   });
 }
 
-// The same, where a change of the entry may have been counted already.
 size_t EventCosts::of_link(const EntryPlace& entry, const Doubts& done, bool again) {
   const size_t events = of_link(entry) + (again ? of_removal(entry, done) : 0);
   return events - std::min(events, counted_of(entry));
@@ -116,7 +103,6 @@ bool EventCosts::may_be_in_new_table(const EntryPlace& entry, const Doubts& done
          std::any_of(done.relinks.begin(), done.relinks.end(), links);
 }
 
-// Was there a table with the entry, that linked none there already?
 bool EventCosts::may_be_linked(const EntryPlace& entry, const Doubts& done) {
   return may_be_in_new_table(entry, done) ||
          !told_of(entry).holds_all(asked.until,

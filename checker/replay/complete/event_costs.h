@@ -36,9 +36,6 @@ struct Counted {
 };
 using CountedChanges = std::map<EntryPlace, Counted>;
 
-// The entry that covers it in the table above.
-EntryPlace above(const EntryPlace& entry);
-bool is_below(const EntryPlace& entry, const EntryPlace& other);
 bool is_in(const std::vector<EntryPlace>& places, const EntryPlace& place);
 
 class EventCosts {

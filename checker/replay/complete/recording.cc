@@ -135,9 +135,14 @@ std::vector<GappedRecording::Loss> GappedRecording::losses() const {
   return all;
 }
 
-Attempt GappedRecording::replay(bool forgetting) const {
+trace::TraceInfo GappedRecording::info_as_if_whole() const {
   trace::TraceInfo info = info_;
-  if (!forgetting) info.loss = trace::LossState::kNone;
+  info.loss = trace::LossState::kNone;
+  return info;
+}
+
+Attempt GappedRecording::replay(bool forgetting) const {
+  const trace::TraceInfo info = forgetting ? info_ : info_as_if_whole();
   TracepointReplayer replayer(info);
   Attempt attempt;
   // Numbers of findings are those of the events that the replayer was given.
@@ -221,8 +226,7 @@ std::vector<char> GappedRecording::losing() const {
 }
 
 Attempt GappedRecording::replay(const Doubts& doubts) const {
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
+  const trace::TraceInfo info = info_as_if_whole();
   TracepointReplayer replayer(info);
   Attempt attempt;
   replayer.set_lacking_sink([&](Lacking l) { attempt.findings.push_back(std::move(l)); });
@@ -251,8 +255,7 @@ Attempt GappedRecording::replay(const Doubts& doubts) const {
 }
 
 bool GappedRecording::holds() const {
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
+  const trace::TraceInfo info = info_as_if_whole();
   TracepointReplayer replayer(info);
   const report::Verdict& verdict = replayer.verdict();
   const auto clean = [&] { return verdict.divergences.empty() && verdict.violations.empty(); };
@@ -346,8 +349,7 @@ std::optional<TablesNeeded::Needed> GappedRecording::tables_needed() const {
   for (size_t i = 0; i < sequence_.size(); i++) {
     if (sequence_[i].marker) last = i;
   }
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
+  const trace::TraceInfo info = info_as_if_whole();
   TracepointReplayer before(info);
   for (size_t i = 0; i < whole_; i++) {
     Event e = sequence_[i].event.event();
@@ -503,6 +505,7 @@ std::vector<uint32_t> GappedRecording::threads_around(size_t marker) const {
   for (size_t i = marker; i < sequence_.size(); i++) {
     if (look(sequence_[i])) break;
   }
+  threads.push_back(kNewThread);
   return threads;
 }
 
@@ -528,7 +531,7 @@ uint64_t GappedRecording::table_value(size_t before, uint64_t gfn, uint64_t leve
     }
     return e.get(sptep) >> model::kPageShift << model::kPageShift | bits;
   }
-  return uint64_t{0xfffff000} | bits;  // nothing tells: any page does
+  return kLastPage << model::kPageShift | bits;  // nothing tells: any page does
 }
 
 // All but the page of any non-leaf entry of the recording: format and A/D bits are the same.

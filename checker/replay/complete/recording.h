@@ -132,7 +132,7 @@ class GappedRecording {
   void fill_in(size_t before, trace::Event& event) const;
   // All but the page of any non-leaf entry of the recording.
   uint64_t link_bits() const;
-  // Threads whose events surround the gap, at most two.
+  // Threads whose events surround the gap, at most two, and one that nothing was told of.
   std::vector<uint32_t> threads_around(size_t marker) const;
 
  private:
@@ -151,6 +151,7 @@ class GappedRecording {
     size_t count = 0;
   };
   std::vector<Loss> losses() const;  // by `begin`
+  trace::TraceInfo info_as_if_whole() const;
   // Calls `event` with each event, numbered from 1 on, and its position, and `loss` with the CPUs
   // that may have lost events behind it, and the position; of markers `event` only if `markers`.
   // Ends where `event` is false.

@@ -23,24 +23,16 @@ namespace {
 constexpr size_t kEntries = 512;
 // Calls of handle_changed_spte that are open in a removal, at most.
 constexpr size_t kMaxOpen = 8;
-constexpr size_t kMaxFrozen = size_t{1} << 14;
+// Removals that losses cut, at most: others are not counted.
+constexpr size_t kMaxCut = 33;
 
-constexpr int kFrozenKind = 16;
+// Of a change, and is it a freeze?
+using Kind = std::pair<unsigned, bool>;
 
-// Changes that are made in one place, as far as a compiler may have inlined handle_changed_spte
-// there or not.
-int kind_of(const Event& e, bool frozen) {
-  namespace s = f::spte_changed;
-  const model::ChangeKind<> k = model::classify_change<>(e.get(s::old_spte), e.get(s::new_spte),
-                                                         static_cast<int>(e.get(s::level)));
-  return k.was_present | k.was_leaf << 1 | k.is_present << 2 | k.is_leaf << 3 |
-         (frozen ? kFrozenKind : 0);
-}
-
-// Changes whose call is told, and first changes behind a loss that lack theirs, by kind.
+// Changes whose call is told, and first changes behind a loss that lack theirs.
 struct Calls {
-  std::set<int> told;
-  std::map<int, size_t> lacking;
+  std::set<Kind> told;
+  std::map<Kind, size_t> lacking;
 };
 
 // The events of one thread on one CPU, which it does not leave while it holds mmu_lock, as it does
@@ -201,7 +193,8 @@ class OneThread {
     namespace s = f::spte_changed;
     const uint64_t old_spte = e.get(s::old_spte), new_spte = e.get(s::new_spte);
     if (is_changed_in_place(old_spte, new_spte, static_cast<int>(e.get(s::level)))) return;
-    const int kind = kind_of(e, is_frozen(new_spte));
+    const Kind kind{change_kind(old_spte, new_spte, static_cast<int>(e.get(s::level))),
+                    is_frozen(new_spte)};
     const auto open =
         std::find(open_.begin(), open_.end(), place_of(e.get(s::gfn), e.get(s::level)));
     if (open != open_.end()) {
@@ -220,7 +213,7 @@ class OneThread {
       const bool present = std::binary_search(from.present.begin(), from.present.end(), i);
       if (all || present) lost.entries.push_back(i);
     }
-    if (lost.entries.empty() || into.frozen.size() * kEntries > kMaxFrozen) return;
+    if (lost.entries.empty() || into.frozen.size() >= kMaxCut) return;
     lost.thread = thread_;
     lost.position = position_;
     lost.begun = call_ && call_->before_loss && call_->entry == from.entry(lost.entries.front());
@@ -273,9 +266,9 @@ size_t SurelyLost::events(const Doubts& but,
   size_t n = calls;
   for (const Frozen& r : frozen) {
     const auto is_doubted = [&](size_t i) {
+      const EntryPlace entry = r.entry(i);
       return std::any_of(but.entries.begin(), but.entries.end(), [&](const EntryPlace& at) {
-        return at.level == r.table.level && EntryBook::base(at.level, at.gfn) == r.table.gfn &&
-               EntryBook::index(at.level, at.gfn) == i;
+        return at.level == entry.level && at.gfn == entry.gfn;
       });
     };
     const auto entries = static_cast<size_t>(
@@ -284,9 +277,7 @@ size_t SurelyLost::events(const Doubts& but,
     size_t events = freezes_called ? 2 * entries - r.begun : entries;
     for (const auto* places : {&but.entries, &but.relinks}) {
       for (const EntryPlace& at : *places) {
-        const bool above = at.level > r.table.level &&
-                           model::gfn_round_for_level<>(r.table.gfn, at.level) == at.gfn;
-        if (above) events -= std::min(events, of_removal(at));
+        if (is_below(r.table, at)) events -= std::min(events, of_removal(at));
       }
     }
     n += events;
@@ -299,8 +290,7 @@ SurelyLost GappedRecording::surely_lost() const {
   if (!std::all_of(gaps_.begin(), gaps_.end(), [](const Gap& g) { return g.names_cpu; })) {
     return lost;
   }
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
+  const trace::TraceInfo info = info_as_if_whole();
   TracepointReplayer replayer(info);
   std::map<uint32_t, OneThread> threads;
   Calls calls;
@@ -318,16 +308,17 @@ SurelyLost GappedRecording::surely_lost() const {
           return true;
         }
         if (is_recorded(e) && !item.put_in) {
-          const OneThread anew(replayer, e.thread, e.cpu, cpus.contains(e.cpu));
-          const auto it = threads.try_emplace(e.thread, anew).first;
-          if (it->second.cpu() != e.cpu) it->second = anew;
-          it->second.event(e, at, lost, calls);
+          const auto it = threads.find(e.thread);
+          if (it == threads.end() || it->second.cpu() != e.cpu) {
+            threads.insert_or_assign(e.thread,
+                                     OneThread(replayer, e.thread, e.cpu, cpus.contains(e.cpu)));
+          }
+          threads.at(e.thread).event(e, at, lost, calls);
           forget_told(e, at, lost);
         }
         replayer.event(e);
-        for (auto& [id, thread] : threads) {
-          if (at == whole_) thread.losses_begin();
-        }
+        if (at != whole_) return true;
+        for (auto& [id, thread] : threads) thread.losses_begin();
         return true;
       },
       [](const LostCpus&, size_t) {});
@@ -336,7 +327,7 @@ SurelyLost GappedRecording::surely_lost() const {
     if (calls.told.contains(kind)) lost.calls += lacking;
   }
   lost.freezes_called = std::any_of(calls.told.begin(), calls.told.end(),
-                                    [](int kind) { return (kind & kFrozenKind) != 0; });
+                                    [](const Kind& kind) { return kind.second; });
   return lost;
 }
 

@@ -20,6 +20,9 @@ struct SurelyLost {
   struct Frozen {
     EntryPlace table;  // its level, its first gfn
     std::vector<size_t> entries;
+    EntryPlace entry(size_t i) const {
+      return {table.as_id, table.level, table.gfn + i * model::pages_per_hpage(table.level)};
+    }
     bool begun = false;  // the call for the first one is told
     uint32_t thread = 0;
     size_t position = 0;  // behind the loss

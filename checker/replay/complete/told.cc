@@ -187,8 +187,7 @@ bool GappedRecording::Told::holds_all(size_t position,
 }
 
 GappedRecording::Told GappedRecording::told_of(const EntryPlace& entry) const {
-  trace::TraceInfo info = info_;
-  info.loss = trace::LossState::kNone;
+  const trace::TraceInfo info = info_as_if_whole();
   TracepointReplayer replayer(info);
   Listener listener(entry, replayer, has_calls_, has_init_sp_);
   const std::vector<char> losing = this->losing();

@@ -1,8 +1,10 @@
 #include "checker/replay/complete/with_tables.h"
 
 #include <algorithm>
+#include <utility>
 #include <vector>
 
+#include "checker/replay/complete/event_costs.h"
 #include "checker/replay/complete/witness_search.h"
 
 namespace mmucheck::replay {
@@ -13,39 +15,28 @@ namespace f = trace::f;
 
 namespace {
 
-constexpr uint64_t kRootLevel = 4;
-// No recording has such tables.
-constexpr uint64_t kFirstFreePage = 0xfffff;
 constexpr size_t kMaxMakings = 6;
 
 // A root and tables that are made one below the other, as far as they are named, in one fault.
 std::vector<Event> events_of_tables(const GappedRecording& recording, const Doubts& doubts,
                                     uint32_t vm) {
   namespace g = f::get_page;
-  namespace s = f::spte_changed;
   Event made;
   made.vm = vm;
   std::vector<Event> events;
   for (size_t i = 0; i < doubts.roots; i++) {
     events.push_back(
-        like(made, K::kGetPage, {{g::gfn, 0}, {g::level, kRootLevel}, {g::direct, 1}}));
+        like(made, K::kGetPage, {{g::gfn, 0}, {g::level, EventCosts::kRootLevel}, {g::direct, 1}}));
   }
   if (doubts.links.empty()) return events;
-  namespace r = f::spte_requested;
   const uint64_t gfn = doubts.links.back().gfn;
-  events.push_back(like(made, K::kSpteRequested, {{r::gfn, gfn}, {r::pfn, gfn}, {r::level, 1}}));
-  uint64_t page = kFirstFreePage;
+  events.push_back(missing_request(made, gfn, gfn, 1));
+  uint64_t page = kLastPage;
   for (const EntryPlace& link : doubts.links) {
-    const auto level = static_cast<uint64_t>(link.level);
-    events.push_back(
-        like(made, K::kGetPage, {{g::gfn, link.gfn}, {g::level, level - 1}, {g::direct, 1}}));
     const uint64_t value = recording.link_bits() | page-- << model::kPageShift;
-    events.push_back(like(made, K::kSpteChanged,
-                          {{s::as_id, static_cast<uint64_t>(std::max(link.as_id, 0))},
-                           {s::gfn, link.gfn},
-                           {s::level, level},
-                           {s::old_spte, model::kNonpresent},
-                           {s::new_spte, value}}));
+    for (Event& e : missing_link(made, std::max(link.as_id, 0), link.gfn, link.level - 1, value)) {
+      events.push_back(std::move(e));
+    }
   }
   return events;
 }
@@ -89,9 +80,7 @@ bool with_tables(GappedRecording& recording, const MaybeWay& maybe,
   };
   for (const std::vector<Event>& events : makings_of(recorded, maybe)) {
     for (const size_t marker : recorded.markers_for(maybe.before)) {
-      std::vector<uint32_t> threads = recorded.threads_around(marker);
-      threads.push_back(kNewThread);
-      for (const uint32_t thread : threads) {
+      for (const uint32_t thread : recorded.threads_around(marker)) {
         for (const GappedRecording::Spot& spot : recorded.spots(maybe.before, marker)) {
           if (try_at(spot, events, thread)) return true;
         }

@@ -76,10 +76,8 @@ std::vector<Missing> WitnessSearch::candidates(const Missing& lack, size_t marke
     any = any || e.thread == 0;
   }
   if (!any) return {filled};
-  std::vector<uint32_t> threads = recording_.threads_around(marker);
-  threads.push_back(kNewThread);
   std::vector<Missing> all;
-  for (const uint32_t thread : threads) {
+  for (const uint32_t thread : recording_.threads_around(marker)) {
     all.push_back(filled);
     for (Event& e : all.back().events) {
       if (e.thread == 0) e.thread = thread;

@@ -204,7 +204,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
       diverge(e, TpRule::kValue, "no change: an entry that is not present is not zapped");
     } else if (was_table && late_parent_) {
       if (!below && !t.removal_unsure && sees(K::kPrepareZapPage)) {
-        lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
+        lack_next(t, {missing_prepare_zap(e, c.gfn, c.level - 1)});
         diverge(e, TpRule::kRemoval, "the removal of the table below first");
       }
     } else if (was_table) {
@@ -219,7 +219,7 @@ Step TracepointReplayer::judge(const Event& e, Thread& t, const Change& c, bool 
     const bool asked = t.req.on && !t.req.installed && c.level == 1 && c.gfn == t.req.gfn &&
                        t.req.pfn == model::kNoslotPfn;
     if (!asked && !t.unsure && sees(K::kSpteRequested)) {
-      lack({missing_request(e, c.gfn, model::kNoslotPfn, 1)}, 0, t.previous);
+      lack_next(t, {missing_request(e, c.gfn, model::kNoslotPfn, 1)});
       diverge(e, TpRule::kRequest, "a fault without a memslot on this thread");
     }
     if (!is_mmio_of(values_, c.new_spte, c.gfn)) {
@@ -257,7 +257,7 @@ Step TracepointReplayer::judge_link(const Event& e, Thread& t, const Change& c) 
     diverge(e, TpRule::kLink, "make_nonleaf_spte of the new table");
   }
   if (!linked && !t.unsure && sees(K::kGetPage)) {
-    lack({missing_link(e, c.as_id, c.gfn, c.level - 1, c.new_spte)[0]}, 0, t.previous);
+    lack_next(t, {missing_link(e, c.as_id, c.gfn, c.level - 1, c.new_spte)[0]});
     diverge(e, TpRule::kLink, "kvm_mmu_get_page of this table just before");
   }
   if (was_present) {
@@ -288,7 +288,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     t.zap.level = c.level - 1;
     t.zap.value = model::spte_to_pfn<>(c.old_spte);
   } else if (was_table && !below && !t.removal_unsure && sees(K::kPrepareZapPage)) {
-    lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
+    lack_next(t, {missing_prepare_zap(e, c.gfn, c.level - 1)});
     diverge(e, TpRule::kRemoval, "the removal of the table below first");
   }
   // disallowed_hugepage_adjust goes below the requested level without a word.
@@ -352,7 +352,7 @@ Step TracepointReplayer::judge_leaf(const Event& e, Thread& t, const Change& c, 
     diverge(e, TpRule::kValue, "W, D or A cleared, or nothing changed",
             fmt::format("old {:x}", c.old_spte), fmt::format("new {:x}", c.new_spte));
   } else {
-    lack({missing_request(e, c.gfn, model::spte_to_pfn<>(c.new_spte), c.level)}, 0, t.previous);
+    lack_next(t, {missing_request(e, c.gfn, model::spte_to_pfn<>(c.new_spte), c.level)});
     diverge(e, TpRule::kRequest, "a fault of this thread for this entry");
   }
   return Step::kNone;

@@ -83,6 +83,12 @@ bool is_changed_in_place(uint64_t old_spte, uint64_t new_spte, int level) {
   return k.was_leaf && k.is_leaf && !k.pfn_changed;
 }
 
+unsigned change_kind(uint64_t old_spte, uint64_t new_spte, int level) {
+  const model::ChangeKind<> k = model::classify_change<>(old_spte, new_spte, level);
+  return static_cast<unsigned>(k.was_present | k.was_leaf << 1 | k.is_present << 2 |
+                               k.is_leaf << 3);
+}
+
 bool links_table(uint64_t spte, int level) {
   return model::is_shadow_present_pte<>(spte) && !model::is_last_spte<>(spte, level);
 }

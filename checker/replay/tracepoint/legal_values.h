@@ -57,6 +57,10 @@ constexpr bool is_direct_bit(uint64_t bits) {
   return bits == kDirectBit48 || bits == kDirectBit52;
 }
 
+// What becomes what: nothing, a table, a page. One kind of change is made in one place, where a
+// compiler may have inlined handle_changed_spte or not. Below 16; the lowest bit is was_present.
+unsigned change_kind(uint64_t old_spte, uint64_t new_spte, int level);
+
 // A table is linked there; of a value that is not known (entry_book.h) that is not said.
 bool links_table(uint64_t spte, int level);
 bool is_mmio(const ValueFacts& v, uint64_t spte);

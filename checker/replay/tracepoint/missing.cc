@@ -14,8 +14,6 @@ namespace {
 
 // A subtree whose removal would take more events than this is not written out.
 constexpr size_t kMaxRemoval = 4096;
-// Pages of tables that nothing tells of, downwards.
-constexpr uint64_t kLastPage = 0xfffff;
 
 Event anyone(Event e) {
   e.thread = 0;
@@ -24,16 +22,8 @@ Event anyone(Event e) {
 
 }  // namespace
 
-void TracepointReplayer::lack(std::vector<Event> events, uint64_t before, uint64_t since) {
-  if (!lacking_sink_ || doubting_) return;
-  std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
-  if (!events.empty()) {
-    lacks_.push_back({before == 0 ? now_ : before, since, std::move(events), false, false});
-  }
-}
-
-Event TracepointReplayer::missing_change(const Event& e, int as_id, uint64_t gfn, int level,
-                                         uint64_t old_spte, uint64_t new_spte) const {
+Event missing_change(const Event& e, int as_id, uint64_t gfn, int level, uint64_t old_spte,
+                     uint64_t new_spte) {
   namespace s = f::spte_changed;
   Event m =
       like(e, K::kSpteChanged,
@@ -43,13 +33,13 @@ Event TracepointReplayer::missing_change(const Event& e, int as_id, uint64_t gfn
   return m;
 }
 
-Event TracepointReplayer::missing_prepare_zap(const Event& e, uint64_t gfn, int level) const {
+Event missing_prepare_zap(const Event& e, uint64_t gfn, int level) {
   namespace p = f::prepare_zap_page;
   return like(e, K::kPrepareZapPage, {{p::gfn, gfn}, {p::level, static_cast<uint64_t>(level)}});
 }
 
-std::vector<Event> TracepointReplayer::missing_link(const Event& e, int as_id, uint64_t gfn,
-                                                    int level, uint64_t table) const {
+std::vector<Event> missing_link(const Event& e, int as_id, uint64_t gfn, int level,
+                                uint64_t table) {
   namespace g = f::get_page;
   const uint64_t base = EntryBook::base(level, gfn);
   return {like(e, K::kGetPage,
@@ -57,41 +47,54 @@ std::vector<Event> TracepointReplayer::missing_link(const Event& e, int as_id, u
           missing_change(e, as_id, base, level + 1, model::kNonpresent, table)};
 }
 
-Event TracepointReplayer::missing_request(const Event& e, uint64_t gfn, uint64_t pfn,
-                                          int level) const {
+Event missing_request(const Event& e, uint64_t gfn, uint64_t pfn, int level) {
   namespace r = f::spte_requested;
   Event m = like(e, K::kSpteRequested, {{r::gfn, gfn}, {r::level, static_cast<uint64_t>(level)}});
   if (pfn != kUnknownSpte) m.set(r::pfn, pfn);
   return m;
 }
 
+Missing* TracepointReplayer::lack(std::vector<Event> events, uint64_t before, uint64_t since) {
+  if (!lacking_sink_ || doubting_) return nullptr;
+  std::erase_if(events, [&](const Event& m) { return !sees(m.kind); });
+  if (events.empty()) return nullptr;
+  Missing missing;
+  missing.before = before == 0 ? now_ : before;
+  missing.since = since;
+  missing.events = std::move(events);
+  lacks_.push_back(std::move(missing));
+  return &lacks_.back();
+}
+
+void TracepointReplayer::lack_next(const Thread& t, std::vector<Event> events) {
+  lack(std::move(events), 0, t.previous);
+}
+
 // The events that settle() and settle_change() wait for: nothing else of the thread comes before.
 void TracepointReplayer::lack_prepare_zap(const Event& e, const Thread& t, const Expect& zap) {
-  lack({missing_prepare_zap(e, zap.gfn, zap.level)}, 0, t.previous);
+  lack_next(t, {missing_prepare_zap(e, zap.gfn, zap.level)});
 }
 
 void TracepointReplayer::lack_split(const Event& e, const Thread& t, const Expect& split) {
   namespace s = f::split_huge_page;
-  lack({like(e, K::kSplitHugePage,
-             {{s::gfn, split.gfn},
-              {s::level, static_cast<uint64_t>(split.level)},
-              {s::spte, split.value},
-              {s::err, 0}})},
-       0, t.previous);
+  lack_next(t, {like(e, K::kSplitHugePage,
+                     {{s::gfn, split.gfn},
+                      {s::level, static_cast<uint64_t>(split.level)},
+                      {s::spte, split.value},
+                      {s::err, 0}})});
 }
 
 void TracepointReplayer::lack_mmio(const Event& e, const Thread& t, const Expect& mmio) {
   namespace m = f::mark_mmio_spte;
-  lack({like(e, K::kMarkMmioSpte, {{m::gfn, mmio.gfn}, {m::gen, mmio.value}})}, 0, t.previous);
+  lack_next(t, {like(e, K::kMarkMmioSpte, {{m::gfn, mmio.gfn}, {m::gen, mmio.value}})});
 }
 
 void TracepointReplayer::lack_set_spte(const Event& e, const Thread& t, const Request& req) {
   namespace s = f::set_spte;
-  lack({like(e, K::kSetSpte,
-             {{s::gfn, model::gfn_round_for_level<>(req.gfn, req.level)},
-              {s::level, static_cast<uint64_t>(req.level)},
-              {s::spte, req.value}})},
-       0, t.previous);
+  lack_next(t, {like(e, K::kSetSpte,
+                     {{s::gfn, model::gfn_round_for_level<>(req.gfn, req.level)},
+                      {s::level, static_cast<uint64_t>(req.level)},
+                      {s::spte, req.value}})});
 }
 
 // The change that cuts the table of `gfn` and `level` off.
@@ -161,7 +164,8 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
     return;
   }
   if (links_table(seen, c.level)) {
-    return lack(missing_link(e, row.as_id, c.gfn, c.level - 1, seen));
+    lack(missing_link(e, row.as_id, c.gfn, c.level - 1, seen));
+    return;
   }
   if (maps_page(known, c.level) && maps_page(seen, c.level)) {
     if (model::spte_to_pfn<>(known) == model::spte_to_pfn<>(seen)) {
@@ -180,10 +184,12 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
       return;
     }
     // It went and came again: the second half is lacking then, too.
-    return lack({anyone(to(known, model::kNonpresent))});
+    lack({anyone(to(known, model::kNonpresent))});
+    return;
   }
   if (maps_page(known, c.level) || is_mmio(values_, known)) {
-    return lack({anyone(to(known, model::kNonpresent))});
+    lack({anyone(to(known, model::kNonpresent))});
+    return;
   }
   // All that a fault told, or nothing but the change, where the rest is told.
   if (known == model::kNonpresent && maps_page(seen, c.level) && e.kind != K::kSetSpte) {
@@ -194,9 +200,7 @@ void TracepointReplayer::lack_step(const Event& e, const TableRow& row, const Ch
         m.set(f::spte_changed::as_id, static_cast<uint64_t>(row.as_id));
       }
     }
-    const size_t known_lacks = lacks_.size();
-    lack(std::move(map));
-    for (size_t i = known_lacks; i < lacks_.size(); i++) lacks_[i].whole = true;
+    if (Missing* missing = lack(std::move(map))) missing->whole = true;
   }
   lack({anyone(to(known, seen))});
 }
@@ -295,9 +299,7 @@ void TracepointReplayer::lack_tables(const Event& e, const Change& c, int top, b
   }
   events.insert(events.end(), request, map.end());
   for (Event& m : events) m.thread = kNewThread;
-  const size_t known = lacks_.size();
-  lack(std::move(events));
-  for (size_t i = known; i < lacks_.size(); i++) lacks_[i].another_table = true;
+  if (Missing* missing = lack(std::move(events))) missing->another_table = true;
 }
 
 // No table covers the entry: a link is lacking, if the entry above it is there.
@@ -306,7 +308,8 @@ void TracepointReplayer::lack_table(const Event& e, const Change& c) {
   for (int parent = level; parent <= root_level_; parent++) {
     if (book_.at(parent, c.gfn).empty()) continue;
     const TableRow& row = *book_.at(parent, c.gfn).front();
-    return lack(missing_link(e, row.as_id, c.gfn, parent - 1, kUnknownSpte));
+    lack(missing_link(e, row.as_id, c.gfn, parent - 1, kUnknownSpte));
+    return;
   }
 }
 

@@ -12,6 +12,7 @@
 #include "checker/replay/tracepoint/rules.h"
 #include "checker/report/verdict.h"
 #include "checker/trace/event_kinds.h"
+#include "model/address/address.h"
 
 namespace mmucheck::replay {
 
@@ -36,6 +37,15 @@ struct EntryPlace {
   uint64_t gfn = 0;
   auto operator<=>(const EntryPlace&) const = default;
 };
+
+// The entry above it, and is it below the other one: of whichever address space.
+inline EntryPlace above(const EntryPlace& entry) {
+  return {entry.as_id, entry.level + 1, model::gfn_round_for_level<>(entry.gfn, entry.level + 1)};
+}
+inline bool is_below(const EntryPlace& entry, const EntryPlace& other) {
+  return entry.level < other.level &&
+         model::gfn_round_for_level<>(entry.gfn, other.level) == other.gfn;
+}
 
 // One divergence; `lacks` are alternatives, the likeliest first, none where no event would help.
 struct Lacking {
@@ -65,5 +75,19 @@ inline trace::Event like(const trace::Event& e, trace::EventKind kind,
   for (const auto& [field, value] : fields) m.set(field, value);
   return m;
 }
+
+// Pages of tables that no recording has, downwards.
+inline constexpr uint64_t kLastPage = 0xfffff;
+
+// Events of the thread of `e`. Of a change: space -1, and a new value of kUnknownSpte, are left
+// open.
+trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
+                            uint64_t old_spte, uint64_t new_spte);
+trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level);
+trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level);
+// Of the table of `level` that has the gfn: the kvm_mmu_get_page, and the change of its parent
+// entry to `table`.
+std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
+                                       uint64_t table);
 
 }  // namespace mmucheck::replay

@@ -107,8 +107,9 @@ bool TracepointReplayer::lacks_call(Thread& t, const Change& c, bool called) {
       is_changed_in_place(c.old_spte, c.new_spte, c.level)) {
     return false;
   }
-  const model::ChangeKind<> k = model::classify_change<>(c.old_spte, c.new_spte, c.level);
-  const auto kind = static_cast<uint16_t>(1u << (k.was_leaf | k.is_present << 1 | k.is_leaf << 2));
+  // Whether nothing or a table was there is not told apart here: without the lowest bit.
+  const unsigned told_apart = change_kind(c.old_spte, c.new_spte, c.level) >> 1;
+  const auto kind = static_cast<uint16_t>(1u << told_apart);
   if (called) t.walked.called |= kind;
   return !called && (t.walked.called & kind) != 0;
 }

@@ -72,7 +72,7 @@ void TracepointReplayer::set_spte(const Event& e, Thread& t) {
   }
   if (!req.on) {
     if (!t.unsure && sees(K::kSpteRequested)) {
-      lack({missing_request(e, gfn, model::spte_to_pfn<>(spte), level)}, 0, t.previous);
+      lack_next(t, {missing_request(e, gfn, model::spte_to_pfn<>(spte), level)});
       diverge(e, TpRule::kSetSpte, "a request of this thread before it");
     }
     return;

@@ -93,7 +93,7 @@ void TracepointReplayer::removed_child(const Event& e, Thread& t, const Change& 
   if (present && !leaf) {
     if (late_parent_) {
       if (!below) {
-        lack({missing_prepare_zap(e, c.gfn, c.level - 1)}, 0, t.previous);
+        lack_next(t, {missing_prepare_zap(e, c.gfn, c.level - 1)});
         diverge(e, TpRule::kRemoval, "the removal of the table below first");
       }
     } else {

@@ -310,8 +310,10 @@ class TracepointReplayer {
   bool may_be_linked(int level, uint64_t gfn) const;
 
   // --- missing.cc: what the next divergence lacks; nothing without a sink ---
-  // Before: 0 is the event of now.
-  void lack(std::vector<trace::Event> events, uint64_t before = 0, uint64_t since = 0);
+  // Before: 0 is the event of now. The result is valid until the next; nullptr: nothing is noted.
+  Missing* lack(std::vector<trace::Event> events, uint64_t before = 0, uint64_t since = 0);
+  // Nothing else of the thread comes in between.
+  void lack_next(const Thread& t, std::vector<trace::Event> events);
   void lack_prepare_zap(const trace::Event& e, const Thread& t, const Expect& zap);
   void lack_split(const trace::Event& e, const Thread& t, const Expect& split);
   void lack_mmio(const trace::Event& e, const Thread& t, const Expect& mmio);
@@ -323,13 +325,7 @@ class TracepointReplayer {
   void lack_table(const trace::Event& e, const Change& c);
   void lack_another(const trace::Event& e, const Change& c);
   void lack_tables(const trace::Event& e, const Change& c, int top, bool root);
-  trace::Event missing_change(const trace::Event& e, int as_id, uint64_t gfn, int level,
-                              uint64_t old_spte, uint64_t new_spte) const;
-  trace::Event missing_prepare_zap(const trace::Event& e, uint64_t gfn, int level) const;
   std::vector<trace::Event> missing_map(const trace::Event& e, const Change& c, bool ahead) const;
-  trace::Event missing_request(const trace::Event& e, uint64_t gfn, uint64_t pfn, int level) const;
-  std::vector<trace::Event> missing_link(const trace::Event& e, int as_id, uint64_t gfn, int level,
-                                         uint64_t table) const;
   void missing_removal(const trace::Event& e, const TableRow& row, size_t index, uint64_t becomes,
                        std::vector<trace::Event>& events) const;
 
